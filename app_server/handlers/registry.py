@@ -1,0 +1,41 @@
+"""Which function answers which request."""
+
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+from typing import TypeVar
+
+from app_server.handlers.context import RequestContext
+from app_server.rpc.dispatch import Endpoint
+from protocol.methods import ClientRequest, Encoded
+from protocol.wire import Wire
+
+P = TypeVar("P", bound=Wire)
+R = TypeVar("R", bound=Wire)
+
+MODULES = ("thread", "turn", "command_exec", "config", "account", "model", "fs")
+"""The modules of this package that hold handlers."""
+
+HANDLERS: dict[str, Endpoint[RequestContext]] = {}
+
+Answer = Awaitable[R | Encoded[R]]
+
+
+def handles(
+    descriptor: ClientRequest[P, R],
+) -> Callable[[Callable[[RequestContext, P], Answer[R]]], Callable[[RequestContext, P], Answer[R]]]:
+    """Make the decorated function the handler of `descriptor`."""
+
+    def register(function: Callable[[RequestContext, P], Answer[R]]) -> Callable[[RequestContext, P], Answer[R]]:
+        if descriptor.method in HANDLERS:
+            raise ValueError(f"{descriptor.method} has two handlers")
+        HANDLERS[descriptor.method] = Endpoint(descriptor, function)
+        return function
+
+    return register
+
+
+def load_handlers() -> dict[str, Endpoint[RequestContext]]:
+    """Import every handler module and return the full table."""
+    for module in MODULES:
+        import_module(f"app_server.handlers.{module}")
+    return HANDLERS

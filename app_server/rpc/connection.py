@@ -1,0 +1,143 @@
+"""One client: what it said about itself, its requests in flight, and what ends with it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from itertools import count
+from typing import Protocol
+
+import anyio
+from anyio.abc import TaskGroup
+
+from app_server.rpc.outbound import Frame, Outbound
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+"""The longest line or frame that is read; a longer one is refused and the connection lives."""
+
+CLOSE_SECONDS = 5.0
+"""How long what a connection owns may take to end."""
+
+_ids = count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Oversized:
+    """Stands for a message longer than `MAX_MESSAGE_BYTES`, whose bytes were thrown away."""
+
+    size: int
+
+
+Inbound = AsyncIterator[bytes | Oversized]
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """What `initialize` told: name, version and title of the program at the other end."""
+
+    name: str
+    version: str
+    title: str | None = None
+
+
+class Receiver(Protocol):
+    """Takes each message of a connection; it starts what it has to in the connection's task group."""
+
+    async def receive(self, connection: "Connection", message: bytes | Oversized) -> None: ...
+
+
+class Connection:
+    """One client. Created by a transport, which then awaits `serve` and writes what `outbound` holds."""
+
+    def __init__(self, receiver: Receiver, outbound: Outbound, *, remote: bool = False) -> None:
+        """`remote` is False for a client that shares this machine's user (stdio, unix socket)."""
+        self.id = next(_ids)
+        self.outbound = outbound
+        self.remote = remote
+        self.client: Client | None = None
+        self.in_flight = 0
+        self._receiver = receiver
+        self._owned = AsyncExitStack()
+        self._tasks: TaskGroup | None = None
+        self._idle = anyio.Event()
+
+    @property
+    def initialized(self) -> bool:
+        """Whether `initialize` was answered."""
+        return self.client is not None
+
+    @property
+    def experimental(self) -> bool:
+        """Whether the client asked for the experimental API."""
+        return self.outbound.experimental
+
+    def push(self, frame: Frame) -> None:
+        """Queue one message for this client."""
+        self.outbound.push(frame)
+
+    def on_close(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Await `callback` once the connection has ended; the last one registered runs first."""
+        self._owned.push_async_callback(callback)
+
+    def start(self, function: Callable[[], Awaitable[None]]) -> None:
+        """Run one request in the connection's task group; it is cancelled when the connection ends."""
+        assert self._tasks is not None, "the connection is not being served"
+        self.in_flight += 1
+        self._tasks.start_soon(self._count, function)
+
+    async def _count(self, function: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await function()
+        finally:
+            self.in_flight -= 1
+            if not self.in_flight:
+                self._idle.set()
+
+    async def settled(self) -> None:
+        """Wait until no request is in flight."""
+        while self.in_flight:
+            self._idle = anyio.Event()
+            await self._idle.wait()
+
+    async def serve(self, messages: Inbound, *, at_end: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Handle `messages` until they end, run `at_end`, cancel what is left and close what the connection owns."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                async for message in messages:
+                    await self._receiver.receive(self, message)
+                if at_end is not None:
+                    await at_end()
+                tasks.cancel_scope.cancel()
+        finally:
+            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+                await self._owned.aclose()
+            self.outbound.close()
+
+
+class Connections:
+    """All clients of this daemon."""
+
+    def __init__(self) -> None:
+        self._all: dict[int, Connection] = {}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def initialized(self) -> Iterable[Connection]:
+        """The clients that have said who they are."""
+        return [connection for connection in self._all.values() if connection.initialized]
+
+    def add(self, connection: Connection) -> None:
+        """Count `connection` until it closes."""
+        self._all[connection.id] = connection
+
+        async def remove() -> None:
+            del self._all[connection.id]
+
+        connection.on_close(remove)
+
+    def broadcast(self, frame: Frame) -> None:
+        """Send `frame` to every initialised client."""
+        for connection in self._all.values():
+            if connection.initialized:
+                connection.push(frame)

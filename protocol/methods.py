@@ -1,0 +1,120 @@
+"""Descriptors: one object per method, the single list that registry, schema export and tests read."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from protocol.wire import Wire
+
+P = TypeVar("P", bound=Wire)
+R = TypeVar("R", bound=Wire)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The queue a request waits in. Requests of one key run in arrival order; shared ones run together."""
+
+    key: str
+    shared: bool = False
+
+
+OrderKey = Callable[[Any], Order | None]
+"""Maps a request's params to its queue; None means that the request waits for nothing."""
+
+
+def by_thread(params: Any) -> Order:
+    """One after the other within a thread."""
+    return Order(f"thread:{params.thread_id}")
+
+
+def reads_thread(params: Any) -> Order:
+    """Together with other reads of the thread, apart from what changes it."""
+    return Order(f"thread:{params.thread_id}", shared=True)
+
+
+def unordered(params: Any) -> None:
+    """Runs at once, whatever else is running."""
+    return
+
+
+class Empty(Wire):
+    """Params or a result without members."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded(Generic[R]):
+    """The JSON text of an `R`, spliced from stored parts where building the model would cost more."""
+
+    json: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRequest(Generic[P, R]):
+    """A request that a client makes. `experimental` is the reason a client without the capability reads."""
+
+    method: str
+    params: type[P]
+    response: type[R]
+    order: OrderKey = unordered
+    experimental: str | None = None
+
+    def __post_init__(self) -> None:
+        _register(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientNotification(Generic[P]):
+    """A notification that a client sends."""
+
+    method: str
+    params: type[P]
+
+    def __post_init__(self) -> None:
+        _register(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRequest(Generic[P, R]):
+    """A request that the server makes of clients."""
+
+    method: str
+    params: type[P]
+    response: type[R]
+    experimental: str | None = None
+
+    def __post_init__(self) -> None:
+        _register(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerNotification(Generic[P]):
+    """A notification that the server sends. `delta_of` names the text field that may be merged for slow clients."""
+
+    method: str
+    params: type[P]
+    delta_of: str | None = None
+
+    def __post_init__(self) -> None:
+        _register(self)
+
+
+Descriptor = ClientRequest[Any, Any] | ClientNotification[Any] | ServerRequest[Any, Any] | ServerNotification[Any]
+
+_registered: dict[tuple[type, str], Descriptor] = {}
+
+
+def _register(descriptor: Descriptor) -> None:
+    key = (type(descriptor), descriptor.method)
+    if key in _registered:
+        raise ValueError(f"{descriptor.method} is described twice")
+    _registered[key] = descriptor
+
+
+D = TypeVar("D", ClientRequest[Any, Any], ClientNotification[Any], ServerRequest[Any, Any], ServerNotification[Any])
+
+
+def registered(kind: type[D]) -> Iterator[D]:
+    """Every descriptor of `kind` in the modules imported so far, in order of definition."""
+    for descriptor in _registered.values():
+        if isinstance(descriptor, kind):
+            yield descriptor
