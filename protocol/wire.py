@@ -1,17 +1,28 @@
 """What every wire model has in common."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticUndefined, PydanticUseDefault
+
+
+def _default_for_null(value: Any) -> Any:
+    if value is None:
+        raise PydanticUseDefault
+    return value
+
+
+_NULL_IS_ABSENT = BeforeValidator(_default_for_null)
 
 
 class Wire(BaseModel):
     """An object on the wire: camelCase members, unknown members ignored, immutable once built.
 
     Validation is strict (no number is taken for a string or the reverse). A nullable field without a
-    value is written as `null`, never left out.
+    value is written as `null`, never left out. On the way in, `null` for a field with a default is the
+    same as no value, whether or not the field's type allows `None`.
     """
 
     model_config = ConfigDict(
@@ -25,6 +36,15 @@ class Wire(BaseModel):
         defer_build=True,
         protected_namespaces=(),
     )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        # Once per class, before its validator is built: only fields that need it pay, and only when they are sent.
+        for field in cls.model_fields.values():
+            is_tag = get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1
+            has_default = field.default is not PydanticUndefined and field.default is not None
+            if has_default and not is_tag and _NULL_IS_ABSENT not in field.metadata:
+                field.metadata.append(_NULL_IS_ABSENT)
 
 
 class SnakeWire(Wire):
@@ -47,4 +67,15 @@ AbsolutePath = Annotated[str, Field(pattern=r"^(/|[A-Za-z]:[\\/]|\\\\)")]
 """A path that does not depend on a working directory; POSIX or Windows form."""
 
 UInt = Annotated[int, Field(ge=0)]
-"""A number that cannot be negative (the schema's uint, uint32 and uint64)."""
+"""A number that cannot be negative (the schema's uint and uint64)."""
+
+UInt32 = Annotated[int, Field(ge=0, le=0xFFFF_FFFF)]
+UInt16 = Annotated[int, Field(ge=0, le=0xFFFF)]
+
+
+def _is_none(value: Any) -> bool:
+    return value is None
+
+
+ABSENT_WHEN_NONE = Field(exclude_if=_is_none)
+"""For the members of which an object has one or the other: the one that it does not have is not written."""

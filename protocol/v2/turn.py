@@ -1,0 +1,146 @@
+"""v2.turn"""
+
+from typing import Annotated, Any, Literal
+
+from protocol.methods import ClientRequest, ServerNotification, by_thread
+from protocol.v2.model import (
+    CollaborationMode,
+    CyberAccessProgram,
+    MultiAgentMode,
+    Personality,
+    ReasoningEffort,
+    ReasoningSummary,
+)
+from protocol.v2.permissions import ApprovalsReviewer, AskForApproval, LegacyAppPathString, SandboxPolicy
+from protocol.v2.response_item import FunctionCallOutputBody
+from protocol.v2.thread_data import Turn, TurnError
+from protocol.v2.user_input import UserInput
+from protocol.wire import AbsolutePath, Experimental, Wire
+
+AdditionalContextKind = Literal["untrusted", "application"]
+
+
+class AdditionalContextEntry(Wire):
+    kind: AdditionalContextKind
+    value: str
+    name: str | None = None
+
+
+class TurnEnvironmentParams(Wire):
+    cwd: LegacyAppPathString
+    environment_id: str
+    runtime_workspace_roots: list[LegacyAppPathString] | None = None
+
+
+class TurnToolOutput(Wire):
+    name: str
+    output: FunctionCallOutputBody
+    namespace: str | None = None
+    retain: bool = False
+
+
+class TurnStartParams(Wire):
+    input: list[UserInput]
+    thread_id: str
+    additional_context: Annotated[
+        dict[str, AdditionalContextEntry] | None, Experimental("turn/start.additionalContext")
+    ] = None
+    approval_policy: AskForApproval | None = None
+    approvals_reviewer: ApprovalsReviewer | None = None
+    client_user_message_id: str | None = None
+    collaboration_mode: Annotated[CollaborationMode | None, Experimental("turn/start.collaborationMode")] = None
+    cwd: str | None = None
+    cyber_access_program: Annotated[CyberAccessProgram | None, Experimental("turn/start.cyberAccessProgram")] = None
+    disabled_plugin_ids: list[str] | None = None
+    effort: ReasoningEffort | None = None
+    environments: Annotated[list[TurnEnvironmentParams] | None, Experimental("turn/start.environments")] = None
+    model: str | None = None
+    multi_agent_mode: Annotated[MultiAgentMode | None, Experimental("turn/start.multiAgentMode")] = None
+    output_schema: Any = None
+    parent_turn_id: str | None = None
+    permissions: Annotated[str | None, Experimental("turn/start.permissions")] = None
+    personality: Personality | None = None
+    responsesapi_client_metadata: Annotated[
+        dict[str, str] | None, Experimental("turn/start.responsesapiClientMetadata")
+    ] = None
+    responsesapi_client_metadata_patch: Annotated[
+        dict[str, str] | None, Experimental("turn/start.responsesapiClientMetadataPatch")
+    ] = None
+    root_turn_id: str | None = None
+    runtime_workspace_roots: Annotated[list[AbsolutePath] | None, Experimental("turn/start.runtimeWorkspaceRoots")] = (
+        None
+    )
+    sandbox_policy: SandboxPolicy | None = None
+    service_tier: str | None = None
+    service_tier_for_turn: str | None = None
+    summary: ReasoningSummary | None = None
+    tool_output: TurnToolOutput | None = None
+    turn_trigger: str | None = None
+
+
+class TurnStartResponse(Wire):
+    turn: Turn
+
+
+TURN_START = ClientRequest("turn/start", TurnStartParams, TurnStartResponse, order=by_thread)
+
+
+class TurnSteerParams(Wire):
+    expected_turn_id: str
+    input: list[UserInput]
+    thread_id: str
+    additional_context: Annotated[
+        dict[str, AdditionalContextEntry] | None, Experimental("turn/steer.additionalContext")
+    ] = None
+    client_user_message_id: str | None = None
+    responsesapi_client_metadata: Annotated[
+        dict[str, str] | None, Experimental("turn/steer.responsesapiClientMetadata")
+    ] = None
+    responsesapi_client_metadata_patch: Annotated[
+        dict[str, str] | None, Experimental("turn/steer.responsesapiClientMetadataPatch")
+    ] = None
+
+
+class TurnSteerResponse(Wire):
+    turn_id: str
+
+
+TURN_STEER = ClientRequest("turn/steer", TurnSteerParams, TurnSteerResponse, order=by_thread)
+
+
+class TurnInterruptParams(Wire):
+    thread_id: str
+    turn_id: str
+
+
+class TurnInterruptResponse(Wire):
+    pass
+
+
+TURN_INTERRUPT = ClientRequest("turn/interrupt", TurnInterruptParams, TurnInterruptResponse)
+
+
+class TurnStartedNotification(Wire):
+    thread_id: str
+    turn: Turn
+
+
+TURN_STARTED = ServerNotification("turn/started", TurnStartedNotification)
+
+
+class TurnCompletedNotification(Wire):
+    thread_id: str
+    turn: Turn
+
+
+TURN_COMPLETED = ServerNotification("turn/completed", TurnCompletedNotification)
+
+
+class ErrorNotification(Wire):
+    error: TurnError
+    thread_id: str
+    turn_id: str
+    will_retry: bool
+
+
+ERROR = ServerNotification("error", ErrorNotification)
