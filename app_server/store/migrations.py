@@ -1,0 +1,105 @@
+"""The schema as numbered, forward-only steps; `PRAGMA user_version` says how many have been taken."""
+
+import sqlite3
+
+STEPS: tuple[str, ...] = (
+    # Threads, turns, items and history. Rows refer to a thread by its number: ids of 36 bytes in every row and index
+    # would cost more than a small item.
+    """
+    CREATE TABLE threads (
+        number INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        created_at_ms INTEGER NOT NULL,
+        updated_at_ms INTEGER NOT NULL,
+        recency_at_ms INTEGER NOT NULL,
+        archived INTEGER NOT NULL,
+        has_turns INTEGER NOT NULL,
+        owner TEXT,
+        model_provider TEXT NOT NULL,
+        model TEXT,
+        reasoning_effort TEXT,
+        source TEXT NOT NULL,
+        source_kind TEXT NOT NULL,
+        originator TEXT,
+        thread_source TEXT,
+        forked_from_id TEXT,
+        parent_thread_id TEXT,
+        cli_version TEXT NOT NULL,
+        cwd TEXT NOT NULL,
+        name TEXT,
+        git_info TEXT,
+        token_usage TEXT,
+        settings TEXT NOT NULL,
+        preview TEXT NOT NULL
+    );
+    CREATE INDEX threads_by_creation ON threads (archived, has_turns, created_at_ms);
+    CREATE INDEX threads_by_update ON threads (archived, has_turns, updated_at_ms);
+    CREATE INDEX threads_by_recency ON threads (archived, has_turns, recency_at_ms);
+    CREATE INDEX threads_by_parent ON threads (parent_thread_id) WHERE parent_thread_id IS NOT NULL;
+    CREATE INDEX threads_by_owner ON threads (owner) WHERE owner IS NOT NULL;
+
+    CREATE TABLE turns (
+        thread INTEGER NOT NULL REFERENCES threads (number) ON DELETE CASCADE,
+        ordinal INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        status TEXT NOT NULL,
+        started_at_ms INTEGER NOT NULL,
+        completed_at_ms INTEGER,
+        duration_ms INTEGER,
+        error TEXT,
+        PRIMARY KEY (thread, ordinal)
+    ) WITHOUT ROWID;
+    CREATE UNIQUE INDEX turns_by_id ON turns (thread, id);
+    CREATE INDEX turns_in_progress ON turns (thread) WHERE status = 'inProgress';
+
+    CREATE TABLE items (
+        thread INTEGER NOT NULL REFERENCES threads (number) ON DELETE CASCADE,
+        ordinal INTEGER NOT NULL,
+        turn INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        type TEXT NOT NULL,
+        started_at_ms INTEGER NOT NULL,
+        completed_at_ms INTEGER,
+        payload BLOB NOT NULL
+    );
+    CREATE UNIQUE INDEX items_by_ordinal ON items (thread, ordinal);
+    CREATE INDEX items_by_turn ON items (thread, turn, ordinal);
+    CREATE INDEX items_in_progress ON items (thread, id) WHERE completed_at_ms IS NULL;
+
+    CREATE TABLE history (
+        thread INTEGER NOT NULL REFERENCES threads (number) ON DELETE CASCADE,
+        ordinal INTEGER NOT NULL,
+        turn INTEGER,
+        payload BLOB NOT NULL
+    );
+    CREATE UNIQUE INDEX history_by_ordinal ON history (thread, ordinal);
+    """,
+)
+
+VERSION = len(STEPS)
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """How many steps the database has taken; 0 for a new one."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Take the missing steps, each in a transaction of its own. `connection` is in autocommit mode."""
+    for number, step in enumerate(STEPS, start=1):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            # Read again under the write lock: another process may have taken the step meanwhile.
+            if version_of(connection) < number:
+                for statement in _statements(step):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {number}")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+
+def _statements(script: str) -> list[str]:
+    # Not `executescript`: it commits first, and a step must be whole or absent.
+    return [statement for statement in script.split(";") if statement.strip()]

@@ -1,0 +1,88 @@
+"""Turns that were cut by the death of their daemon are closed, so that their thread reads well and resumes."""
+
+import sqlite3
+from typing import Any, cast
+
+import orjson
+
+_OUTPUT_TYPES = {
+    "function_call": "function_call_output",
+    "local_shell_call": "function_call_output",
+    "custom_tool_call": "custom_tool_call_output",
+}
+
+
+def close_cut_turns(connection: sqlite3.Connection, number: int) -> int:
+    """Close every turn in progress of the thread with this number; returns how many there were.
+
+    The turn becomes interrupted at its last sign of life. Its items in progress become failed. A call in its history
+    that has no output gets the output "aborted", which the model needs to go on.
+    """
+    turns = connection.execute(
+        "SELECT ordinal, started_at_ms FROM turns WHERE thread = ? AND status = 'inProgress'", (number,)
+    ).fetchall()
+    for ordinal, started_at_ms in turns:
+        (last_seen_ms,) = connection.execute(
+            "SELECT max(?, coalesce(max(max(started_at_ms, coalesce(completed_at_ms, 0))), 0))"
+            " FROM items WHERE thread = ? AND turn = ?",
+            (started_at_ms, number, ordinal),
+        ).fetchone()
+        connection.execute(
+            "UPDATE turns SET status = 'interrupted', completed_at_ms = ?, duration_ms = ?"
+            " WHERE thread = ? AND ordinal = ?",
+            (last_seen_ms, last_seen_ms - started_at_ms, number, ordinal),
+        )
+        _close_items(connection, number, ordinal, last_seen_ms)
+        _answer_calls(connection, number, ordinal)
+    return len(turns)
+
+
+def _close_items(connection: sqlite3.Connection, number: int, turn: int, at_ms: int) -> None:
+    rows = connection.execute(
+        "SELECT rowid, payload FROM items WHERE thread = ? AND completed_at_ms IS NULL AND turn = ?", (number, turn)
+    ).fetchall()
+    for rowid, payload in rows:
+        connection.execute(
+            "UPDATE items SET payload = ?, completed_at_ms = ? WHERE rowid = ?", (_failed(payload, at_ms), at_ms, rowid)
+        )
+
+
+def _failed(payload: bytes, at_ms: int) -> bytes:
+    item = _json_object(payload)
+    if item is None:
+        return payload
+    if item.get("status") == "inProgress":
+        item["status"] = "failed"
+    item["completedAtMs"] = at_ms
+    return orjson.dumps(item)
+
+
+def _answer_calls(connection: sqlite3.Connection, number: int, turn: int) -> None:
+    rows = connection.execute(
+        "SELECT payload FROM history WHERE thread = ? AND turn = ? ORDER BY ordinal", (number, turn)
+    )
+    open_calls: dict[str, str] = {}
+    for (payload,) in rows.fetchall():
+        entry = _json_object(payload) or {}
+        kind, call_id = entry.get("type"), entry.get("call_id")
+        if not isinstance(call_id, str):
+            continue
+        if kind in _OUTPUT_TYPES:
+            open_calls[call_id] = _OUTPUT_TYPES[kind]
+        elif kind in _OUTPUT_TYPES.values():
+            open_calls.pop(call_id, None)
+    for call_id, output_type in open_calls.items():
+        entry = {"type": output_type, "call_id": call_id, "output": "aborted"}
+        connection.execute(
+            "INSERT INTO history (thread, ordinal, turn, payload)"
+            " VALUES (?1, (SELECT coalesce(max(ordinal) + 1, 0) FROM history WHERE thread = ?1), ?2, ?3)",
+            (number, turn, orjson.dumps(entry)),
+        )
+
+
+def _json_object(payload: bytes) -> dict[str, Any] | None:  # Any: JSON of every shape
+    try:
+        value = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return None
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None

@@ -1,0 +1,119 @@
+"""What the store takes and gives: rows, queries and pages. JSON members hold text that the store does not look into."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final, Generic, Literal, TypeVar
+
+T = TypeVar("T")
+
+TurnStatus = Literal["inProgress", "completed", "interrupted", "failed"]
+SortKey = Literal["created_at", "updated_at", "recency_at", "section_position"]
+
+PREVIEW_BYTES: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadRow:
+    """A thread without its turns. Times are milliseconds since 1970.
+
+    `source` is the wire's SessionSource as JSON, `settings` belongs to the threads room, `owner` is the id of the
+    daemon that has the thread open; `create` and `fork` set it and ignore what is given.
+    """
+
+    id: str
+    created_at_ms: int
+    updated_at_ms: int
+    recency_at_ms: int
+    cwd: str
+    model_provider: str
+    cli_version: str
+    source: str = '"vscode"'
+    settings: str = "{}"
+    preview: str = ""
+    model: str | None = None
+    reasoning_effort: str | None = None
+    name: str | None = None
+    originator: str | None = None
+    thread_source: str | None = None
+    forked_from_id: str | None = None
+    parent_thread_id: str | None = None
+    git_info: str | None = None
+    token_usage: str | None = None
+    owner: str | None = None
+    archived: bool = False
+    has_turns: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRow:
+    """A turn without its items. `error` is JSON; the store gives the ordinal when the turn is first stored."""
+
+    id: str
+    status: TurnStatus
+    started_at_ms: int
+    completed_at_ms: int | None = None
+    duration_ms: int | None = None
+    error: str | None = None
+    ordinal: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """An item; `payload` is its wire JSON. Without `completed_at_ms` it is in progress and may be stored once more."""
+
+    turn_id: str
+    id: str
+    type: str
+    payload: bytes
+    started_at_ms: int
+    completed_at_ms: int | None = None
+    ordinal: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Rows in the order asked for.
+
+    `next_cursor` continues in the same direction after the last row, and is None at the end. `backwards_cursor`
+    starts at the first row, that row included, in whichever direction is asked; None when there are no rows.
+    """
+
+    rows: tuple[T, ...]
+    next_cursor: str | None
+    backwards_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadQuery:
+    """Which threads to list. A filter that is None does not filter; an empty collection lets nothing through.
+
+    `source_kinds` are the wire's ThreadSourceKind values; "subAgent" stands for all of its kinds. `search` is looked
+    for in names and previews, whatever its case. Threads without a turn are left out unless `with_empty`.
+    """
+
+    archived: bool = False
+    cwds: Collection[str] | None = None
+    model_providers: Collection[str] | None = None
+    source_kinds: Collection[str] | None = None
+    originators: Collection[str] | None = None
+    excluded_ids: Collection[str] | None = None
+    search: str | None = None
+    parent_id: str | None = None
+    ancestor_id: str | None = None
+    with_empty: bool = False
+    sort_key: SortKey = "created_at"
+    descending: bool = True
+    limit: int = 25
+    cursor: str | None = None
+
+
+ThreadColumns = Mapping[str, str | int | bool | None]
+
+THREAD_COLUMNS: Final = tuple(ThreadRow.__dataclass_fields__)
+TURN_COLUMNS: Final = tuple(TurnRow.__dataclass_fields__)
+
+
+def cut_preview(text: str) -> str:
+    """The text within `PREVIEW_BYTES` of UTF-8, cut between characters."""
+    data = text.encode("utf-8", "replace")
+    return text if len(data) <= PREVIEW_BYTES else data[:PREVIEW_BYTES].decode("utf-8", "ignore")
