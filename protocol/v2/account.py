@@ -1,4 +1,4 @@
-"""v2.account"""
+"""The account that pays for the model, and its limits."""
 
 from typing import Annotated, Literal
 
@@ -29,13 +29,18 @@ PlanType = Literal[
     "sci_plus",
     "unknown",
 ]
+"""The plan that an account is on."""
 
 
 class ApiKeyAccount(Wire):
+    """An API key."""
+
     type: Literal["apiKey"] = "apiKey"
 
 
 class ChatgptAccount(Wire):
+    """A ChatGPT sign-in."""
+
     type: Literal["chatgpt"] = "chatgpt"
     email: str | None
     plan_type: PlanType
@@ -43,30 +48,42 @@ class ChatgptAccount(Wire):
 
 
 class AmazonBedrockAccount(Wire):
+    """Models through Amazon Bedrock."""
+
     type: Literal["amazonBedrock"] = "amazonBedrock"
     uses_codex_managed_credentials: bool = False
 
 
 class GcpAccount(Wire):
+    """Models through Google Cloud."""
+
     type: Literal["gcp"] = "gcp"
 
 
 Account = Annotated[ApiKeyAccount | ChatgptAccount | AmazonBedrockAccount | GcpAccount, Field(discriminator="type")]
+"""How the server is signed in."""
 
 AccountRoutingOverride = Literal["NO_CONSTRAINT", "us", "us_cr"]
+"""Where an account's requests must be handled."""
 
 
 class WorkspaceRouting(Wire):
+    """Where a workspace's requests go."""
+
     account_routing_override: AccountRoutingOverride
     backend_origin: str
     chatgpt_account_id: str
 
 
 class GetAccountParams(Wire):
+    """Ask for the account; `refresh_token` renews its token first."""
+
     refresh_token: bool = False
 
 
 class GetAccountResponse(Wire):
+    """The account, None if there is none. `requires_openai_auth` says whether the model provider needs one."""
+
     requires_openai_auth: bool
     account: Account | None = None
     user_id: str | None = None
@@ -77,12 +94,16 @@ ACCOUNT_READ = ClientRequest("account/read", GetAccountParams, GetAccountRespons
 
 
 class CreditsSnapshot(Wire):
+    """Credits left; `balance` is a decimal number as text."""
+
     has_credits: bool
     unlimited: bool
     balance: str | None = None
 
 
 class SpendControlLimitSnapshot(Wire):
+    """A spending limit; amounts are decimal numbers as text, `resets_at` is in Unix seconds."""
+
     limit: str
     remaining_percent: int
     resets_at: int
@@ -90,6 +111,8 @@ class SpendControlLimitSnapshot(Wire):
 
 
 class RateLimitWindow(Wire):
+    """How much of a window is used; `resets_at` is in Unix seconds."""
+
     used_percent: int
     resets_at: int | None = None
     window_duration_mins: int | None = None
@@ -102,9 +125,12 @@ RateLimitReachedType = Literal[
     "workspace_owner_usage_limit_reached",
     "workspace_member_usage_limit_reached",
 ]
+"""Which limit stopped the account."""
 
 
 class RateLimitSnapshot(Wire):
+    """The limits as the provider last told them."""
+
     credits: CreditsSnapshot | None = None
     individual_limit: SpendControlLimitSnapshot | None = None
     limit_id: str | None = None
@@ -118,6 +144,8 @@ class RateLimitSnapshot(Wire):
 
 
 class AccountRateLimitsUpdatedNotification(Wire):
+    """The limits changed."""
+
     rate_limits: RateLimitSnapshot
 
 

@@ -1,4 +1,4 @@
-"""v2.approval"""
+"""What the server asks of clients about items: approvals, permissions, answers."""
 
 from typing import Annotated, Literal
 
@@ -16,21 +16,30 @@ from protocol.v2.permissions import (
 from protocol.wire import Experimental, SnakeWire, UInt, Wire
 
 CommandExecutionApprovalKind = Literal["command", "writeStdin", "humanCommand"]
+"""What is to be approved: a command, input for a running one, or a command that the user typed."""
 
 
 class ExecpolicyAmendmentDecision(SnakeWire):
+    """The command prefix to allow from now on."""
+
     execpolicy_amendment: list[str]
 
 
 class AcceptWithExecpolicyAmendmentCommandExecutionApprovalDecision(Wire, extra="forbid"):
+    """Yes, and allow the prefix from now on."""
+
     accept_with_execpolicy_amendment: ExecpolicyAmendmentDecision
 
 
 class NetworkPolicyAmendmentDecision(SnakeWire):
+    """The network rule to keep."""
+
     network_policy_amendment: NetworkPolicyAmendment
 
 
 class ApplyNetworkPolicyAmendmentCommandExecutionApprovalDecision(Wire, extra="forbid"):
+    """Keep a rule for the host; its action is the answer."""
+
     apply_network_policy_amendment: NetworkPolicyAmendmentDecision
 
 
@@ -39,9 +48,16 @@ CommandExecutionApprovalDecision = (
     | AcceptWithExecpolicyAmendmentCommandExecutionApprovalDecision
     | ApplyNetworkPolicyAmendmentCommandExecutionApprovalDecision
 )
+"""The answer about a command. `decline` lets the turn go on, `cancel` ends it."""
 
 
 class CommandExecutionRequestApprovalParams(Wire):
+    """May this command run?
+
+    `approval_id` tells apart several questions about one item. With `network_approval_context` the question is about a
+    host, not about the command. `started_at_ms` is in Unix milliseconds.
+    """
+
     item_id: str
     started_at_ms: int
     thread_id: str
@@ -66,6 +82,8 @@ class CommandExecutionRequestApprovalParams(Wire):
 
 
 class CommandExecutionRequestApprovalResponse(Wire):
+    """The user's answer."""
+
     decision: CommandExecutionApprovalDecision
 
 
@@ -76,9 +94,12 @@ ITEM_COMMAND_EXECUTION_REQUEST_APPROVAL = ServerRequest(
 )
 
 FileChangeApprovalDecision = Literal["accept", "acceptForSession", "decline", "cancel"]
+"""The answer about a change of files. `decline` lets the turn go on, `cancel` ends it."""
 
 
 class FileChangeRequestApprovalParams(Wire):
+    """May these files be changed? `grant_root` is a folder to open for the rest of the session."""
+
     item_id: str
     started_at_ms: int
     thread_id: str
@@ -88,6 +109,8 @@ class FileChangeRequestApprovalParams(Wire):
 
 
 class FileChangeRequestApprovalResponse(Wire):
+    """The user's answer."""
+
     decision: FileChangeApprovalDecision
 
 
@@ -97,6 +120,8 @@ ITEM_FILE_CHANGE_REQUEST_APPROVAL = ServerRequest(
 
 
 class PermissionsRequestApprovalParams(Wire):
+    """May the agent have these permissions?"""
+
     cwd: LegacyAppPathString
     item_id: str
     permissions: RequestPermissionProfile
@@ -108,6 +133,8 @@ class PermissionsRequestApprovalParams(Wire):
 
 
 class PermissionsRequestApprovalResponse(Wire):
+    """What is granted, and for how long."""
+
     permissions: GrantedPermissionProfile
     scope: PermissionGrantScope = "turn"
     strict_auto_review: bool | None = None
@@ -119,11 +146,15 @@ ITEM_PERMISSIONS_REQUEST_APPROVAL = ServerRequest(
 
 
 class ToolRequestUserInputOption(Wire):
+    """An answer to choose."""
+
     description: str
     label: str
 
 
 class ToolRequestUserInputQuestion(Wire):
+    """A question; `options` None asks for free text, `is_secret` for hidden typing."""
+
     header: str
     id: str
     question: str
@@ -133,6 +164,8 @@ class ToolRequestUserInputQuestion(Wire):
 
 
 class ToolRequestUserInputParams(Wire):
+    """Questions of the agent. After `auto_resolution_ms` milliseconds it goes on without answers."""
+
     is_blocking: bool
     item_id: str
     questions: list[ToolRequestUserInputQuestion]
@@ -142,10 +175,14 @@ class ToolRequestUserInputParams(Wire):
 
 
 class ToolRequestUserInputAnswer(Wire):
+    """The chosen or typed answers to one question."""
+
     answers: list[str]
 
 
 class ToolRequestUserInputResponse(Wire):
+    """Answers by question id."""
+
     answers: dict[str, ToolRequestUserInputAnswer]
 
 

@@ -1,4 +1,4 @@
-"""v2.config_requirements"""
+"""What an organisation demands of the configuration."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,34 +11,47 @@ from protocol.v2.permissions import ApprovalsReviewer, AskForApproval, LegacyApp
 from protocol.wire import Experimental, SnakeWire, UInt, UInt16, Wire
 
 WindowsSandboxImplementation = Literal["elevated", "unelevated", "mxc"]
+"""A way of sandboxing on Windows."""
 
 NetworkDomainPermission = Literal["allow", "deny"]
+"""Whether a domain may be reached."""
 
 
 class ApplicationNetworkRequirements(Wire):
+    """What the application itself may reach, by domain."""
+
     domains: dict[str, NetworkDomainPermission]
     enabled: bool
 
 
 class ApplicationStorageRequirements(Wire):
+    """Where the application keeps projects."""
+
     default_project_parent: LegacyAppPathString | None = None
     projectless_workspace_root: LegacyAppPathString | None = None
 
 
 class ApplicationRequirements(Wire):
+    """Demands on the desktop application."""
+
     network: ApplicationNetworkRequirements | None = None
     storage: ApplicationStorageRequirements | None = None
 
 
 class AutoReviewRequirements(Wire):
+    """When a reviewing model must be used."""
+
     ignore_rules: list[str] | None = None
     required_on_models: list[str] | None = None
 
 
 BrowserUseAccessApprovalLifetime = Literal["turn", "thread"]
+"""How long an approval of a site lasts."""
 
 
 class BrowserUseOriginPolicy(Wire):
+    """What the agent's browser may do on a site."""
+
     access: AllowDenyRequirement | None = None
     access_approval_lifetime: BrowserUseAccessApprovalLifetime | None = None
     auto_review: AllowDenyRequirement | None = None
@@ -49,15 +62,21 @@ class BrowserUseOriginPolicy(Wire):
 
 
 class RequestHeader(Wire):
+    """An HTTP header."""
+
     name: str
     value: str
 
 
 class BrowserUseExtensionRequirements(Wire):
+    """Demands on the browser extension."""
+
     request_headers: list[RequestHeader] | None = None
 
 
 class BrowserUseRequirements(Wire):
+    """Demands on the agent's browser; `origins` is by origin."""
+
     allow_global_persistent_approval: bool | None = None
     allow_history_access: bool | None = None
     allow_webmcp: bool | None = None
@@ -68,13 +87,18 @@ class BrowserUseRequirements(Wire):
 
 
 CliAuthCredentialsStoreMode = Literal["file", "keyring", "auto", "ephemeral"]
+"""Where credentials are kept."""
 
 
 class ComputerUseMacosRequirements(Wire):
+    """Apps on macOS by bundle id."""
+
     bundle_ids: dict[str, AllowDenyRequirement] | None = None
 
 
 class ComputerUseWindowsExeRequirement(Wire):
+    """A Windows program, known by its signature."""
+
     access: AllowDenyRequirement
     product_name: str
     publisher_name: str
@@ -82,11 +106,15 @@ class ComputerUseWindowsExeRequirement(Wire):
 
 
 class ComputerUseWindowsRequirements(Wire):
+    """Apps on Windows by application id, and programs."""
+
     aumids: dict[str, AllowDenyRequirement] | None = None
     exes: list[ComputerUseWindowsExeRequirement] | None = None
 
 
 class ComputerUseRequirements(Wire):
+    """Demands on which apps the agent may operate."""
+
     allow_locked_computer_use: bool | None = None
     allow_persistent_approval: bool | None = None
     default_app_access: AllowDenyRequirement | None = None
@@ -95,13 +123,18 @@ class ComputerUseRequirements(Wire):
 
 
 ResidencyRequirement = Literal["us"]
+"""Where data must stay."""
 
 
 class FeedbackRequirements(Wire):
+    """Whether feedback may be sent."""
+
     enabled: bool | None = None
 
 
 class CommandConfiguredHookHandler(Wire):
+    """A command to run; `timeout_sec` is in seconds."""
+
     type: Literal["command"] = "command"
     async_: Annotated[bool, Field(alias="async")]
     command: str
@@ -112,6 +145,8 @@ class CommandConfiguredHookHandler(Wire):
 
 
 class McpToolConfiguredHookHandler(Wire):
+    """An MCP tool to call; `timeout_sec` is in seconds."""
+
     type: Literal["mcp_tool"] = "mcp_tool"
     input: dict[str, Any]
     server: str
@@ -121,10 +156,14 @@ class McpToolConfiguredHookHandler(Wire):
 
 
 class PromptConfiguredHookHandler(Wire):
+    """A model to ask."""
+
     type: Literal["prompt"] = "prompt"
 
 
 class AgentConfiguredHookHandler(Wire):
+    """An agent to run."""
+
     type: Literal["agent"] = "agent"
 
 
@@ -135,14 +174,19 @@ ConfiguredHookHandler = Annotated[
     | AgentConfiguredHookHandler,
     Field(discriminator="type"),
 ]
+"""What a hook does."""
 
 
 class ConfiguredHookMatcherGroup(Wire):
+    """Hooks that run together when `matcher` (a regular expression) fits."""
+
     hooks: list[ConfiguredHookHandler]
     matcher: str | None = None
 
 
 class ManagedHooksRequirements(Wire):
+    """Hooks that users cannot remove, by event, and the folders that their programs are in."""
+
     permission_request: Annotated[list[ConfiguredHookMatcherGroup], Field(alias="PermissionRequest")]
     post_compact: Annotated[list[ConfiguredHookMatcherGroup], Field(alias="PostCompact")]
     post_tool_use: Annotated[list[ConfiguredHookMatcherGroup], Field(alias="PostToolUse")]
@@ -162,23 +206,32 @@ class ManagedHooksRequirements(Wire):
 
 
 class InAppBrowserRequirements(Wire):
+    """Demands on the built-in browser."""
+
     allow_external_browser_settings_import: bool | None = None
 
 
 class NewThreadModelDefaults(Wire):
+    """The model that new threads begin with."""
+
     model: str | None = None
     model_reasoning_effort: ReasoningEffort | None = None
     service_tier: str | None = None
 
 
 class ModelsRequirements(Wire):
+    """Demands on models."""
+
     new_thread: NewThreadModelDefaults | None = None
 
 
 NetworkUnixSocketPermission = Literal["allow", "deny"]
+"""Whether a unix socket may be reached."""
 
 
 class NetworkRequirements(Wire):
+    """Demands on the network proxy for commands. The lists are older than `domains` and `unix_sockets`."""
+
     allow_local_binding: bool | None = None
     allow_unix_sockets: list[str] | None = None
     allow_upstream_proxy: bool | None = None
@@ -196,15 +249,20 @@ class NetworkRequirements(Wire):
 
 
 OtelHttpProtocol = Literal["binary", "json"]
+"""How telemetry is encoded over HTTP."""
 
 
 class OtelTlsConfig(Wire):
+    """Files with keys and certificates."""
+
     ca_certificate: Annotated[str | None, Field(alias="ca-certificate")] = None
     client_certificate: Annotated[str | None, Field(alias="client-certificate")] = None
     client_private_key: Annotated[str | None, Field(alias="client-private-key")] = None
 
 
 class OtlpHttp(Wire):
+    """An OTLP collector over HTTP."""
+
     endpoint: str
     headers: dict[str, str]
     protocol: OtelHttpProtocol
@@ -212,27 +270,38 @@ class OtlpHttp(Wire):
 
 
 class OtlpHttpOtelExporter(Wire, extra="forbid"):
+    """Send to an OTLP collector over HTTP."""
+
     otlp_http: Annotated[OtlpHttp, Field(alias="otlp-http")]
 
 
 class OtlpGrpc(Wire):
+    """An OTLP collector over gRPC."""
+
     endpoint: str
     headers: dict[str, str]
     tls: OtelTlsConfig | None = None
 
 
 class OtlpGrpcOtelExporter(Wire, extra="forbid"):
+    """Send to an OTLP collector over gRPC."""
+
     otlp_grpc: Annotated[OtlpGrpc, Field(alias="otlp-grpc")]
 
 
 OtelExporter = Literal["none", "statsig"] | OtlpHttpOtelExporter | OtlpGrpcOtelExporter
+"""Where telemetry goes."""
 
 
 class OtelToolResultLogConfig(SnakeWire):
+    """How much of a tool's result is logged, in bytes."""
+
     max_bytes: UInt
 
 
 class OtelRequirements(SnakeWire):
+    """Demands on telemetry."""
+
     environment: str | None = None
     exporter: OtelExporter | None = None
     log_agent_responses: bool | None = None
@@ -247,6 +316,8 @@ class OtelRequirements(SnakeWire):
 
 
 class ConfigRequirements(Wire):
+    """Everything that is demanded; None leaves the user free."""
+
     additional_developer_instructions: str | None = None
     allow_appshots: bool | None = None
     allow_browser_and_computer_use: bool | None = None
@@ -286,6 +357,8 @@ class ConfigRequirements(Wire):
 
 
 class ConfigRequirementsReadResponse(Wire):
+    """The demands, None if there are none."""
+
     requirements: ConfigRequirements | None = None
     supports_independent_speed_modes: bool | None = None
 

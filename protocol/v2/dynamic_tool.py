@@ -1,4 +1,4 @@
-"""v2.dynamic_tool"""
+"""Tools that a client brings along and runs itself."""
 
 from typing import Annotated, Any, Literal
 
@@ -9,6 +9,8 @@ from protocol.wire import Wire
 
 
 class FunctionDynamicToolNamespaceTool(Wire):
+    """A tool within a namespace. `input_schema` is a JSON Schema."""
+
     type: Literal["function"] = "function"
     description: str
     input_schema: Any
@@ -17,9 +19,12 @@ class FunctionDynamicToolNamespaceTool(Wire):
 
 
 DynamicToolNamespaceTool = FunctionDynamicToolNamespaceTool
+"""What a namespace can hold."""
 
 
 class FunctionDynamicToolSpec(Wire):
+    """A tool. `input_schema` is a JSON Schema; a deferred one is loaded only when the model looks for it."""
+
     type: Literal["function"] = "function"
     description: str
     input_schema: Any
@@ -28,6 +33,8 @@ class FunctionDynamicToolSpec(Wire):
 
 
 class NamespaceDynamicToolSpec(Wire):
+    """Tools that belong together."""
+
     type: Literal["namespace"] = "namespace"
     description: str
     name: str
@@ -35,19 +42,26 @@ class NamespaceDynamicToolSpec(Wire):
 
 
 DynamicToolSpec = Annotated[FunctionDynamicToolSpec | NamespaceDynamicToolSpec, Field(discriminator="type")]
+"""What a client declares at `thread/start`."""
 
 
 class InputTextDynamicToolCallOutputContentItem(Wire):
+    """Text for the model."""
+
     type: Literal["inputText"] = "inputText"
     text: str
 
 
 class InputImageDynamicToolCallOutputContentItem(Wire):
+    """An image for the model, by URL or data URL."""
+
     type: Literal["inputImage"] = "inputImage"
     image_url: str
 
 
 class InputAudioDynamicToolCallOutputContentItem(Wire):
+    """A recording for the model, by URL or data URL."""
+
     type: Literal["inputAudio"] = "inputAudio"
     audio_url: str
 
@@ -58,11 +72,15 @@ DynamicToolCallOutputContentItem = Annotated[
     | InputAudioDynamicToolCallOutputContentItem,
     Field(discriminator="type"),
 ]
+"""A part of what a client's tool returned."""
 
 DynamicToolCallStatus = Literal["inProgress", "completed", "failed"]
+"""How far a call has come."""
 
 
 class DynamicToolCallParams(Wire):
+    """Asks the client to run one of its tools."""
+
     arguments: Any
     call_id: str
     thread_id: str
@@ -72,6 +90,8 @@ class DynamicToolCallParams(Wire):
 
 
 class DynamicToolCallResponse(Wire):
+    """What the client's tool returned; `success` false marks a failure."""
+
     content_items: list[DynamicToolCallOutputContentItem]
     success: bool
 

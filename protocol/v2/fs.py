@@ -1,14 +1,18 @@
-"""v2.fs"""
+"""Files on the server's machine."""
 
 from protocol.methods import ClientRequest, ServerNotification
 from protocol.wire import AbsolutePath, Wire
 
 
 class FsGetMetadataParams(Wire):
+    """Ask about a file, a folder or a link."""
+
     path: AbsolutePath
 
 
 class FsGetMetadataResponse(Wire):
+    """What is there. Times are in Unix milliseconds, 0 where unknown; `is_symlink` speaks of the path itself."""
+
     created_at_ms: int
     is_directory: bool
     is_file: bool
@@ -20,10 +24,14 @@ FS_GET_METADATA = ClientRequest("fs/getMetadata", FsGetMetadataParams, FsGetMeta
 
 
 class FsReadFileParams(Wire):
+    """Read a whole file."""
+
     path: AbsolutePath
 
 
 class FsReadFileResponse(Wire):
+    """The file's bytes in base64."""
+
     data_base64: str
 
 
@@ -31,11 +39,15 @@ FS_READ_FILE = ClientRequest("fs/readFile", FsReadFileParams, FsReadFileResponse
 
 
 class FsWatchParams(Wire):
+    """Watch a file, or a folder without what is below; `watch_id` is the client's own name for the watch."""
+
     path: AbsolutePath
     watch_id: str
 
 
 class FsWatchResponse(Wire):
+    """The watch is on; `path` is what is watched."""
+
     path: AbsolutePath
 
 
@@ -43,17 +55,21 @@ FS_WATCH = ClientRequest("fs/watch", FsWatchParams, FsWatchResponse)
 
 
 class FsUnwatchParams(Wire):
+    """End a watch."""
+
     watch_id: str
 
 
 class FsUnwatchResponse(Wire):
-    pass
+    """The watch is off."""
 
 
 FS_UNWATCH = ClientRequest("fs/unwatch", FsUnwatchParams, FsUnwatchResponse)
 
 
 class FsChangedNotification(Wire):
+    """Paths under a watch changed."""
+
     changed_paths: list[AbsolutePath]
     watch_id: str
 

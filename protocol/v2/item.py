@@ -1,4 +1,4 @@
-"""v2.item"""
+"""Items: what happens within a turn, and the notifications that tell it."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -14,14 +14,19 @@ from protocol.wire import ABSENT_WHEN_NONE, AbsolutePath, SnakeWire, UInt, UInt3
 
 
 class HookPromptFragment(Wire):
+    """Text that a hook added to the conversation."""
+
     hook_run_id: str
     text: str
 
 
 AgentMessageDelivery = Literal["async"]
+"""Set on messages that arrive outside the turn's own flow."""
 
 
 class AgentMessageDisplay(Wire):
+    """What to show in place of a moderated message."""
+
     action: str
     block_type: str | None = None
     check_trusted_contacts: bool | None = None
@@ -29,11 +34,15 @@ class AgentMessageDisplay(Wire):
 
 
 class AgentMessageModeration(Wire):
+    """The provider's verdict on a message."""
+
     moderated: bool
     display: AgentMessageDisplay | None = None
 
 
 class MemoryCitationEntry(Wire):
+    """Lines of a memory file, both ends included, counted from 1."""
+
     line_end: UInt32
     line_start: UInt32
     note: str
@@ -41,16 +50,22 @@ class MemoryCitationEntry(Wire):
 
 
 class MemoryCitation(Wire):
+    """The memories that a message draws on."""
+
     entries: list[MemoryCitationEntry]
     thread_ids: list[str]
 
 
 class AsyncUserInputQuestion(Wire, extra="forbid"):
+    """A question to the user that does not hold up the turn."""
+
     title: str
     options: list[str] | None = None
 
 
 class ReadCommandAction(Wire):
+    """A file is read."""
+
     type: Literal["read"] = "read"
     command: str
     name: str
@@ -58,12 +73,16 @@ class ReadCommandAction(Wire):
 
 
 class ListFilesCommandAction(Wire):
+    """A folder is listed."""
+
     type: Literal["listFiles"] = "listFiles"
     command: str
     path: str | None = None
 
 
 class SearchCommandAction(Wire):
+    """Files are searched."""
+
     type: Literal["search"] = "search"
     command: str
     path: str | None = None
@@ -71,6 +90,8 @@ class SearchCommandAction(Wire):
 
 
 class UnknownCommandAction(Wire):
+    """Anything else."""
+
     type: Literal["unknown"] = "unknown"
     command: str
 
@@ -78,21 +99,30 @@ class UnknownCommandAction(Wire):
 CommandAction = Annotated[
     ReadCommandAction | ListFilesCommandAction | SearchCommandAction | UnknownCommandAction, Field(discriminator="type")
 ]
+"""What a command seems to do, for display."""
 
 CommandExecutionSource = Literal["agent", "userShell", "unifiedExecStartup", "unifiedExecInteraction"]
+"""Who started a command."""
 
 CommandExecutionStatus = Literal["inProgress", "completed", "failed", "declined"]
+"""How far a command has come; `declined` was never run."""
 
 
 class AddPatchChangeKind(Wire):
+    """A new file."""
+
     type: Literal["add"] = "add"
 
 
 class DeletePatchChangeKind(Wire):
+    """A removed file."""
+
     type: Literal["delete"] = "delete"
 
 
 class UpdatePatchChangeKind(SnakeWire):
+    """A changed file; `move_path` is its new name if it got one."""
+
     type: Literal["update"] = "update"
     move_path: str | None = None
 
@@ -100,25 +130,34 @@ class UpdatePatchChangeKind(SnakeWire):
 PatchChangeKind = Annotated[
     AddPatchChangeKind | DeletePatchChangeKind | UpdatePatchChangeKind, Field(discriminator="type")
 ]
+"""What happened to a file."""
 
 
 class FileUpdateChange(Wire):
+    """One file of a change. `diff` is a unified diff, or the whole text of an added or deleted file."""
+
     diff: str
     kind: PatchChangeKind
     path: str
 
 
 PatchApplyStatus = Literal["inProgress", "completed", "failed", "declined"]
+"""How far a change of files has come."""
 
 McpAppDisplayMode = Literal["inline", "fullscreen"]
+"""Where an app likes to be shown."""
 
 
 class McpAppUi(Wire):
+    """The user interface that comes with a tool call."""
+
     preferred_model_display_mode: McpAppDisplayMode
     resource_uri: str
 
 
 class McpToolCallAppContext(Wire):
+    """The app behind a tool call."""
+
     connector_id: str
     action_name: str | None = None
     app_name: str | None = None
@@ -127,21 +166,29 @@ class McpToolCallAppContext(Wire):
 
 
 class McpToolCallError(Wire):
+    """Why a tool call failed."""
+
     message: str
 
 
 class McpToolCallResult(Wire):
+    """What an MCP tool returned, in MCP's own shapes."""
+
     content: list[Any]
     meta: Annotated[Any, Field(alias="_meta")] = None
     structured_content: Any = None
 
 
 McpToolCallStatus = Literal["inProgress", "completed", "failed"]
+"""How far a call has come."""
 
 CollabAgentStatus = Literal["pendingInit", "running", "interrupted", "completed", "errored", "shutdown", "notFound"]
+"""What another agent is doing."""
 
 
 class CollabAgentState(Wire):
+    """Another agent as last seen."""
+
     status: CollabAgentStatus
     message: str | None = None
 
@@ -157,30 +204,41 @@ CollabAgentTool = Literal[
     "interruptAgent",
     "listAgents",
 ]
+"""A tool for working with other agents."""
 
 CollabAgentToolCallStatus = Literal["inProgress", "completed", "failed", "interrupted"]
+"""How far such a call has come."""
 
 SubAgentActivityKind = Literal["started", "interacted", "interrupted", "completed"]
+"""What a sub-agent did."""
 
 
 class SearchWebSearchAction(Wire):
+    """A search."""
+
     type: Literal["search"] = "search"
     queries: list[str] | None = None
     query: str | None = None
 
 
 class OpenPageWebSearchAction(Wire):
+    """A page was opened."""
+
     type: Literal["openPage"] = "openPage"
     url: str | None = None
 
 
 class FindInPageWebSearchAction(Wire):
+    """A page was searched for a pattern."""
+
     type: Literal["findInPage"] = "findInPage"
     pattern: str | None = None
     url: str | None = None
 
 
 class OtherWebSearchAction(Wire):
+    """Something that this version does not know."""
+
     type: Literal["other"] = "other"
 
 
@@ -188,28 +246,38 @@ WebSearchAction = Annotated[
     SearchWebSearchAction | OpenPageWebSearchAction | FindInPageWebSearchAction | OtherWebSearchAction,
     Field(discriminator="type"),
 ]
+"""What a web search did."""
 
 
 class UsageLimitExceededImageGenerationFailure(Wire):
+    """A limit was reached; `resets_at` is in Unix seconds."""
+
     type: Literal["usageLimitExceeded"] = "usageLimitExceeded"
     limit_id: str
     resets_at: int | None = None
 
 
 ImageGenerationFailure = UsageLimitExceededImageGenerationFailure
+"""Why no image was made."""
 
 
 class ImageGenerationInputImage(Wire):
+    """An image that was given as a model for the new one."""
+
     path: AbsolutePath
     sha256: str
 
 
 class ThreadItemTimes(Wire):
+    """When an item began and ended, in Unix milliseconds; None where it was not recorded."""
+
     completed_at_ms: int | None = None
     started_at_ms: int | None = None
 
 
 class UserMessageThreadItem(ThreadItemTimes):
+    """What the user said. `client_id` is the id that the client gave it."""
+
     type: Literal["userMessage"] = "userMessage"
     content: list[UserInput]
     id: str
@@ -217,12 +285,16 @@ class UserMessageThreadItem(ThreadItemTimes):
 
 
 class HookPromptThreadItem(ThreadItemTimes):
+    """What hooks told the model."""
+
     type: Literal["hookPrompt"] = "hookPrompt"
     fragments: list[HookPromptFragment]
     id: str
 
 
 class AgentMessageThreadItem(ThreadItemTimes):
+    """What the model said."""
+
     type: Literal["agentMessage"] = "agentMessage"
     id: str
     text: str
@@ -234,6 +306,8 @@ class AgentMessageThreadItem(ThreadItemTimes):
 
 
 class FunctionCallOutputThreadItem(ThreadItemTimes):
+    """A tool output that the client put into the turn."""
+
     type: Literal["functionCallOutput"] = "functionCallOutput"
     id: str
     name: str
@@ -242,12 +316,16 @@ class FunctionCallOutputThreadItem(ThreadItemTimes):
 
 
 class PlanThreadItem(ThreadItemTimes):
+    """A plan that the model proposes."""
+
     type: Literal["plan"] = "plan"
     id: str
     text: str
 
 
 class ReasoningThreadItem(ThreadItemTimes):
+    """The model's reasoning: paragraphs of its summary, and the raw text where the provider gives it."""
+
     type: Literal["reasoning"] = "reasoning"
     id: str
     content: list[str] = []
@@ -255,6 +333,11 @@ class ReasoningThreadItem(ThreadItemTimes):
 
 
 class CommandExecutionThreadItem(ThreadItemTimes):
+    """A command: `aggregated_output` joins both streams, `duration_ms` is in milliseconds.
+
+    `exit_code` is None while it runs and when it never ran. `process_id` names a terminal that takes input.
+    """
+
     type: Literal["commandExecution"] = "commandExecution"
     command: str
     command_actions: list[CommandAction]
@@ -271,6 +354,8 @@ class CommandExecutionThreadItem(ThreadItemTimes):
 
 
 class FileChangeThreadItem(ThreadItemTimes):
+    """Files that the agent changes."""
+
     type: Literal["fileChange"] = "fileChange"
     changes: list[FileUpdateChange]
     id: str
@@ -278,6 +363,8 @@ class FileChangeThreadItem(ThreadItemTimes):
 
 
 class McpToolCallThreadItem(ThreadItemTimes):
+    """A call of an MCP tool; `duration_ms` is in milliseconds."""
+
     type: Literal["mcpToolCall"] = "mcpToolCall"
     arguments: Any
     id: str
@@ -295,6 +382,8 @@ class McpToolCallThreadItem(ThreadItemTimes):
 
 
 class DynamicToolCallThreadItem(ThreadItemTimes):
+    """A call of a client's tool; `duration_ms` is in milliseconds."""
+
     type: Literal["dynamicToolCall"] = "dynamicToolCall"
     arguments: Any
     id: str
@@ -307,6 +396,8 @@ class DynamicToolCallThreadItem(ThreadItemTimes):
 
 
 class CollabAgentToolCallThreadItem(ThreadItemTimes):
+    """A call that starts, tells or watches other agents."""
+
     type: Literal["collabAgentToolCall"] = "collabAgentToolCall"
     agents_states: dict[str, CollabAgentState]
     id: str
@@ -320,6 +411,8 @@ class CollabAgentToolCallThreadItem(ThreadItemTimes):
 
 
 class SubAgentActivityThreadItem(ThreadItemTimes):
+    """News of a sub-agent."""
+
     type: Literal["subAgentActivity"] = "subAgentActivity"
     agent_path: str
     agent_thread_id: str
@@ -330,6 +423,8 @@ class SubAgentActivityThreadItem(ThreadItemTimes):
 
 
 class WebSearchThreadItem(ThreadItemTimes):
+    """A web search."""
+
     type: Literal["webSearch"] = "webSearch"
     id: str
     query: str
@@ -338,18 +433,24 @@ class WebSearchThreadItem(ThreadItemTimes):
 
 
 class ImageViewThreadItem(ThreadItemTimes):
+    """The model looked at an image file."""
+
     type: Literal["imageView"] = "imageView"
     id: str
     path: LegacyAppPathString
 
 
 class SleepThreadItem(ThreadItemTimes):
+    """The agent waited for `duration_ms` milliseconds."""
+
     type: Literal["sleep"] = "sleep"
     duration_ms: UInt
     id: str
 
 
 class ImageGenerationThreadItem(ThreadItemTimes):
+    """An image that the model made: `result` is base64, or `file_id` names it."""
+
     type: Literal["imageGeneration"] = "imageGeneration"
     id: str
     status: str
@@ -370,18 +471,24 @@ class ImageGenerationThreadItem(ThreadItemTimes):
 
 
 class EnteredReviewModeThreadItem(ThreadItemTimes):
+    """A review began; `review` says of what."""
+
     type: Literal["enteredReviewMode"] = "enteredReviewMode"
     id: str
     review: str
 
 
 class ExitedReviewModeThreadItem(ThreadItemTimes):
+    """A review ended; `review` is its text."""
+
     type: Literal["exitedReviewMode"] = "exitedReviewMode"
     id: str
     review: str
 
 
 class ContextCompactionThreadItem(ThreadItemTimes):
+    """The history before this was summed up to save room."""
+
     type: Literal["contextCompaction"] = "contextCompaction"
     id: str
 
@@ -408,9 +515,12 @@ ThreadItem = Annotated[
     | ContextCompactionThreadItem,
     Field(discriminator="type"),
 ]
+"""One thing that happened in a turn."""
 
 
 class ItemStartedNotification(Wire):
+    """An item began; `started_at_ms` is in Unix milliseconds."""
+
     item: ThreadItem
     started_at_ms: int
     thread_id: str
@@ -421,6 +531,8 @@ ITEM_STARTED = ServerNotification("item/started", ItemStartedNotification)
 
 
 class ItemCompletedNotification(Wire):
+    """An item is final; `completed_at_ms` is in Unix milliseconds."""
+
     completed_at_ms: int
     item: ThreadItem
     thread_id: str
@@ -432,6 +544,8 @@ ITEM_COMPLETED = ServerNotification("item/completed", ItemCompletedNotification)
 
 
 class AgentMessageDeltaNotification(Wire):
+    """More text of a message."""
+
     delta: str
     item_id: str
     thread_id: str
@@ -444,6 +558,8 @@ ITEM_AGENT_MESSAGE_DELTA = ServerNotification(
 
 
 class ReasoningSummaryTextDeltaNotification(Wire):
+    """More text of paragraph `summary_index` of a reasoning summary."""
+
     delta: str
     item_id: str
     summary_index: int
@@ -457,6 +573,8 @@ ITEM_REASONING_SUMMARY_TEXT_DELTA = ServerNotification(
 
 
 class ReasoningSummaryPartAddedNotification(Wire):
+    """A new paragraph of a reasoning summary begins."""
+
     item_id: str
     summary_index: int
     thread_id: str
@@ -469,6 +587,8 @@ ITEM_REASONING_SUMMARY_PART_ADDED = ServerNotification(
 
 
 class ReasoningTextDeltaNotification(Wire):
+    """More text of part `content_index` of the raw reasoning."""
+
     content_index: int
     delta: str
     item_id: str
@@ -482,6 +602,8 @@ ITEM_REASONING_TEXT_DELTA = ServerNotification(
 
 
 class CommandExecutionOutputDeltaNotification(Wire):
+    """More output of a command, both streams as they came."""
+
     delta: str
     item_id: str
     thread_id: str

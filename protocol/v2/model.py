@@ -1,4 +1,4 @@
-"""v2.model"""
+"""Models and how they are asked to work."""
 
 from typing import Annotated, Literal
 
@@ -8,61 +8,86 @@ from protocol.methods import ClientRequest
 from protocol.wire import SnakeWire, UInt32, Wire
 
 ReasoningEffort = Annotated[str, Field(min_length=1)]
+"""How long a model thinks, in the provider's own words (`low`, `medium`, `high`, ...)."""
 
 
 class ReasoningEffortOption(Wire):
+    """An effort that a model offers."""
+
     description: str
     reasoning_effort: ReasoningEffort
 
 
 ReasoningSummary = Literal["auto", "concise", "detailed", "none"]
+"""How much of its reasoning a model sums up for the user."""
 
 Verbosity = Literal["low", "medium", "high"]
+"""How wordy a model's answers are."""
 
 Personality = Literal["none", "friendly", "pragmatic"]
+"""The tone of the agent."""
 
 InputModality = Literal["text", "image", "audio"]
+"""A kind of input that a model takes."""
 
 ModeKind = Literal["plan", "default"]
+"""Whether the agent plans with the user or works."""
 
 
 class Settings(SnakeWire):
+    """The model settings of a collaboration mode."""
+
     model: str
     developer_instructions: str | None = None
     reasoning_effort: ReasoningEffort | None = None
 
 
 class CollaborationMode(Wire):
+    """A way of working together with the settings that go with it."""
+
     mode: ModeKind
     settings: Settings
 
 
 class CustomMultiAgentMode(Wire, extra="forbid"):
+    """Instructions of the client's own."""
+
     custom: str
 
 
 MultiAgentMode = Literal["explicitRequestOnly", "proactive"] | CustomMultiAgentMode
+"""How readily the agent starts other agents."""
 
 MultiAgentVersion = Literal["disabled", "v1", "v2"]
+"""Which generation of multi-agent tools a model is given."""
 
 CyberAccessProgram = Literal["standard", "daybreakBlue", "daybreakRed"]
+"""A programme that opens a model to security work."""
 
 
 class ModelAccessPrograms(Wire):
+    """The programmes that are open to the account."""
+
     cyber: list[CyberAccessProgram]
 
 
 class ModelAvailabilityNux(Wire):
+    """A notice to show when a model appears for the first time."""
+
     message: str
 
 
 class ModelServiceTier(Wire):
+    """A service level that can be bought for a model."""
+
     description: str
     id: str
     name: str
 
 
 class ModelUpgradeInfo(Wire):
+    """The model to move to; `retirement_at` is in Unix seconds."""
+
     model: str
     migration_markdown: str | None = None
     model_link: str | None = None
@@ -71,6 +96,8 @@ class ModelUpgradeInfo(Wire):
 
 
 class Model(Wire):
+    """A model to choose from. `model` is the name that requests carry, `id` the key of the list."""
+
     default_reasoning_effort: ReasoningEffort
     description: str
     display_name: str
@@ -93,6 +120,8 @@ class Model(Wire):
 
 
 class ModelListParams(Wire):
+    """A page of models; `limit` counts models."""
+
     cursor: str | None = None
     include_hidden: bool | None = None
     limit: UInt32 | None = None
@@ -100,6 +129,8 @@ class ModelListParams(Wire):
 
 
 class ModelListResponse(Wire):
+    """One page; None as `next_cursor` says that it is the last."""
+
     data: list[Model]
     next_cursor: str | None = None
 

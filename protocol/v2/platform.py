@@ -1,4 +1,4 @@
-"""v2.platform"""
+"""News of the server itself: warnings, notices, settled requests."""
 
 from protocol.jsonrpc import RequestId
 from protocol.methods import ServerNotification
@@ -6,16 +6,22 @@ from protocol.wire import UInt, Wire
 
 
 class TextPosition(Wire):
+    """A place in a text, counted from 1."""
+
     column: UInt
     line: UInt
 
 
 class TextRange(Wire):
+    """From `start` to before `end`."""
+
     end: TextPosition
     start: TextPosition
 
 
 class WarningNotification(Wire):
+    """Something the user should know, of one thread or of all."""
+
     message: str
     thread_id: str | None = None
 
@@ -24,6 +30,8 @@ WARNING = ServerNotification("warning", WarningNotification)
 
 
 class ConfigWarningNotification(Wire):
+    """Something is wrong with the configuration; `path` and `range` say where."""
+
     summary: str
     details: str | None = None
     path: str | None = None
@@ -34,6 +42,8 @@ CONFIG_WARNING = ServerNotification("configWarning", ConfigWarningNotification)
 
 
 class DeprecationNoticeNotification(Wire):
+    """Something the user relies on will go away."""
+
     summary: str
     details: str | None = None
 
@@ -42,6 +52,8 @@ DEPRECATION_NOTICE = ServerNotification("deprecationNotice", DeprecationNoticeNo
 
 
 class ServerRequestResolvedNotification(Wire):
+    """A request of the server needs no answer any more: someone answered, or the turn is over."""
+
     request_id: RequestId
     thread_id: str
 

@@ -1,4 +1,7 @@
-"""v2.response_item"""
+"""The model's own history format, for `thread/resume` with a history and for tool outputs.
+
+Members are spelled as the Responses API spells them.
+"""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -10,11 +13,15 @@ from protocol.wire import ABSENT_WHEN_NONE, SnakeWire, UInt, Wire
 
 
 class InputTextContentItem(Wire):
+    """Text that the model reads."""
+
     type: Literal["input_text"] = "input_text"
     text: str
 
 
 class InputImageContentItem(Wire):
+    """An image that the model sees: a URL or the id of an uploaded file."""
+
     type: Literal["input_image"] = "input_image"
     detail: ImageDetail | None = None
     image_url: Annotated[str | None, Field(alias="image_url"), ABSENT_WHEN_NONE] = None
@@ -28,6 +35,8 @@ class InputImageContentItem(Wire):
 
 
 class InputAudioContentItem(Wire):
+    """A recording that the model hears: a URL or the id of an uploaded file."""
+
     type: Literal["input_audio"] = "input_audio"
     audio_url: Annotated[str | None, Field(alias="audio_url"), ABSENT_WHEN_NONE] = None
     file_id: Annotated[str | None, Field(alias="file_id"), ABSENT_WHEN_NONE] = None
@@ -40,6 +49,8 @@ class InputAudioContentItem(Wire):
 
 
 class OutputTextContentItem(Wire):
+    """Text that the model wrote."""
+
     type: Literal["output_text"] = "output_text"
     text: str
     annotations: list[Any] | None = None
@@ -50,14 +61,19 @@ ContentItem = Annotated[
     InputTextContentItem | InputImageContentItem | InputAudioContentItem | OutputTextContentItem,
     Field(discriminator="type"),
 ]
+"""A part of a message."""
 
 
 class InputTextAgentMessageInputContent(Wire):
+    """Plain text."""
+
     type: Literal["input_text"] = "input_text"
     text: str
 
 
 class EncryptedContentAgentMessageInputContent(SnakeWire):
+    """Text that only the provider can read."""
+
     type: Literal["encrypted_content"] = "encrypted_content"
     encrypted_content: str
 
@@ -65,21 +81,29 @@ class EncryptedContentAgentMessageInputContent(SnakeWire):
 AgentMessageInputContent = Annotated[
     InputTextAgentMessageInputContent | EncryptedContentAgentMessageInputContent, Field(discriminator="type")
 ]
+"""A part of a message between agents."""
 
 
 class InternalChatMessageMetadataPassthrough(SnakeWire):
+    """Bookkeeping that goes along with an item unchanged."""
+
     turn_id: str | None = None
 
 
 MessagePhase = Literal["commentary", "partial_answer", "final_answer"]
+"""What a message is within its turn."""
 
 
 class InputTextFunctionCallOutputContentItem(Wire):
+    """Text."""
+
     type: Literal["input_text"] = "input_text"
     text: str
 
 
 class InputImageFunctionCallOutputContentItem(Wire):
+    """An image: a URL or the id of an uploaded file."""
+
     type: Literal["input_image"] = "input_image"
     detail: ImageDetail | None = None
     image_url: Annotated[str | None, Field(alias="image_url"), ABSENT_WHEN_NONE] = None
@@ -93,6 +117,8 @@ class InputImageFunctionCallOutputContentItem(Wire):
 
 
 class InputAudioFunctionCallOutputContentItem(Wire):
+    """A recording: a URL or the id of an uploaded file."""
+
     type: Literal["input_audio"] = "input_audio"
     audio_url: Annotated[str | None, Field(alias="audio_url"), ABSENT_WHEN_NONE] = None
     file_id: Annotated[str | None, Field(alias="file_id"), ABSENT_WHEN_NONE] = None
@@ -105,6 +131,8 @@ class InputAudioFunctionCallOutputContentItem(Wire):
 
 
 class EncryptedContentFunctionCallOutputContentItem(SnakeWire):
+    """Content that only the provider can read."""
+
     type: Literal["encrypted_content"] = "encrypted_content"
     encrypted_content: str
 
@@ -116,16 +144,22 @@ FunctionCallOutputContentItem = Annotated[
     | EncryptedContentFunctionCallOutputContentItem,
     Field(discriminator="type"),
 ]
+"""A part of a tool's output."""
 
 FunctionCallOutputBody = str | list[FunctionCallOutputContentItem]
+"""A tool's output: plain text, or parts."""
 
 
 class ReasoningTextReasoningItemContent(Wire):
+    """Raw reasoning."""
+
     type: Literal["reasoning_text"] = "reasoning_text"
     text: str
 
 
 class TextReasoningItemContent(Wire):
+    """Raw reasoning, as some providers label it."""
+
     type: Literal["text"] = "text"
     text: str
 
@@ -133,19 +167,26 @@ class TextReasoningItemContent(Wire):
 ReasoningItemContent = Annotated[
     ReasoningTextReasoningItemContent | TextReasoningItemContent, Field(discriminator="type")
 ]
+"""A part of the model's raw reasoning."""
 
 
 class SummaryTextReasoningItemReasoningSummary(Wire):
+    """One paragraph of a summary."""
+
     type: Literal["summary_text"] = "summary_text"
     text: str
 
 
 ReasoningItemReasoningSummary = SummaryTextReasoningItemReasoningSummary
+"""A part of a reasoning summary."""
 
 LocalShellStatus = Literal["completed", "in_progress", "incomplete"]
+"""How far a shell call has come."""
 
 
 class ExecLocalShellAction(SnakeWire):
+    """Run a program; `timeout_ms` is in milliseconds."""
+
     type: Literal["exec"] = "exec"
     command: list[str]
     env: dict[str, str] | None = None
@@ -155,26 +196,35 @@ class ExecLocalShellAction(SnakeWire):
 
 
 LocalShellAction = ExecLocalShellAction
+"""What a shell call does."""
 
 
 class SearchResponsesApiWebSearchAction(Wire):
+    """A search."""
+
     type: Literal["search"] = "search"
     queries: list[str] | None = None
     query: str | None = None
 
 
 class OpenPageResponsesApiWebSearchAction(Wire):
+    """A page was opened."""
+
     type: Literal["open_page"] = "open_page"
     url: str | None = None
 
 
 class FindInPageResponsesApiWebSearchAction(Wire):
+    """A page was searched for a pattern."""
+
     type: Literal["find_in_page"] = "find_in_page"
     pattern: str | None = None
     url: str | None = None
 
 
 class OtherResponsesApiWebSearchAction(Wire):
+    """Something that this version does not know."""
+
     type: Literal["other"] = "other"
 
 
@@ -185,13 +235,18 @@ ResponsesApiWebSearchAction = Annotated[
     | OtherResponsesApiWebSearchAction,
     Field(discriminator="type"),
 ]
+"""What a web search did."""
 
 
 class ConfigurationReasoning(Wire):
+    """The reasoning settings from here on."""
+
     effort: ReasoningEffort
 
 
 class AdditionalToolsResponseItem(Wire):
+    """Tools made available in mid-conversation."""
+
     type: Literal["additional_tools"] = "additional_tools"
     role: str
     tools: list[Any]
@@ -199,6 +254,8 @@ class AdditionalToolsResponseItem(Wire):
 
 
 class MessageResponseItem(SnakeWire):
+    """A message of the user, the developer or the model."""
+
     type: Literal["message"] = "message"
     content: list[ContentItem]
     role: str
@@ -210,6 +267,8 @@ class MessageResponseItem(SnakeWire):
 
 
 class AgentMessageResponseItem(SnakeWire):
+    """A message from one agent to another."""
+
     type: Literal["agent_message"] = "agent_message"
     author: str
     content: list[AgentMessageInputContent]
@@ -219,6 +278,8 @@ class AgentMessageResponseItem(SnakeWire):
 
 
 class ReasoningResponseItem(SnakeWire):
+    """The model's reasoning: its summary and, where given, the raw text."""
+
     type: Literal["reasoning"] = "reasoning"
     summary: list[ReasoningItemReasoningSummary]
     content: list[ReasoningItemContent] | None = None
@@ -228,6 +289,8 @@ class ReasoningResponseItem(SnakeWire):
 
 
 class LocalShellCallResponseItem(SnakeWire):
+    """A call of the provider's own shell tool."""
+
     type: Literal["local_shell_call"] = "local_shell_call"
     action: LocalShellAction
     status: LocalShellStatus
@@ -238,6 +301,8 @@ class LocalShellCallResponseItem(SnakeWire):
 
 
 class FunctionCallResponseItem(SnakeWire):
+    """A call of a function tool; `arguments` is JSON text."""
+
     type: Literal["function_call"] = "function_call"
     arguments: str
     call_id: str
@@ -251,6 +316,8 @@ class FunctionCallResponseItem(SnakeWire):
 
 
 class ToolSearchCallResponseItem(SnakeWire):
+    """A search among tools that are not loaded yet."""
+
     type: Literal["tool_search_call"] = "tool_search_call"
     arguments: Any
     execution: str
@@ -262,6 +329,8 @@ class ToolSearchCallResponseItem(SnakeWire):
 
 
 class FunctionCallOutputResponseItem(SnakeWire):
+    """What a function tool returned."""
+
     type: Literal["function_call_output"] = "function_call_output"
     output: FunctionCallOutputBody
     call_id: str | None = None
@@ -272,6 +341,8 @@ class FunctionCallOutputResponseItem(SnakeWire):
 
 
 class CustomToolCallResponseItem(SnakeWire):
+    """A call of a tool that takes free text."""
+
     type: Literal["custom_tool_call"] = "custom_tool_call"
     call_id: str
     input: str
@@ -284,6 +355,8 @@ class CustomToolCallResponseItem(SnakeWire):
 
 
 class CustomToolCallOutputResponseItem(SnakeWire):
+    """What such a tool returned."""
+
     type: Literal["custom_tool_call_output"] = "custom_tool_call_output"
     call_id: str
     output: FunctionCallOutputBody
@@ -293,6 +366,8 @@ class CustomToolCallOutputResponseItem(SnakeWire):
 
 
 class ToolSearchOutputResponseItem(SnakeWire):
+    """The tools that a search found."""
+
     type: Literal["tool_search_output"] = "tool_search_output"
     execution: str
     status: str
@@ -303,6 +378,8 @@ class ToolSearchOutputResponseItem(SnakeWire):
 
 
 class WebSearchCallResponseItem(SnakeWire):
+    """A web search by the provider."""
+
     type: Literal["web_search_call"] = "web_search_call"
     action: ResponsesApiWebSearchAction | None = None
     encrypted_content: str | None = None
@@ -312,6 +389,8 @@ class WebSearchCallResponseItem(SnakeWire):
 
 
 class ImageGenerationCallResponseItem(SnakeWire):
+    """An image made by the provider; `result` is base64."""
+
     type: Literal["image_generation_call"] = "image_generation_call"
     result: str
     status: str
@@ -322,6 +401,8 @@ class ImageGenerationCallResponseItem(SnakeWire):
 
 
 class CompactionResponseItem(SnakeWire):
+    """What stands for the history before it."""
+
     type: Literal["compaction"] = "compaction"
     encrypted_content: str
     id: str | None = None
@@ -329,15 +410,21 @@ class CompactionResponseItem(SnakeWire):
 
 
 class ConfigurationUpdateResponseItem(Wire):
+    """A change of settings at this point of the history."""
+
     type: Literal["configuration_update"] = "configuration_update"
     reasoning: ConfigurationReasoning
 
 
 class CompactionTriggerResponseItem(Wire):
+    """Asks the provider to compact."""
+
     type: Literal["compaction_trigger"] = "compaction_trigger"
 
 
 class ContextCompactionResponseItem(SnakeWire):
+    """Marks where the context was compacted."""
+
     type: Literal["context_compaction"] = "context_compaction"
     encrypted_content: str | None = None
     id: str | None = None
@@ -345,6 +432,8 @@ class ContextCompactionResponseItem(SnakeWire):
 
 
 class OtherResponseItem(Wire):
+    """An item that this version does not know."""
+
     type: Literal["other"] = "other"
 
 
@@ -369,3 +458,4 @@ ResponseItem = Annotated[
     | OtherResponseItem,
     Field(discriminator="type"),
 ]
+"""One item of the model's history."""

@@ -1,10 +1,9 @@
-"""v2.thread"""
+"""The life of threads: start, resume, fork, settings, archive, delete, and their notifications."""
 
 from typing import Annotated, Any, Literal
 
-from protocol.methods import ClientRequest, ServerNotification, by_thread, reads_thread
+from protocol.methods import ClientRequest, ServerNotification, by_thread
 from protocol.v2.dynamic_tool import DynamicToolSpec
-from protocol.v2.item import ThreadItem
 from protocol.v2.model import CollaborationMode, MultiAgentMode, Personality, ReasoningEffort, ReasoningSummary
 from protocol.v2.permissions import (
     ActivePermissionProfile,
@@ -16,6 +15,7 @@ from protocol.v2.permissions import (
 )
 from protocol.v2.response_item import ResponseItem
 from protocol.v2.thread_data import (
+    SortDirection,
     Thread,
     ThreadEnvironment,
     ThreadHistoryMode,
@@ -23,33 +23,38 @@ from protocol.v2.thread_data import (
     ThreadSource,
     ThreadStatus,
     ThreadTokenUsage,
-    Turn,
     TurnItemsView,
     TurnsPage,
 )
 from protocol.v2.turn import TurnEnvironmentParams
 from protocol.wire import AbsolutePath, Experimental, UInt, UInt32, Wire
 
-SortDirection = Literal["asc", "desc"]
-
 ThreadStartSource = Literal["startup", "clear"]
+"""Why a client starts a thread."""
 
 
 class EnvironmentCapabilityRootLocation(Wire):
+    """A folder in an environment."""
+
     type: Literal["environment"] = "environment"
     environment_id: str
     path: str
 
 
 CapabilityRootLocation = EnvironmentCapabilityRootLocation
+"""Where a capability root is."""
 
 
 class SelectedCapabilityRoot(Wire):
+    """A folder of skills and the like that the thread may use."""
+
     id: str
     location: CapabilityRootLocation
 
 
 class ThreadStartParams(Wire):
+    """Start a thread. None leaves a setting to the configuration; `config` overrides keys of config.toml."""
+
     allow_provider_model_fallback: Annotated[bool, Experimental("thread/start.allowProviderModelFallback")] = False
     approval_policy: AskForApproval | None = None
     approvals_reviewer: ApprovalsReviewer | None = None
@@ -84,6 +89,8 @@ class ThreadStartParams(Wire):
 
 
 class ThreadStartResponse(Wire):
+    """The new thread and the settings in force."""
+
     approval_policy: AskForApproval
     approvals_reviewer: ApprovalsReviewer
     cwd: AbsolutePath
@@ -106,12 +113,16 @@ THREAD_START = ClientRequest("thread/start", ThreadStartParams, ThreadStartRespo
 
 
 class ThreadResumeInitialTurnsPageParams(Wire):
+    """Asks for a page of turns along with the answer."""
+
     items_view: TurnItemsView | None = None
     limit: UInt32 | None = None
     sort_direction: SortDirection | None = None
 
 
 class ThreadResumeParams(Wire):
+    """Load a thread if need be, and subscribe to it. `history` or `path` take the place of the stored one."""
+
     thread_id: str
     approval_policy: AskForApproval | None = None
     approvals_reviewer: ApprovalsReviewer | None = None
@@ -137,6 +148,8 @@ class ThreadResumeParams(Wire):
 
 
 class ThreadResumeResponse(Wire):
+    """The thread as it is at the moment of subscribing, and the settings in force."""
+
     approval_policy: AskForApproval
     approvals_reviewer: ApprovalsReviewer
     cwd: AbsolutePath
@@ -163,6 +176,8 @@ THREAD_RESUME = ClientRequest("thread/resume", ThreadResumeParams, ThreadResumeR
 
 
 class ThreadForkParams(Wire):
+    """Make a new thread from an old one, up to and including `last_turn_id` or up to before `before_turn_id`."""
+
     thread_id: str
     approval_policy: AskForApproval | None = None
     approvals_reviewer: ApprovalsReviewer | None = None
@@ -193,6 +208,8 @@ class ThreadForkParams(Wire):
 
 
 class ThreadForkResponse(Wire):
+    """The new thread and the settings in force."""
+
     approval_policy: AskForApproval
     approvals_reviewer: ApprovalsReviewer
     cwd: AbsolutePath
@@ -214,171 +231,42 @@ class ThreadForkResponse(Wire):
 THREAD_FORK = ClientRequest("thread/fork", ThreadForkParams, ThreadForkResponse, order=by_thread)
 
 
-class ThreadReadParams(Wire):
-    thread_id: str
-    include_turns: bool = False
-
-
-class ThreadReadResponse(Wire):
-    thread: Thread
-    read_state: Annotated[ThreadReadState | None, Experimental("thread/read.readState")] = None
-
-
-THREAD_READ = ClientRequest("thread/read", ThreadReadParams, ThreadReadResponse, order=reads_thread)
-
-ThreadSortKey = Literal["created_at", "updated_at", "recency_at", "section_position"]
-
-ThreadSourceKind = Literal[
-    "cli",
-    "vscode",
-    "exec",
-    "appServer",
-    "subAgent",
-    "subAgentReview",
-    "subAgentCompact",
-    "subAgentThreadSpawn",
-    "subAgentOther",
-    "unknown",
-]
-
-ThreadListCwdFilter = str | list[str]
-
-
-class ThreadListParams(Wire):
-    ancestor_thread_id: Annotated[str | None, Experimental("thread/list.ancestorThreadId")] = None
-    archived: bool | None = None
-    attached_to_thread_id: Annotated[str | None, Experimental("thread/list.attachedToThreadId")] = None
-    current_account_only: bool = False
-    cursor: str | None = None
-    cwd: ThreadListCwdFilter | None = None
-    excluded_thread_ids: list[str] | None = None
-    include_attached_threads: Annotated[bool, Experimental("thread/list.includeAttachedThreads")] = False
-    limit: UInt32 | None = None
-    model_providers: list[str] | None = None
-    originators: list[str] | None = None
-    parent_thread_id: Annotated[str | None, Experimental("thread/list.parentThreadId")] = None
-    project_id: Annotated[str | None, Experimental("thread/list.projectId")] = None
-    search_term: str | None = None
-    section_id: str | None = None
-    sort_direction: SortDirection | None = None
-    sort_key: ThreadSortKey | None = None
-    source_kinds: list[ThreadSourceKind] | None = None
-    use_state_db_only: bool = False
-
-
-class ThreadListResponse(Wire):
-    data: list[Thread]
-    backwards_cursor: str | None = None
-    next_cursor: str | None = None
-    read_states: Annotated[dict[str, ThreadReadState] | None, Experimental("thread/list.readStates")] = None
-
-
-THREAD_LIST = ClientRequest("thread/list", ThreadListParams, ThreadListResponse)
-
-
-class ThreadLoadedListParams(Wire):
-    cursor: str | None = None
-    limit: UInt32 | None = None
-
-
-class ThreadLoadedListResponse(Wire):
-    data: list[str]
-    next_cursor: str | None = None
-
-
-THREAD_LOADED_LIST = ClientRequest("thread/loaded/list", ThreadLoadedListParams, ThreadLoadedListResponse)
-
-
-class ThreadTurnsListParams(Wire):
-    thread_id: str
-    cursor: str | None = None
-    items_view: TurnItemsView | None = None
-    limit: UInt32 | None = None
-    sort_direction: SortDirection | None = None
-
-
-class ThreadTurnsListResponse(Wire):
-    data: list[Turn]
-    backwards_cursor: str | None = None
-    next_cursor: str | None = None
-
-
-THREAD_TURNS_LIST = ClientRequest(
-    "thread/turns/list", ThreadTurnsListParams, ThreadTurnsListResponse, order=reads_thread
-)
-
-
-class ThreadItemOutputDeferral(Wire):
-    command_execution: Annotated[bool, Experimental("thread/items/list.deferOutput.commandExecution")] = False
-    mcp_tool_call: Annotated[bool, Experimental("thread/items/list.deferOutput.mcpToolCall")] = False
-
-
-class ItemThreadItemsListAnchor(Wire):
-    type: Literal["item"] = "item"
-    item_id: str
-
-
-ThreadItemsListAnchor = ItemThreadItemsListAnchor
-
-ThreadItemsListCursor = str | ThreadItemsListAnchor
-
-
-class ThreadItemsListParams(Wire):
-    thread_id: str
-    cursor: ThreadItemsListCursor | None = None
-    defer_output: ThreadItemOutputDeferral | None = None
-    limit: UInt32 | None = None
-    sort_direction: SortDirection | None = None
-    turn_id: str | None = None
-
-
-class ThreadItemEntry(Wire):
-    item: ThreadItem
-    turn_id: str
-    completed_at_ms: int | None = None
-    output_deferred: Annotated[bool, Experimental("thread/items/list.outputDeferred")] = False
-    started_at_ms: int | None = None
-
-
-class ThreadItemsListResponse(Wire):
-    data: list[ThreadItemEntry]
-    backwards_cursor: str | None = None
-    next_cursor: str | None = None
-
-
-THREAD_ITEMS_LIST = ClientRequest(
-    "thread/items/list", ThreadItemsListParams, ThreadItemsListResponse, order=reads_thread
-)
-
-
 class ThreadSetNameParams(Wire):
+    """Name a thread."""
+
     name: str
     thread_id: str
 
 
 class ThreadSetNameResponse(Wire):
-    pass
+    """The thread is named."""
 
 
 THREAD_NAME_SET = ClientRequest("thread/name/set", ThreadSetNameParams, ThreadSetNameResponse, order=by_thread)
 
 
 class ThreadArchiveParams(Wire):
+    """Take a thread out of the lists; nothing is lost."""
+
     thread_id: str
 
 
 class ThreadArchiveResponse(Wire):
-    pass
+    """The thread is archived."""
 
 
 THREAD_ARCHIVE = ClientRequest("thread/archive", ThreadArchiveParams, ThreadArchiveResponse, order=by_thread)
 
 
 class ThreadUnarchiveParams(Wire):
+    """Bring a thread back."""
+
     thread_id: str
 
 
 class ThreadUnarchiveResponse(Wire):
+    """The thread, not loaded."""
+
     thread: Thread
 
 
@@ -386,24 +274,31 @@ THREAD_UNARCHIVE = ClientRequest("thread/unarchive", ThreadUnarchiveParams, Thre
 
 
 class ThreadDeleteParams(Wire):
+    """Delete a thread for good."""
+
     thread_id: str
 
 
 class ThreadDeleteResponse(Wire):
-    pass
+    """The thread is gone."""
 
 
 THREAD_DELETE = ClientRequest("thread/delete", ThreadDeleteParams, ThreadDeleteResponse, order=by_thread)
 
 
 class ThreadUnsubscribeParams(Wire):
+    """Stop hearing of a thread."""
+
     thread_id: str
 
 
 ThreadUnsubscribeStatus = Literal["notLoaded", "notSubscribed", "unsubscribed"]
+"""What the request found."""
 
 
 class ThreadUnsubscribeResponse(Wire):
+    """Whether there was something to end."""
+
     status: ThreadUnsubscribeStatus
 
 
@@ -413,6 +308,8 @@ THREAD_UNSUBSCRIBE = ClientRequest(
 
 
 class ThreadSettings(Wire):
+    """The settings that a thread's next turn will use."""
+
     approval_policy: AskForApproval
     approvals_reviewer: ApprovalsReviewer
     collaboration_mode: CollaborationMode
@@ -431,6 +328,8 @@ class ThreadSettings(Wire):
 
 
 class ThreadSettingsUpdateParams(Wire):
+    """Change settings of a thread; None leaves one as it is."""
+
     thread_id: str
     approval_policy: AskForApproval | None = None
     approvals_reviewer: ApprovalsReviewer | None = None
@@ -449,7 +348,7 @@ class ThreadSettingsUpdateParams(Wire):
 
 
 class ThreadSettingsUpdateResponse(Wire):
-    pass
+    """The settings hold from the next turn on."""
 
 
 THREAD_SETTINGS_UPDATE = ClientRequest(
@@ -462,11 +361,13 @@ THREAD_SETTINGS_UPDATE = ClientRequest(
 
 
 class ThreadCompactStartParams(Wire):
+    """Sum up a thread's history to save room."""
+
     thread_id: str
 
 
 class ThreadCompactStartResponse(Wire):
-    pass
+    """Compaction has begun as a turn."""
 
 
 THREAD_COMPACT_START = ClientRequest(
@@ -475,13 +376,15 @@ THREAD_COMPACT_START = ClientRequest(
 
 
 class ThreadShellCommandParams(Wire):
+    """Run a line that the user typed, outside the sandbox; `timeout_ms` is in milliseconds."""
+
     command: str
     thread_id: str
     timeout_ms: int | None = None
 
 
 class ThreadShellCommandResponse(Wire):
-    pass
+    """The command has been started."""
 
 
 THREAD_SHELL_COMMAND = ClientRequest(
@@ -490,12 +393,16 @@ THREAD_SHELL_COMMAND = ClientRequest(
 
 
 class ThreadBackgroundTerminalsListParams(Wire):
+    """A page of a thread's running terminals."""
+
     thread_id: str
     cursor: str | None = None
     limit: UInt32 | None = None
 
 
 class ThreadBackgroundTerminal(Wire):
+    """A command that outlived its turn; `rss_kb` is in KiB, `cpu_percent` of one core."""
+
     command: str
     cwd: LegacyAppPathString
     item_id: str
@@ -506,6 +413,8 @@ class ThreadBackgroundTerminal(Wire):
 
 
 class ThreadBackgroundTerminalsListResponse(Wire):
+    """One page of terminals."""
+
     data: list[ThreadBackgroundTerminal]
     next_cursor: str | None = None
 
@@ -519,6 +428,8 @@ THREAD_BACKGROUND_TERMINALS_LIST = ClientRequest(
 
 
 class ThreadStartedNotification(Wire):
+    """A thread exists now."""
+
     thread: Thread
 
 
@@ -526,6 +437,8 @@ THREAD_STARTED = ServerNotification("thread/started", ThreadStartedNotification)
 
 
 class ThreadStatusChangedNotification(Wire):
+    """A thread does something else now."""
+
     status: ThreadStatus
     thread_id: str
 
@@ -534,6 +447,8 @@ THREAD_STATUS_CHANGED = ServerNotification("thread/status/changed", ThreadStatus
 
 
 class ThreadArchivedNotification(Wire):
+    """A thread was archived."""
+
     thread_id: str
 
 
@@ -541,6 +456,8 @@ THREAD_ARCHIVED = ServerNotification("thread/archived", ThreadArchivedNotificati
 
 
 class ThreadUnarchivedNotification(Wire):
+    """A thread was brought back."""
+
     thread_id: str
 
 
@@ -548,6 +465,8 @@ THREAD_UNARCHIVED = ServerNotification("thread/unarchived", ThreadUnarchivedNoti
 
 
 class ThreadDeletedNotification(Wire):
+    """A thread was deleted."""
+
     thread_id: str
 
 
@@ -555,6 +474,8 @@ THREAD_DELETED = ServerNotification("thread/deleted", ThreadDeletedNotification)
 
 
 class ThreadClosedNotification(Wire):
+    """A thread was unloaded."""
+
     thread_id: str
 
 
@@ -562,6 +483,8 @@ THREAD_CLOSED = ServerNotification("thread/closed", ThreadClosedNotification)
 
 
 class ThreadNameUpdatedNotification(Wire):
+    """A thread has another name; None if it has none."""
+
     thread_id: str
     thread_name: str | None = None
 
@@ -570,6 +493,8 @@ THREAD_NAME_UPDATED = ServerNotification("thread/name/updated", ThreadNameUpdate
 
 
 class ThreadSettingsUpdatedNotification(Wire):
+    """A thread's settings changed."""
+
     thread_id: str
     thread_settings: ThreadSettings
 
@@ -578,6 +503,8 @@ THREAD_SETTINGS_UPDATED = ServerNotification("thread/settings/updated", ThreadSe
 
 
 class ThreadTokenUsageUpdatedNotification(Wire):
+    """Tokens were used."""
+
     thread_id: str
     token_usage: ThreadTokenUsage
     turn_id: str
@@ -587,6 +514,8 @@ THREAD_TOKEN_USAGE_UPDATED = ServerNotification("thread/tokenUsage/updated", Thr
 
 
 class ThreadReadStateChangedNotification(Wire):
+    """What counts as read changed."""
+
     read_state: ThreadReadState
     thread_id: str
 

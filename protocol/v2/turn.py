@@ -1,4 +1,4 @@
-"""v2.turn"""
+"""Turns: start, steer, interrupt, and how they go."""
 
 from typing import Annotated, Any, Literal
 
@@ -18,21 +18,28 @@ from protocol.v2.user_input import UserInput
 from protocol.wire import AbsolutePath, Experimental, Wire
 
 AdditionalContextKind = Literal["untrusted", "application"]
+"""Whether the model should trust an entry as it trusts the application."""
 
 
 class AdditionalContextEntry(Wire):
+    """A fact that the client adds to the conversation."""
+
     kind: AdditionalContextKind
     value: str
     name: str | None = None
 
 
 class TurnEnvironmentParams(Wire):
+    """A place for the turn's commands to run."""
+
     cwd: LegacyAppPathString
     environment_id: str
     runtime_workspace_roots: list[LegacyAppPathString] | None = None
 
 
 class TurnToolOutput(Wire):
+    """A tool output that starts the turn in place of the user's words."""
+
     name: str
     output: FunctionCallOutputBody
     namespace: str | None = None
@@ -40,6 +47,8 @@ class TurnToolOutput(Wire):
 
 
 class TurnStartParams(Wire):
+    """Start a turn. What is set here, apart from `output_schema` and `*_for_turn`, stays for later turns."""
+
     input: list[UserInput]
     thread_id: str
     additional_context: Annotated[
@@ -79,6 +88,8 @@ class TurnStartParams(Wire):
 
 
 class TurnStartResponse(Wire):
+    """The turn, which has only begun."""
+
     turn: Turn
 
 
@@ -86,6 +97,8 @@ TURN_START = ClientRequest("turn/start", TurnStartParams, TurnStartResponse, ord
 
 
 class TurnSteerParams(Wire):
+    """Add input to the running turn; refused if that is not `expected_turn_id`."""
+
     expected_turn_id: str
     input: list[UserInput]
     thread_id: str
@@ -102,6 +115,8 @@ class TurnSteerParams(Wire):
 
 
 class TurnSteerResponse(Wire):
+    """The turn that took the input."""
+
     turn_id: str
 
 
@@ -109,18 +124,22 @@ TURN_STEER = ClientRequest("turn/steer", TurnSteerParams, TurnSteerResponse, ord
 
 
 class TurnInterruptParams(Wire):
+    """Stop a turn."""
+
     thread_id: str
     turn_id: str
 
 
 class TurnInterruptResponse(Wire):
-    pass
+    """The turn has been told to stop; `turn/completed` follows."""
 
 
 TURN_INTERRUPT = ClientRequest("turn/interrupt", TurnInterruptParams, TurnInterruptResponse)
 
 
 class TurnStartedNotification(Wire):
+    """A turn began."""
+
     thread_id: str
     turn: Turn
 
@@ -129,6 +148,8 @@ TURN_STARTED = ServerNotification("turn/started", TurnStartedNotification)
 
 
 class TurnCompletedNotification(Wire):
+    """A turn ended, in whatever way its status tells. Exactly one for each turn."""
+
     thread_id: str
     turn: Turn
 
@@ -137,6 +158,8 @@ TURN_COMPLETED = ServerNotification("turn/completed", TurnCompletedNotification)
 
 
 class ErrorNotification(Wire):
+    """Something went wrong in a turn; with `will_retry` the turn goes on."""
+
     error: TurnError
     thread_id: str
     turn_id: str

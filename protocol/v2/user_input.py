@@ -1,4 +1,4 @@
-"""v2.user_input"""
+"""What a user puts into a turn."""
 
 from typing import Annotated, Literal, Self
 
@@ -8,25 +8,34 @@ from protocol.wire import ABSENT_WHEN_NONE, SnakeWire, UInt, Wire
 
 
 class ByteRange(Wire):
+    """A half-open range of UTF-8 bytes: `start` is inside, `end` is not."""
+
     end: UInt
     start: UInt
 
 
 class TextElement(Wire):
+    """A part of a text that the client shows in its own way; `placeholder` is what it shows."""
+
     byte_range: ByteRange
     placeholder: str | None = None
 
 
 ImageDetail = Literal["auto", "low", "high", "original"]
+"""How closely the model looks at an image."""
 
 
 class TextUserInput(SnakeWire):
+    """Typed text."""
+
     type: Literal["text"] = "text"
     text: str
     text_elements: list[TextElement] = []
 
 
 class ImageUserInput(Wire):
+    """An image: a data URL, or the id of an uploaded file."""
+
     type: Literal["image"] = "image"
     detail: ImageDetail | None = None
     url: Annotated[str | None, ABSENT_WHEN_NONE] = None
@@ -40,12 +49,16 @@ class ImageUserInput(Wire):
 
 
 class LocalImageUserInput(Wire):
+    """An image file on the server's machine."""
+
     type: Literal["localImage"] = "localImage"
     path: str
     detail: ImageDetail | None = None
 
 
 class AudioUserInput(Wire):
+    """A recording: a data URL, or the id of an uploaded file."""
+
     type: Literal["audio"] = "audio"
     url: Annotated[str | None, ABSENT_WHEN_NONE] = None
     file_id: Annotated[str | None, ABSENT_WHEN_NONE] = None
@@ -58,17 +71,23 @@ class AudioUserInput(Wire):
 
 
 class LocalAudioUserInput(Wire):
+    """An audio file on the server's machine."""
+
     type: Literal["localAudio"] = "localAudio"
     path: str
 
 
 class SkillUserInput(Wire):
+    """A skill chosen by the user; `path` is its file."""
+
     type: Literal["skill"] = "skill"
     name: str
     path: str
 
 
 class MentionUserInput(Wire):
+    """A named thing that the user points at, such as an app."""
+
     type: Literal["mention"] = "mention"
     name: str
     path: str
@@ -84,3 +103,4 @@ UserInput = Annotated[
     | MentionUserInput,
     Field(discriminator="type"),
 ]
+"""One piece of a user's message."""
