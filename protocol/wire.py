@@ -1,5 +1,6 @@
 """What every wire model has in common."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -49,6 +50,27 @@ class Wire(BaseModel):
             has_default = field.default is not PydanticUndefined and field.default is not None
             if has_default and not is_tag and _NULL_IS_ABSENT not in field.metadata:
                 field.metadata.append(_NULL_IS_ABSENT)
+
+    @classmethod
+    def model_rebuild(cls, **kwargs: Any) -> bool | None:
+        """Build the validator, as first use does; innermost models first, which outer ones then share.
+
+        Left to itself pydantic copies what is inside into each outer validator: three times the work.
+        """
+        if not cls.__pydantic_complete__:
+            for field in cls.model_fields.values():
+                for inner in models_in(field.annotation):
+                    inner.model_rebuild()
+        return super().model_rebuild(**kwargs)
+
+
+def models_in(annotation: Any) -> Iterator[type[Wire]]:
+    """Every wire model that `annotation` names, at any depth of unions and containers."""
+    if isinstance(annotation, type) and issubclass(annotation, Wire):
+        yield annotation
+    else:
+        for argument in get_args(annotation):
+            yield from models_in(argument)
 
 
 class SnakeWire(Wire):

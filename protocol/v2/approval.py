@@ -58,10 +58,10 @@ class CommandExecutionRequestApprovalParams(Wire):
     host, not about the command. `started_at_ms` is in Unix milliseconds.
     """
 
-    item_id: str
-    started_at_ms: int
     thread_id: str
     turn_id: str
+    item_id: str
+    started_at_ms: int
     additional_permissions: Annotated[
         AdditionalPermissionProfile | None, Experimental("item/commandExecution/requestApproval.additionalPermissions")
     ] = None
@@ -100,10 +100,10 @@ FileChangeApprovalDecision = Literal["accept", "acceptForSession", "decline", "c
 class FileChangeRequestApprovalParams(Wire):
     """May these files be changed? `grant_root` is a folder to open for the rest of the session."""
 
-    item_id: str
-    started_at_ms: int
     thread_id: str
     turn_id: str
+    item_id: str
+    started_at_ms: int
     grant_root: str | None = None
     reason: str | None = None
 
@@ -122,12 +122,12 @@ ITEM_FILE_CHANGE_REQUEST_APPROVAL = ServerRequest(
 class PermissionsRequestApprovalParams(Wire):
     """May the agent have these permissions?"""
 
-    cwd: LegacyAppPathString
-    item_id: str
-    permissions: RequestPermissionProfile
-    started_at_ms: int
     thread_id: str
     turn_id: str
+    item_id: str
+    cwd: LegacyAppPathString
+    permissions: RequestPermissionProfile
+    started_at_ms: int
     environment_id: str | None = None
     reason: str | None = None
 
@@ -155,8 +155,8 @@ class ToolRequestUserInputOption(Wire):
 class ToolRequestUserInputQuestion(Wire):
     """A question; `options` None asks for free text, `is_secret` for hidden typing."""
 
-    header: str
     id: str
+    header: str
     question: str
     is_other: bool = False
     is_secret: bool = False
@@ -166,11 +166,11 @@ class ToolRequestUserInputQuestion(Wire):
 class ToolRequestUserInputParams(Wire):
     """Questions of the agent. After `auto_resolution_ms` milliseconds it goes on without answers."""
 
-    is_blocking: bool
-    item_id: str
-    questions: list[ToolRequestUserInputQuestion]
     thread_id: str
     turn_id: str
+    item_id: str
+    is_blocking: bool
+    questions: list[ToolRequestUserInputQuestion]
     auto_resolution_ms: UInt | None = None
 
 

@@ -81,11 +81,11 @@ DynamicToolCallStatus = Literal["inProgress", "completed", "failed"]
 class DynamicToolCallParams(Wire):
     """Asks the client to run one of its tools."""
 
+    thread_id: str
+    turn_id: str
     arguments: Any
     call_id: str
-    thread_id: str
     tool: str
-    turn_id: str
     namespace: str | None = None
 
 

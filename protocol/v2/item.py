@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from protocol.methods import ServerNotification
 from protocol.v2.dynamic_tool import DynamicToolCallOutputContentItem, DynamicToolCallStatus
+from protocol.v2.mcp import McpAppUi, McpToolCallAppContext, McpToolCallError, McpToolCallResult, McpToolCallStatus
 from protocol.v2.model import ReasoningEffort
 from protocol.v2.permissions import LegacyAppPathString
 from protocol.v2.response_item import FunctionCallOutputBody, MessagePhase
@@ -144,44 +145,6 @@ class FileUpdateChange(Wire):
 PatchApplyStatus = Literal["inProgress", "completed", "failed", "declined"]
 """How far a change of files has come."""
 
-McpAppDisplayMode = Literal["inline", "fullscreen"]
-"""Where an app likes to be shown."""
-
-
-class McpAppUi(Wire):
-    """The user interface that comes with a tool call."""
-
-    preferred_model_display_mode: McpAppDisplayMode
-    resource_uri: str
-
-
-class McpToolCallAppContext(Wire):
-    """The app behind a tool call."""
-
-    connector_id: str
-    action_name: str | None = None
-    app_name: str | None = None
-    link_id: str | None = None
-    resource_uri: str | None = None
-
-
-class McpToolCallError(Wire):
-    """Why a tool call failed."""
-
-    message: str
-
-
-class McpToolCallResult(Wire):
-    """What an MCP tool returned, in MCP's own shapes."""
-
-    content: list[Any]
-    meta: Annotated[Any, Field(alias="_meta")] = None
-    structured_content: Any = None
-
-
-McpToolCallStatus = Literal["inProgress", "completed", "failed"]
-"""How far a call has come."""
-
 CollabAgentStatus = Literal["pendingInit", "running", "interrupted", "completed", "errored", "shutdown", "notFound"]
 """What another agent is doing."""
 
@@ -279,8 +242,8 @@ class UserMessageThreadItem(ThreadItemTimes):
     """What the user said. `client_id` is the id that the client gave it."""
 
     type: Literal["userMessage"] = "userMessage"
-    content: list[UserInput]
     id: str
+    content: list[UserInput]
     client_id: str | None = None
 
 
@@ -288,8 +251,8 @@ class HookPromptThreadItem(ThreadItemTimes):
     """What hooks told the model."""
 
     type: Literal["hookPrompt"] = "hookPrompt"
-    fragments: list[HookPromptFragment]
     id: str
+    fragments: list[HookPromptFragment]
 
 
 class AgentMessageThreadItem(ThreadItemTimes):
@@ -339,10 +302,10 @@ class CommandExecutionThreadItem(ThreadItemTimes):
     """
 
     type: Literal["commandExecution"] = "commandExecution"
+    id: str
     command: str
     command_actions: list[CommandAction]
     cwd: LegacyAppPathString
-    id: str
     status: CommandExecutionStatus
     aggregated_output: str | None = None
     duration_ms: int | None = None
@@ -357,8 +320,8 @@ class FileChangeThreadItem(ThreadItemTimes):
     """Files that the agent changes."""
 
     type: Literal["fileChange"] = "fileChange"
-    changes: list[FileUpdateChange]
     id: str
+    changes: list[FileUpdateChange]
     status: PatchApplyStatus
 
 
@@ -366,8 +329,8 @@ class McpToolCallThreadItem(ThreadItemTimes):
     """A call of an MCP tool; `duration_ms` is in milliseconds."""
 
     type: Literal["mcpToolCall"] = "mcpToolCall"
-    arguments: Any
     id: str
+    arguments: Any
     server: str
     status: McpToolCallStatus
     tool: str
@@ -385,8 +348,8 @@ class DynamicToolCallThreadItem(ThreadItemTimes):
     """A call of a client's tool; `duration_ms` is in milliseconds."""
 
     type: Literal["dynamicToolCall"] = "dynamicToolCall"
-    arguments: Any
     id: str
+    arguments: Any
     status: DynamicToolCallStatus
     tool: str
     content_items: list[DynamicToolCallOutputContentItem] | None = None
@@ -399,8 +362,8 @@ class CollabAgentToolCallThreadItem(ThreadItemTimes):
     """A call that starts, tells or watches other agents."""
 
     type: Literal["collabAgentToolCall"] = "collabAgentToolCall"
-    agents_states: dict[str, CollabAgentState]
     id: str
+    agents_states: dict[str, CollabAgentState]
     receiver_thread_ids: list[str]
     sender_thread_id: str
     status: CollabAgentToolCallStatus
@@ -414,9 +377,9 @@ class SubAgentActivityThreadItem(ThreadItemTimes):
     """News of a sub-agent."""
 
     type: Literal["subAgentActivity"] = "subAgentActivity"
+    id: str
     agent_path: str
     agent_thread_id: str
-    id: str
     kind: SubAgentActivityKind
     model: str | None = None
     reasoning_effort: ReasoningEffort | None = None
@@ -444,8 +407,8 @@ class SleepThreadItem(ThreadItemTimes):
     """The agent waited for `duration_ms` milliseconds."""
 
     type: Literal["sleep"] = "sleep"
-    duration_ms: UInt
     id: str
+    duration_ms: UInt
 
 
 class ImageGenerationThreadItem(ThreadItemTimes):
@@ -521,10 +484,10 @@ ThreadItem = Annotated[
 class ItemStartedNotification(Wire):
     """An item began; `started_at_ms` is in Unix milliseconds."""
 
-    item: ThreadItem
-    started_at_ms: int
     thread_id: str
     turn_id: str
+    item: ThreadItem
+    started_at_ms: int
 
 
 ITEM_STARTED = ServerNotification("item/started", ItemStartedNotification)
@@ -533,10 +496,10 @@ ITEM_STARTED = ServerNotification("item/started", ItemStartedNotification)
 class ItemCompletedNotification(Wire):
     """An item is final; `completed_at_ms` is in Unix milliseconds."""
 
-    completed_at_ms: int
-    item: ThreadItem
     thread_id: str
     turn_id: str
+    completed_at_ms: int
+    item: ThreadItem
     content_token_count: UInt | None = None
 
 
@@ -546,10 +509,10 @@ ITEM_COMPLETED = ServerNotification("item/completed", ItemCompletedNotification)
 class AgentMessageDeltaNotification(Wire):
     """More text of a message."""
 
-    delta: str
-    item_id: str
     thread_id: str
     turn_id: str
+    item_id: str
+    delta: str
 
 
 ITEM_AGENT_MESSAGE_DELTA = ServerNotification(
@@ -560,11 +523,11 @@ ITEM_AGENT_MESSAGE_DELTA = ServerNotification(
 class ReasoningSummaryTextDeltaNotification(Wire):
     """More text of paragraph `summary_index` of a reasoning summary."""
 
-    delta: str
-    item_id: str
-    summary_index: int
     thread_id: str
     turn_id: str
+    item_id: str
+    delta: str
+    summary_index: int
 
 
 ITEM_REASONING_SUMMARY_TEXT_DELTA = ServerNotification(
@@ -575,10 +538,10 @@ ITEM_REASONING_SUMMARY_TEXT_DELTA = ServerNotification(
 class ReasoningSummaryPartAddedNotification(Wire):
     """A new paragraph of a reasoning summary begins."""
 
-    item_id: str
-    summary_index: int
     thread_id: str
     turn_id: str
+    item_id: str
+    summary_index: int
 
 
 ITEM_REASONING_SUMMARY_PART_ADDED = ServerNotification(
@@ -589,11 +552,11 @@ ITEM_REASONING_SUMMARY_PART_ADDED = ServerNotification(
 class ReasoningTextDeltaNotification(Wire):
     """More text of part `content_index` of the raw reasoning."""
 
-    content_index: int
-    delta: str
-    item_id: str
     thread_id: str
     turn_id: str
+    item_id: str
+    content_index: int
+    delta: str
 
 
 ITEM_REASONING_TEXT_DELTA = ServerNotification(
@@ -604,10 +567,10 @@ ITEM_REASONING_TEXT_DELTA = ServerNotification(
 class CommandExecutionOutputDeltaNotification(Wire):
     """More output of a command, both streams as they came."""
 
-    delta: str
-    item_id: str
     thread_id: str
     turn_id: str
+    item_id: str
+    delta: str
 
 
 ITEM_COMMAND_EXECUTION_OUTPUT_DELTA = ServerNotification(

@@ -80,8 +80,8 @@ class ModelAvailabilityNux(Wire):
 class ModelServiceTier(Wire):
     """A service level that can be bought for a model."""
 
-    description: str
     id: str
+    description: str
     name: str
 
 
@@ -98,11 +98,11 @@ class ModelUpgradeInfo(Wire):
 class Model(Wire):
     """A model to choose from. `model` is the name that requests carry, `id` the key of the list."""
 
+    id: str
     default_reasoning_effort: ReasoningEffort
     description: str
     display_name: str
     hidden: bool
-    id: str
     is_default: bool
     model: str
     supported_reasoning_efforts: list[ReasoningEffortOption]

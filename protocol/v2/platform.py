@@ -54,8 +54,8 @@ DEPRECATION_NOTICE = ServerNotification("deprecationNotice", DeprecationNoticeNo
 class ServerRequestResolvedNotification(Wire):
     """A request of the server needs no answer any more: someone answered, or the turn is over."""
 
-    request_id: RequestId
     thread_id: str
+    request_id: RequestId
 
 
 SERVER_REQUEST_RESOLVED = ServerNotification("serverRequest/resolved", ServerRequestResolvedNotification)

@@ -50,8 +50,8 @@ ReviewTarget = Annotated[
 class ReviewStartParams(Wire):
     """Start a review."""
 
-    target: ReviewTarget
     thread_id: str
+    target: ReviewTarget
     delivery: ReviewDelivery | None = None
 
 

@@ -234,8 +234,8 @@ THREAD_FORK = ClientRequest("thread/fork", ThreadForkParams, ThreadForkResponse,
 class ThreadSetNameParams(Wire):
     """Name a thread."""
 
-    name: str
     thread_id: str
+    name: str
 
 
 class ThreadSetNameResponse(Wire):
@@ -378,8 +378,8 @@ THREAD_COMPACT_START = ClientRequest(
 class ThreadShellCommandParams(Wire):
     """Run a line that the user typed, outside the sandbox; `timeout_ms` is in milliseconds."""
 
-    command: str
     thread_id: str
+    command: str
     timeout_ms: int | None = None
 
 
@@ -403,9 +403,9 @@ class ThreadBackgroundTerminalsListParams(Wire):
 class ThreadBackgroundTerminal(Wire):
     """A command that outlived its turn; `rss_kb` is in KiB, `cpu_percent` of one core."""
 
+    item_id: str
     command: str
     cwd: LegacyAppPathString
-    item_id: str
     process_id: str
     cpu_percent: float | None = None
     os_pid: UInt32 | None = None
@@ -439,8 +439,8 @@ THREAD_STARTED = ServerNotification("thread/started", ThreadStartedNotification)
 class ThreadStatusChangedNotification(Wire):
     """A thread does something else now."""
 
-    status: ThreadStatus
     thread_id: str
+    status: ThreadStatus
 
 
 THREAD_STATUS_CHANGED = ServerNotification("thread/status/changed", ThreadStatusChangedNotification)
@@ -506,8 +506,8 @@ class ThreadTokenUsageUpdatedNotification(Wire):
     """Tokens were used."""
 
     thread_id: str
-    token_usage: ThreadTokenUsage
     turn_id: str
+    token_usage: ThreadTokenUsage
 
 
 THREAD_TOKEN_USAGE_UPDATED = ServerNotification("thread/tokenUsage/updated", ThreadTokenUsageUpdatedNotification)
@@ -516,8 +516,8 @@ THREAD_TOKEN_USAGE_UPDATED = ServerNotification("thread/tokenUsage/updated", Thr
 class ThreadReadStateChangedNotification(Wire):
     """What counts as read changed."""
 
-    read_state: ThreadReadState
     thread_id: str
+    read_state: ThreadReadState
 
 
 THREAD_READ_STATE_CHANGED = ServerNotification("thread/readState/changed", ThreadReadStateChangedNotification)

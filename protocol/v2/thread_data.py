@@ -265,11 +265,11 @@ class Turn(Wire):
 class Thread(Wire):
     """A conversation. Its times are in Unix seconds; `turns` is empty unless a method says that it fills it."""
 
+    id: str
     cli_version: str
     created_at: int
     cwd: AbsolutePath
     ephemeral: bool
-    id: str
     model_provider: str
     preview: str
     project_id: str | None

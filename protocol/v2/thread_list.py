@@ -156,8 +156,8 @@ class ThreadItemsListParams(Wire):
 class ThreadItemEntry(Wire):
     """An item and its turn. Times are in Unix milliseconds."""
 
-    item: ThreadItem
     turn_id: str
+    item: ThreadItem
     completed_at_ms: int | None = None
     output_deferred: Annotated[bool, Experimental("thread/items/list.outputDeferred")] = False
     started_at_ms: int | None = None

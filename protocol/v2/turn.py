@@ -49,8 +49,8 @@ class TurnToolOutput(Wire):
 class TurnStartParams(Wire):
     """Start a turn. What is set here, apart from `output_schema` and `*_for_turn`, stays for later turns."""
 
-    input: list[UserInput]
     thread_id: str
+    input: list[UserInput]
     additional_context: Annotated[
         dict[str, AdditionalContextEntry] | None, Experimental("turn/start.additionalContext")
     ] = None
@@ -99,9 +99,9 @@ TURN_START = ClientRequest("turn/start", TurnStartParams, TurnStartResponse, ord
 class TurnSteerParams(Wire):
     """Add input to the running turn; refused if that is not `expected_turn_id`."""
 
+    thread_id: str
     expected_turn_id: str
     input: list[UserInput]
-    thread_id: str
     additional_context: Annotated[
         dict[str, AdditionalContextEntry] | None, Experimental("turn/steer.additionalContext")
     ] = None
@@ -160,9 +160,9 @@ TURN_COMPLETED = ServerNotification("turn/completed", TurnCompletedNotification)
 class ErrorNotification(Wire):
     """Something went wrong in a turn; with `will_retry` the turn goes on."""
 
-    error: TurnError
     thread_id: str
     turn_id: str
+    error: TurnError
     will_retry: bool
 
 
