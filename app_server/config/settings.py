@@ -1,0 +1,251 @@
+"""What configuration comes to: frozen, typed, with every default filled in. Cheap to import."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, cast
+
+from app_server.config.table import TableReader
+
+DEFAULT_MODELS = MappingProxyType(
+    {"openai": "gpt-6.1-sol", "demo": "demo", "ollama": "gpt-oss:20b", "lmstudio": "openai/gpt-oss-20b"}
+)
+"""The model that a provider is asked for when configuration names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelProviderSettings:
+    """How to reach one server of models. `stream_idle_timeout_ms` is the longest silence within an answer."""
+
+    name: str
+    base_url: str | None = None
+    env_key: str | None = None
+    env_key_instructions: str | None = None
+    http_headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    env_http_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    query_params: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    request_max_retries: int = 4
+    stream_max_retries: int = 5
+    stream_idle_timeout_ms: int = 300_000
+    requires_openai_auth: bool = False
+    wire_api: str = "responses"
+    experimental_bearer_token: str | None = field(default=None, repr=False)
+    stored_api_key: str | None = field(default=None, repr=False)
+    """The key in `$CODEX_HOME/auth.json`, for the provider that uses it."""
+
+    def api_key(self, environ: Mapping[str, str] = os.environ) -> str | None:
+        """The key to send: the variable `env_key`, else the configured token, else the stored key."""
+        from_environment = environ.get(self.env_key, "").strip() if self.env_key else ""
+        return from_environment or self.experimental_bearer_token or self.stored_api_key
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxWorkspaceWriteSettings:
+    """What the sandbox mode `workspace-write` adds to the workspace; roots are absolute paths."""
+
+    writable_roots: tuple[str, ...] = ()
+    network_access: bool = False
+    exclude_tmpdir_env_var: bool = False
+    exclude_slash_tmp: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The configuration in force. None means that nobody chose and the user of the value decides.
+
+    `approval_policy` is a name or `{"granular": {...}}`. `projects` maps a folder to its trust level.
+    """
+
+    codex_home: Path
+    model: str
+    model_provider: str
+    model_reasoning_effort: str | None = None
+    model_reasoning_summary: str | None = None
+    model_verbosity: str | None = None
+    model_context_window: int | None = None
+    service_tier: str | None = None
+    approval_policy: str | Mapping[str, Any] = "on-request"
+    approvals_reviewer: str = "user"
+    sandbox_mode: str = "read-only"
+    sandbox_workspace_write: SandboxWorkspaceWriteSettings = SandboxWorkspaceWriteSettings()
+    model_providers: Mapping[str, ModelProviderSettings] = field(default_factory=dict[str, ModelProviderSettings])
+    base_instructions: str | None = None
+    developer_instructions: str | None = None
+    personality: str | None = None
+    project_doc_max_bytes: int = 32_768
+    project_doc_fallback_filenames: tuple[str, ...] = ()
+    project_root_markers: tuple[str, ...] = (".git",)
+    hide_agent_reasoning: bool = False
+    show_raw_agent_reasoning: bool = True
+    projects: Mapping[str, str] = field(default_factory=dict[str, str])
+    features: Mapping[str, bool] = field(default_factory=dict[str, bool])
+
+    @property
+    def provider(self) -> ModelProviderSettings:
+        """The settings of the provider in force."""
+        return self.model_providers[self.model_provider]
+
+    def feature(self, name: str, *, default: bool = False) -> bool:
+        """Whether the named feature is on."""
+        return self.features.get(name, default)
+
+
+APPROVAL_POLICIES = ("untrusted", "on-request", "never")
+SANDBOX_MODES = ("read-only", "workspace-write", "danger-full-access")
+REVIEWERS = ("user", "auto_review", "guardian_subagent")
+
+
+def built_in_providers(
+    openai_base_url: str | None, stored_key: str | None, environ: Mapping[str, str]
+) -> dict[str, ModelProviderSettings]:
+    """The providers that need no entry in a file."""
+    openai_url = openai_base_url or environ.get("OPENAI_BASE_URL", "").strip() or "https://api.openai.com/v1"
+    return {
+        "openai": ModelProviderSettings(
+            "OpenAI",
+            openai_url,
+            env_key="OPENAI_API_KEY",
+            env_key_instructions="Create a key at https://platform.openai.com/api-keys",
+            requires_openai_auth=True,
+            stored_api_key=stored_key,
+        ),
+        "ollama": ModelProviderSettings("Ollama", "http://localhost:11434/v1"),
+        "lmstudio": ModelProviderSettings("LM Studio", "http://localhost:1234/v1"),
+        "demo": ModelProviderSettings("Demo (offline, no model)", wire_api="demo"),
+    }
+
+
+def read_settings(
+    table: Mapping[str, Any], codex_home: Path, stored_key: str | None, environ: Mapping[str, str]
+) -> tuple[Settings, TableReader]:
+    """Turn a merged table into settings. What is wrong is left at its default and noted in the reader's problems."""
+    reader = TableReader(table)
+    providers = _read_providers(reader, stored_key, environ)
+    provider = reader.text("model_provider", decisive=True)
+    if provider is None:
+        provider = "openai" if providers["openai"].api_key(environ) else "demo"
+    elif provider not in providers:
+        known = ", ".join(sorted(providers))
+        reader.problem(
+            "model_provider", f"Model provider `{provider}` not found; known providers: {known}", decisive=True
+        )
+        provider = "demo"
+    if reader.raw("profile") is not None:
+        reader.problem(
+            "profile", "`profile` in config.toml is no longer supported; set its keys directly", decisive=True
+        )
+    chosen: dict[str, Any] = {
+        "model": reader.text("model") or DEFAULT_MODELS.get(provider, DEFAULT_MODELS["openai"]),
+        "model_provider": provider,
+        "model_providers": MappingProxyType(providers),
+        "approval_policy": _read_approval_policy(reader),
+        "sandbox_mode": reader.choice("sandbox_mode", SANDBOX_MODES, decisive=True),
+        "approvals_reviewer": reader.choice("approvals_reviewer", REVIEWERS, decisive=True),
+        "sandbox_workspace_write": _read_workspace_write(reader),
+        "model_reasoning_effort": reader.text("model_reasoning_effort"),
+        "model_reasoning_summary": reader.choice(
+            "model_reasoning_summary", ("auto", "concise", "detailed", "none"), decisive=False
+        ),
+        "model_verbosity": reader.choice("model_verbosity", ("low", "medium", "high"), decisive=False),
+        "model_context_window": reader.count("model_context_window", least=1),
+        "service_tier": reader.text("service_tier"),
+        "base_instructions": reader.text("instructions"),
+        "developer_instructions": reader.text("developer_instructions"),
+        "personality": reader.choice("personality", ("none", "friendly", "pragmatic"), decisive=False),
+        "project_doc_max_bytes": reader.count("project_doc_max_bytes"),
+        "project_doc_fallback_filenames": reader.texts("project_doc_fallback_filenames"),
+        "project_root_markers": reader.texts("project_root_markers"),
+        "hide_agent_reasoning": reader.flag("hide_agent_reasoning"),
+        "show_raw_agent_reasoning": reader.flag("show_raw_agent_reasoning"),
+        "projects": _read_projects(reader),
+        "features": _read_features(reader),
+    }
+    settings = Settings(codex_home=codex_home, **{name: value for name, value in chosen.items() if value is not None})
+    return settings, reader
+
+
+def _read_providers(
+    reader: TableReader, stored_key: str | None, environ: Mapping[str, str]
+) -> dict[str, ModelProviderSettings]:
+    providers = built_in_providers(reader.text("openai_base_url", decisive=True), stored_key, environ)
+    for name, entry in reader.tables("model_providers", decisive=True):
+        if name in ("openai", "demo"):
+            entry.problem("", f"model_providers.{name} is built in and cannot be redefined", decisive=True)
+            continue
+        wire_api = entry.text("wire_api", decisive=True) or "responses"
+        if wire_api != "responses":
+            entry.problem(
+                "wire_api", f'wire_api = "{wire_api}" is not supported; set wire_api = "responses"', decisive=True
+            )
+        base_url = entry.text("base_url", decisive=True)
+        built_in = providers.get(name)
+        if base_url is None and built_in is not None:
+            base_url = built_in.base_url
+        if base_url is None:
+            entry.problem("base_url", f"model_providers.{name}.base_url is missing", decisive=True)
+        elif not base_url.startswith(("http://", "https://")):
+            entry.problem("base_url", f"base_url must begin with http:// or https://, got `{base_url}`", decisive=True)
+        needs_login = entry.flag("requires_openai_auth", decisive=True) or False
+        env_key = entry.text("env_key", decisive=True)
+        if env_key is None and needs_login:
+            env_key = "OPENAI_API_KEY"
+        chosen: dict[str, Any] = {
+            "base_url": base_url,
+            "env_key": env_key,
+            "env_key_instructions": entry.text("env_key_instructions"),
+            "http_headers": entry.text_map("http_headers"),
+            "env_http_headers": entry.text_map("env_http_headers"),
+            "query_params": entry.text_map("query_params"),
+            "request_max_retries": entry.count("request_max_retries", most=100),
+            "stream_max_retries": entry.count("stream_max_retries", most=100),
+            "stream_idle_timeout_ms": entry.count("stream_idle_timeout_ms", least=1),
+            "requires_openai_auth": needs_login,
+            "experimental_bearer_token": entry.text("experimental_bearer_token", decisive=True),
+            "stored_api_key": stored_key if needs_login else None,
+        }
+        present = {key: value for key, value in chosen.items() if value is not None}
+        providers[name] = ModelProviderSettings(entry.text("name") or name, **present)
+    return providers
+
+
+def _read_approval_policy(reader: TableReader) -> str | Mapping[str, Any] | None:
+    value = reader.raw("approval_policy")
+    if isinstance(value, dict) and set(cast("dict[str, Any]", value)) == {"granular"}:
+        granular = reader.table("approval_policy").table("granular", decisive=True)
+        required = {name: granular.flag(name, decisive=True) for name in ("mcp_elicitations", "rules")}
+        names = ("sandbox_approval", "request_permissions", "skill_approval")
+        chosen = required | {name: granular.flag(name, decisive=True) for name in names}
+        return {"granular": {name: bool(flag) for name, flag in chosen.items()}}
+    return reader.choice("approval_policy", APPROVAL_POLICIES, decisive=True)
+
+
+def _read_workspace_write(reader: TableReader) -> SandboxWorkspaceWriteSettings:
+    entry = reader.table("sandbox_workspace_write", decisive=True)
+    roots: list[str] = []
+    for root in entry.texts("writable_roots", decisive=True) or ():
+        path = os.path.expanduser(root)
+        if os.path.isabs(path):
+            roots.append(os.path.normpath(path))
+        else:
+            entry.problem("writable_roots", f"writable_roots must be absolute paths, got `{root}`", decisive=True)
+    return SandboxWorkspaceWriteSettings(
+        tuple(roots),
+        network_access=entry.flag("network_access", decisive=True) or False,
+        exclude_tmpdir_env_var=entry.flag("exclude_tmpdir_env_var", decisive=True) or False,
+        exclude_slash_tmp=entry.flag("exclude_slash_tmp", decisive=True) or False,
+    )
+
+
+def _read_projects(reader: TableReader) -> Mapping[str, str]:
+    levels = (
+        (path, entry.choice("trust_level", ("trusted", "untrusted"))) for path, entry in reader.tables("projects")
+    )
+    return MappingProxyType({path: level for path, level in levels if level is not None})
+
+
+def _read_features(reader: TableReader) -> Mapping[str, bool]:
+    features = reader.table("features")
+    flags = ((name, features.raw(name)) for name in features.names())
+    return MappingProxyType({name: value for name, value in flags if isinstance(value, bool)})

@@ -1,0 +1,77 @@
+"""What a model is to the rest of the program, and how one is chosen."""
+
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from app_server.config.settings import ModelProviderSettings, Settings
+from app_server.model.events import ResponseEvent
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One question to a model.
+
+    `input` are history items in order; bytes are JSON already and are sent as they are. `output_schema` is a JSON
+    Schema that the answer's text must satisfy. `metadata` goes along as `client_metadata`, `headers` as HTTP headers.
+    """
+
+    model: str
+    instructions: str
+    input: Sequence[bytes | Mapping[str, Any]]
+    tools: Sequence[Mapping[str, Any]] = ()
+    parallel_tool_calls: bool = True
+    effort: str | None = None
+    summary: str | None = None
+    verbosity: str | None = None
+    prompt_cache_key: str | None = None
+    output_schema: Mapping[str, Any] | None = None
+    service_tier: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+class ModelProvider(Protocol):
+    """Something that answers."""
+
+    name: str
+    settings: ModelProviderSettings
+
+    def stream(self, request: ModelRequest) -> AbstractAsyncContextManager[AsyncIterator[ResponseEvent]]:
+        """Ask, and read the answer inside the `async with`; leaving it early hangs up.
+
+        Both entering and iterating raise ModelError. An answer that came whole ends with `Completed`.
+        """
+        ...
+
+
+class HttpSessions(Protocol):
+    """Where HTTP connections are pooled; see `model.http.HttpPool`."""
+
+    def session(self, base_url: str) -> Any:
+        """The aiohttp session for this server, opened on first use."""
+        ...
+
+
+def build_provider(name: str, settings: Settings, pool: HttpSessions) -> ModelProvider:
+    """The provider of this name. Cheap: connections are made by the first request. KeyError for an unknown name."""
+    provider = settings.model_providers[name]
+    if name == "demo":
+        from app_server.model.demo import DemoModel
+
+        return DemoModel(name, provider)
+    from app_server.model.responses import ResponsesClient
+
+    return ResponsesClient(name, provider, pool)
+
+
+def backoff(attempt: int, retry_after: float | None = None) -> float:
+    """Seconds to wait before the retry number `attempt` (from 1): doubling from 0.2 s, spread by a tenth either way.
+
+    What the server asked for (`retry_after`) is kept to, up to a minute.
+    """
+    if retry_after is not None:
+        return min(max(retry_after, 0.0), 60.0)
+    return min(0.2 * 2 ** (attempt - 1), 30.0) * random.uniform(0.9, 1.1)
