@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import anyio
+import anyio.to_thread
 import orjson
 
 from app_server.store.errors import StoreError
@@ -25,7 +27,11 @@ class DaemonInfo:
 
 
 class Daemon:
-    """This daemon's lock file in `folder`, and a view of the others. Entering also removes what dead daemons left."""
+    """This daemon's lock file in `folder`, held while the context is, and a view of the others.
+
+    Entering also removes what dead daemons left. It must outlive every write of this daemon's `ThreadStore`.
+    `is_alive` and `describe` read files: they are for the store's threads, not for the event loop.
+    """
 
     def __init__(self, folder: Path, listen: str) -> None:
         self.folder = folder
@@ -36,28 +42,19 @@ class Daemon:
     def id(self) -> str:
         return self.info.id
 
-    def __enter__(self) -> Self:
-        # Written and locked before it gets its name: a lock file that can be seen and locked is a dead daemon's.
-        draft = self.folder / f".{self.id}.new"
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.write(self._lock, orjson.dumps(self.info))
-            draft.rename(self._path(self.id))
-        except OSError as error:
-            self._close(draft)
-            raise StoreError(
-                f"{self.folder} cannot hold this daemon's lock file: {error.strerror or error}: check the owner, the "
-                "permissions and the free space of the folder"
-            ) from error
-        self._remove_stale()
+    async def __aenter__(self) -> Self:
+        await anyio.to_thread.run_sync(self._open)
         return self
 
-    def __exit__(
+    async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close(self._path(self.id))
+        with anyio.CancelScope(shield=True):  # bounded: it removes one file
+            await anyio.to_thread.run_sync(self._close, self._path(self.id))
+
+    async def others(self) -> list[DaemonInfo]:
+        """The other daemons that live on this home."""
+        return await anyio.to_thread.run_sync(self._others)
 
     def is_alive(self, daemon_id: str) -> bool:
         """Whether the daemon of this id runs; this one does."""
@@ -83,10 +80,26 @@ class Daemon:
         except (OSError, ValueError, TypeError):
             return None
 
-    def others(self) -> list[DaemonInfo]:
-        """The other daemons that live on this home."""
+    def _others(self) -> list[DaemonInfo]:
         ids = [path.stem for path in sorted(self.folder.glob("*.lock")) if path.stem != self.id]
         return [info for daemon_id in ids if self.is_alive(daemon_id) and (info := self.describe(daemon_id))]
+
+    def _open(self) -> None:
+        # Written and locked before it gets its name: a lock file that can be seen and locked is a dead daemon's.
+        draft = self.folder / f".{self.id}.new"
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.write(self._lock, orjson.dumps(self.info))
+            draft.rename(self._path(self.id))
+        except OSError as error:
+            self._close(draft)
+            raise StoreError(
+                f"{self.folder} cannot hold this daemon's lock file: {error.strerror or error}: check the owner, the "
+                "permissions and the free space of the folder"
+            ) from error
+        self._remove_stale()
 
     def _path(self, daemon_id: str) -> Path:
         return self.folder / f"{daemon_id}.lock"

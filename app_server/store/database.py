@@ -6,7 +6,7 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +27,7 @@ _BUSY_SECONDS = 10.0
 # The -wal file is folded into the database at about 2 MB and cut back to 1 MB when it is started over.
 _WAL_PAGES = 512
 _WAL_BYTES = 1 << 20
+_VACUUM_PAGES = 2500
 # A database up to this size is checked page by page when it is opened; of a larger one SQLite itself checks the header
 # and the length.
 _FULL_CHECK_BYTES = 32 << 20
@@ -122,6 +123,9 @@ class Database:
         with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
             await self._drained.wait()
         self._scope.cancel()
+        if self._writing is not None and self._drained.is_set():
+            with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
+                await self._writing.run(_give_back_space)
         # Not `__aexit__` with the error: the task group would wrap it in a group of errors.
         await self._stack.aclose()
 
@@ -209,10 +213,6 @@ class Database:
     def _open_checked(self) -> _WorkConnection:
         connection = self._connect()
         try:
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
-            connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
             version = migrations.version_of(connection)
             if version > migrations.VERSION:
                 raise StoreError(
@@ -220,6 +220,10 @@ class Database:
                     f"{migrations.VERSION}); update turnloom, or move the file away to start anew"
                 )
             _check(connection, version)
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+            connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
             migrations.migrate(connection)
         except BaseException:
             connection.close()
@@ -288,8 +292,8 @@ class Database:
             if (source := Path(f"{self.path}{suffix}")).exists():
                 source.rename(f"{aside}{suffix}")
         self.warnings.append(
-            f"{self.path} is damaged ({why}). It was set aside as {aside} and an empty database was started; "
-            "nothing in the old file was changed"
+            f"{self.path} is damaged ({why}). It was set aside as {aside} and an empty database was started "
+            "in its place"
         )
 
 
@@ -333,31 +337,30 @@ def store_error(error: sqlite3.Error, path: Path) -> StoreError:
 
 
 def _commit_group(group: Sequence[_Unit[Any]], connection: sqlite3.Connection) -> None:
-    try:
-        _commit_together(group, connection)
-    except BaseException as error:
-        if len(group) == 1:
-            group[0].error = error
-            return
-        # Somebody's work failed: alone, each succeeds or fails for itself.
-        for unit in group:
-            try:
-                _commit_together([unit], connection)
-            except BaseException as its_own:
-                unit.error = its_own
+    error = _commit_together(group, connection)
+    if error is None:
+        return
+    if len(group) == 1:
+        group[0].error = error
+        return
+    # Somebody's work failed: alone, each succeeds or fails for itself.
+    for unit in group:
+        unit.error = _commit_together([unit], connection)
 
 
-def _commit_together(group: Sequence[_Unit[Any]], connection: sqlite3.Connection) -> None:
+def _commit_together(group: Sequence[_Unit[Any]], connection: sqlite3.Connection) -> BaseException | None:
+    """What undid the transaction, if anything did. Raises when no transaction could be begun."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         for unit in group:
             unit.run(connection)
         connection.execute("COMMIT")
-    except BaseException:
+    except BaseException as error:  # of any kind: it travels to who submitted the work
         # Some errors, such as a full disk, have rolled back already.
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        raise
+        return error
+    return None
 
 
 def _read_one(unit: _Unit[Any], connection: sqlite3.Connection) -> None:
@@ -368,7 +371,7 @@ def _read_one(unit: _Unit[Any], connection: sqlite3.Connection) -> None:
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-    except BaseException as error:
+    except BaseException as error:  # of any kind: it travels to who submitted the work
         unit.error = error
 
 
@@ -396,6 +399,13 @@ def _check(connection: sqlite3.Connection, version: int) -> None:
         findings = [str(row[0]) for row in connection.execute("PRAGMA quick_check(1)")]
         if findings != ["ok"]:
             raise _Damaged(findings[0])
+
+
+def _give_back_space(connection: sqlite3.Connection) -> None:
+    """Shrink the file by pages that deletions have freed: a bounded number of them, for the daemon is closing."""
+    with suppress(sqlite3.Error):  # it is no more than tidying
+        # Not `execute`, which takes one step of the statement and so frees one page.
+        connection.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
 
 
 def _contains_fold(text: str | None, folded: str) -> bool:

@@ -13,7 +13,7 @@ _OUTPUT_TYPES = {
 
 
 def close_cut_turns(connection: sqlite3.Connection, number: int) -> int:
-    """Close every turn in progress of the thread with this number; returns how many there were.
+    """Close every turn and item in progress of the thread with this number; returns how many turns there were.
 
     The turn becomes interrupted at its last sign of life. Its items in progress become failed. A call in its history
     that has no output gets the output "aborted", which the model needs to go on.
@@ -32,16 +32,20 @@ def close_cut_turns(connection: sqlite3.Connection, number: int) -> int:
             " WHERE thread = ? AND ordinal = ?",
             (last_seen_ms, last_seen_ms - started_at_ms, number, ordinal),
         )
-        _close_items(connection, number, ordinal, last_seen_ms)
         _answer_calls(connection, number, ordinal)
+    _close_items(connection, number)
     return len(turns)
 
 
-def _close_items(connection: sqlite3.Connection, number: int, turn: int, at_ms: int) -> None:
+def _close_items(connection: sqlite3.Connection, number: int) -> None:
+    # Of every turn: a command in the background outlives the turn that started it.
     rows = connection.execute(
-        "SELECT rowid, payload FROM items WHERE thread = ? AND completed_at_ms IS NULL AND turn = ?", (number, turn)
+        "SELECT items.rowid, payload, max(items.started_at_ms, coalesce(turns.completed_at_ms, 0))"
+        " FROM items JOIN turns ON turns.thread = items.thread AND turns.ordinal = items.turn"
+        " WHERE items.thread = ? AND items.completed_at_ms IS NULL",
+        (number,),
     ).fetchall()
-    for rowid, payload in rows:
+    for rowid, payload, at_ms in rows:
         connection.execute(
             "UPDATE items SET payload = ?, completed_at_ms = ? WHERE rowid = ?", (_failed(payload, at_ms), at_ms, rowid)
         )

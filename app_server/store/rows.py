@@ -115,5 +115,4 @@ TURN_COLUMNS: Final = tuple(TurnRow.__dataclass_fields__)
 
 def cut_preview(text: str) -> str:
     """The text within `PREVIEW_BYTES` of UTF-8, cut between characters."""
-    data = text.encode("utf-8", "replace")
-    return text if len(data) <= PREVIEW_BYTES else data[:PREVIEW_BYTES].decode("utf-8", "ignore")
+    return text.encode("utf-8", "replace")[:PREVIEW_BYTES].decode("utf-8", "ignore")

@@ -107,9 +107,10 @@ class ThreadStore:
     ) -> None:
         """Store all of this or nothing.
 
-        `turn` is added or, by its id, replaced. An item is added, or replaces the item in progress that has its id.
-        `history` is added at the end; it belongs to `history_turn_id`, else to `turn`, else to the turn of the first
-        item, else to none. `thread` sets columns as `update` does. An item of an unknown turn raises `TurnMissing`.
+        The thread becomes this daemon's, as by `claim`. `turn` is added or, by its id, replaced. An item is added, or
+        replaces the item in progress that has its id. `history` is added at the end; it belongs to `history_turn_id`,
+        else to `turn`, else to the turn of the first item, else to none. `thread` sets columns as `update` does.
+        An item of an unknown turn raises `TurnMissing`.
         """
         owner = history_turn_id or (turn.id if turn else items[0].turn_id if items else None)
 
@@ -121,7 +122,7 @@ class ThreadStore:
             if thread:
                 writing.set_columns(connection, number, thread)
 
-        await self._write(thread_id, work)
+        await self._write(thread_id, work, claiming=True)
 
     async def turns(
         self, thread_id: str, *, cursor: str | None = None, limit: int = 1 << 31, descending: bool = False
@@ -213,13 +214,7 @@ class ThreadStore:
         Turns that a dead owner left in progress are closed first.
         """
 
-        def work(connection: sqlite3.Connection, number: int) -> None:
-            owner = connection.execute("SELECT owner FROM threads WHERE number = ?", (number,)).fetchone()[0]
-            if owner != self._daemon.id:
-                close_cut_turns(connection, number)
-                connection.execute("UPDATE threads SET owner = ? WHERE number = ?", (self._daemon.id, number))
-
-        await self._write(thread_id, work)
+        await self._write(thread_id, lambda _connection, _number: None, claiming=True)
 
     async def release(self, thread_id: str) -> None:
         """Let other daemons have the thread. Nothing happens when it is gone or not ours."""
@@ -230,11 +225,13 @@ class ThreadStore:
         )
 
     async def mark_cut_turns(self) -> int:
-        """Close all turns in progress whose owner is dead or missing; returns how many. To be called at start."""
+        """Close all turns in progress whose daemon is dead; returns how many. To be called at start."""
 
         def work(connection: sqlite3.Connection) -> int:
             rows = connection.execute(
-                "SELECT DISTINCT number, owner FROM turns JOIN threads ON number = thread WHERE status = 'inProgress'"
+                "SELECT number, owner FROM threads WHERE number IN"
+                " (SELECT thread FROM turns WHERE status = 'inProgress'"
+                " UNION SELECT thread FROM items WHERE completed_at_ms IS NULL)"
             ).fetchall()
             return sum(
                 close_cut_turns(connection, number)
@@ -244,14 +241,19 @@ class ThreadStore:
 
         return await self._database.write(work)
 
-    async def _write(self, thread_id: str, work: Callable[[sqlite3.Connection, int], T]) -> T:
-        """Run `work` with the thread's number, unless another live daemon owns the thread."""
+    async def _write(
+        self, thread_id: str, work: Callable[[sqlite3.Connection, int], T], *, claiming: bool = False
+    ) -> T:
+        """Run `work` with the thread's number, unless another live daemon owns the thread; `claiming` takes it."""
 
         def guarded(connection: sqlite3.Connection) -> T:
             number, owner = writing.number_of(connection, thread_id)
             if owner is not None and owner != self._daemon.id and self._daemon.is_alive(owner):
                 other = self._daemon.describe(owner)
                 raise ThreadInUse(thread_id, other.pid if other else 0, other.listen if other else "unknown")
+            if claiming and owner != self._daemon.id:
+                close_cut_turns(connection, number)
+                connection.execute("UPDATE threads SET owner = ? WHERE number = ?", (self._daemon.id, number))
             return work(connection, number)
 
         return await self._database.write(guarded)
