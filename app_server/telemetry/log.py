@@ -1,0 +1,124 @@
+"""Logging to stderr: readable lines, or one JSON object a line with LOG_FORMAT=json. It never waits for its reader."""
+
+import logging
+import os
+import select
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import orjson
+
+DEFAULT_LEVEL = logging.WARNING
+_ATOMIC_WRITE_BYTES = 4096
+"""A descriptor that polls as writable takes this much without waiting (PIPE_BUF on Linux)."""
+_LEVELS = {
+    "trace": logging.DEBUG,
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "critical": logging.CRITICAL,
+    "off": logging.CRITICAL + 10,
+}
+_NOTICES = "app_server.notice"
+
+
+def level_from(environment: Mapping[str, str]) -> int:
+    """The level that LOG_LEVEL names, else the bare level in RUST_LOG (`info` in `hyper=warn,info`), else warning."""
+    for name in ("LOG_LEVEL", "RUST_LOG"):
+        for directive in environment.get(name, "").split(","):
+            level = _LEVELS.get(directive.strip().lower())
+            if level is not None:
+                return level
+    return DEFAULT_LEVEL
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object: time (ISO 8601, UTC), level, logger, message and, if there was one, exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(entry, default=str).decode()
+
+
+class TextFormatter(logging.Formatter):
+    """`TIME LEVEL logger: message`; a notice to the user is the bare message."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return record.getMessage() if record.name == _NOTICES else super().format(record)
+
+
+class DroppingHandler(logging.Handler):
+    """Writes to a descriptor that may be a full pipe: what does not fit is dropped and counted, never waited for."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__()
+        self._fd = fd
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLOUT)
+        self._torn = False
+        self.dropped = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line, or count it as dropped."""
+        try:
+            text = self.format(record)
+        except Exception:  # a broken log call must not break what it reports on
+            text = f"unprintable log record from {record.name}"
+        line = text.encode("utf-8", "backslashreplace") + b"\n"
+        if self._torn:
+            line = b"\n" + line
+        if self.dropped:
+            line += self._report()
+        if self._write(line):
+            self.dropped = 0
+        else:
+            self.dropped += 1
+
+    def _report(self) -> bytes:
+        record = logging.LogRecord(
+            __name__, logging.WARNING, __file__, 0, "%d log lines dropped: stderr was full", (self.dropped,), None
+        )
+        return self.format(record).encode() + b"\n"
+
+    def _write(self, line: bytes) -> bool:
+        rest = memoryview(line)
+        try:
+            while rest:
+                if not any(events & select.POLLOUT for _, events in self._poll.poll(0)):
+                    break
+                rest = rest[os.write(self._fd, rest[:_ATOMIC_WRITE_BYTES]) :]
+        except OSError:
+            pass
+        written = len(line) - len(rest)
+        if written:
+            self._torn = bool(rest)
+        return not rest
+
+
+def configure(environment: Mapping[str, str] = os.environ, fd: int = 2) -> None:
+    """Send the log of the whole process to `fd`. Calling it again replaces what was configured."""
+    handler = DroppingHandler(fd)
+    as_json = environment.get("LOG_FORMAT", "").lower() == "json"
+    handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
+    logging.raiseExceptions = False
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level_from(environment))
+    logging.getLogger(_NOTICES).setLevel(logging.INFO)
+
+
+def notice(message: str) -> None:
+    """Tell the user something at any log level, for example the address that is being listened on."""
+    logging.getLogger(_NOTICES).info("%s", message)
