@@ -1,0 +1,201 @@
+"""The command line: `turnloom app-server` and the generators of schema and types."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from app_server.transport.listen import ServerOptions
+
+COMPATIBLE_VERSION = "0.169.0"
+"""The version of the reference whose protocol this is; clients gate features on it."""
+
+_DESCRIPTION = "A Codex-compatible app-server: threads, turns and sandboxed commands over JSON-RPC."
+
+_EXAMPLES = """\
+examples:
+  turnloom app-server                                     one client on stdin and stdout, as editors start it
+  turnloom app-server --listen ws://127.0.0.1:8765        many clients; then: codex --remote ws://127.0.0.1:8765
+  turnloom app-server --listen unix://                    many clients on $CODEX_HOME/turnloom/app-server.sock
+  turnloom app-server -c model_provider='"demo"'          the built-in offline model, without an account
+  turnloom app-server generate-ts --out types/            TypeScript types of the protocol
+"""
+
+_SERVER_EXAMPLES = """\
+examples:
+  turnloom app-server -c model='"gpt-oss:20b"' -c model_provider='"ollama"'
+  turnloom app-server --listen ws://127.0.0.1:0           a free port, told on stderr
+  turnloom app-server --listen ws://0.0.0.0:8765 --ws-auth capability-token --ws-token-file ~/.turnloom-token
+
+environment:
+  CODEX_HOME    configuration and state (default: ~/.codex)
+  LOG_LEVEL     error, warning (default), info or debug
+  LOG_FORMAT    json for one JSON object a line on stderr
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and give its exit status: 2 for wrong usage, 1 if it could not start."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    from app_server.telemetry.log import configure
+    from app_server.transport.listen import ServerOptions, StartError, UsageError
+
+    configure()
+    try:
+        # How editors start it. They wait for it, and argparse takes a tenth of the time.
+        if arguments in (["app-server"], ["app-server", "--listen", "stdio://"]):
+            return _serve(ServerOptions())
+        return _parse(arguments)
+    except StartError as error:
+        print(f"turnloom: error: {error}", file=sys.stderr)  # noqa: T201  # the terminal is this module's job
+        return 2 if isinstance(error, UsageError) else 1
+
+
+def _serve(options: "ServerOptions") -> int:
+    from app_server.app import run
+
+    return run(options)
+
+
+def _parse(arguments: list[str]) -> int:
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if given.version:
+        _tell_version()
+        return 0
+    command: str | None = given.command
+    if command is None:
+        parser.error("a command is needed: app-server, generate-json-schema or generate-ts")
+    if command == "app-server" and given.server_command is None:
+        return _serve(_options(given))
+    return _generate(given, command if command != "app-server" else given.server_command)
+
+
+def _tell_version() -> None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        own = version("turnloom")
+    except PackageNotFoundError:
+        own = "(from a checkout)"
+    print(f"turnloom {own} (compatible with codex app-server {COMPATIBLE_VERSION})")  # noqa: T201  # asked for
+
+
+def _options(given: "Namespace") -> "ServerOptions":
+    from app_server.transport.auth import check_auth_flags
+    from app_server.transport.listen import AuthOptions, ServerOptions, Stdio, UsageError, parse_listen
+
+    if given.stdio and given.listen is not None:
+        raise UsageError("`--stdio` and `--listen` are mutually exclusive")
+    listen = Stdio() if given.listen is None else parse_listen(given.listen)
+    auth = AuthOptions(
+        mode=given.ws_auth,
+        token_file=given.ws_token_file,
+        token_sha256=given.ws_token_sha256,
+        shared_secret_file=given.ws_shared_secret_file,
+        issuer=given.ws_issuer,
+        audience=given.ws_audience,
+        max_clock_skew_seconds=given.ws_max_clock_skew_seconds,
+    )
+    check_auth_flags(listen, auth)
+    overrides = (*given.global_config, *given.server_config)
+    for override in overrides:
+        key, equals, _ = override.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"`-c {override}`: expected key=value, for example -c model='\"gpt-oss\"'")
+    return ServerOptions(
+        listen,
+        overrides,
+        enable=(*given.global_enable, *given.server_enable),
+        disable=(*given.global_disable, *given.server_disable),
+        auth=auth,
+    )
+
+
+def _generate(given: "Namespace", command: str) -> int:
+    from protocol.export import write_json_schema, write_typescript
+
+    write = write_json_schema if command == "generate-json-schema" else write_typescript
+    write(given.out, experimental=given.experimental)
+    return 0
+
+
+def _parser() -> "ArgumentParser":
+    from argparse import ArgumentParser, RawDescriptionHelpFormatter
+
+    def subparser(parent: Any, name: str, text: str, **more: Any) -> ArgumentParser:
+        return parent.add_parser(
+            name,
+            help=text,
+            description=text,
+            formatter_class=RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            **more,
+        )
+
+    parser = ArgumentParser(
+        "turnloom",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", "-V", action="store_true", help="tell the version and exit")
+    _add_config_options(parser, "global")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    server = subparser(commands, "app-server", "serve clients", epilog=_SERVER_EXAMPLES)
+    _add_config_options(server, "server")
+    _add_server_options(server)
+    server_commands = server.add_subparsers(dest="server_command", metavar="COMMAND")
+    for parent in (commands, server_commands):
+        _add_generate_options(
+            subparser(parent, "generate-json-schema", "write the protocol as JSON Schema files"), "JSON Schema"
+        )
+        _add_generate_options(subparser(parent, "generate-ts", "write the protocol as TypeScript types"), "TypeScript")
+    return parser
+
+
+def _add_config_options(parser: "ArgumentParser", place: str) -> None:
+    """`place` keeps what stands before the subcommand apart from what stands after it: argparse would forget it."""
+    for names, metavar, text in (
+        (("-c", "--config"), "KEY=VALUE", "override a value of config.toml; VALUE is TOML, or else a plain string"),
+        (("--enable",), "FEATURE", "turn a feature on"),
+        (("--disable",), "FEATURE", "turn a feature off"),
+    ):
+        destination = f"{place}_{names[-1].removeprefix('--')}"
+        parser.add_argument(
+            *names, action="append", default=[], dest=destination, metavar=metavar, help=f"{text} (repeatable)"
+        )
+
+
+def _add_server_options(parser: "ArgumentParser") -> None:
+    from argparse import SUPPRESS
+    from pathlib import Path
+
+    parser.add_argument(
+        "--listen", metavar="URL", help="stdio:// (default), unix://, unix://PATH, ws://IP:PORT, or off"
+    )
+    parser.add_argument("--stdio", action="store_true", help="the same as --listen stdio://")
+    # Editors of the reference pass it; there is nothing to switch here.
+    parser.add_argument("--analytics-default-enabled", action="store_true", help=SUPPRESS)
+    auth = parser.add_argument_group("who may connect to a websocket (needed unless it listens on this machine only)")
+    auth.add_argument("--ws-auth", choices=("capability-token", "signed-bearer-token"), help="how clients prove it")
+    auth.add_argument("--ws-token-file", type=Path, metavar="FILE", help="holds the token")
+    auth.add_argument("--ws-token-sha256", metavar="HEX", help="the token's SHA-256 digest")
+    auth.add_argument(
+        "--ws-shared-secret-file", type=Path, metavar="FILE", help="holds the key of signed tokens (HS256)"
+    )
+    auth.add_argument("--ws-issuer", metavar="TEXT", help="`iss` that a signed token must have")
+    auth.add_argument("--ws-audience", metavar="TEXT", help="`aud` that a signed token must have")
+    auth.add_argument(
+        "--ws-max-clock-skew-seconds", type=int, metavar="N", help="how far clocks may differ (default: 30)"
+    )
+
+
+def _add_generate_options(parser: "ArgumentParser", what: str) -> None:
+    from pathlib import Path
+
+    parser.add_argument("--out", "-o", type=Path, required=True, metavar="DIR", help=f"where the {what} goes")
+    parser.add_argument("--experimental", action="store_true", help="with the experimental methods and fields")
