@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from app_server.config.settings import ModelProviderSettings, Settings
 from app_server.model.events import ResponseEvent
+from app_server.model.http import HttpPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +48,7 @@ class ModelProvider(Protocol):
         ...
 
 
-class HttpSessions(Protocol):
-    """Where HTTP connections are pooled; see `model.http.HttpPool`."""
-
-    def session(self, base_url: str) -> Any:
-        """The aiohttp session for this server, opened on first use."""
-        ...
-
-
-def build_provider(name: str, settings: Settings, pool: HttpSessions) -> ModelProvider:
+def build_provider(name: str, settings: Settings, pool: HttpPool) -> ModelProvider:
     """The provider of this name. Cheap: connections are made by the first request. KeyError for an unknown name."""
     provider = settings.model_providers[name]
     if name == "demo":

@@ -1,0 +1,333 @@
+"""Any server that speaks the Responses API, over HTTP with server-sent events."""
+
+import io
+import logging
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlencode
+
+import anyio
+import orjson
+
+from app_server.config.settings import ModelProviderSettings
+from app_server.model import failures
+from app_server.model.catalog import model_info
+from app_server.model.events import (
+    Completed,
+    Created,
+    ItemAdded,
+    ItemDone,
+    ModelError,
+    RateLimits,
+    ReasoningPartAdded,
+    ReasoningSummaryDelta,
+    ReasoningTextDelta,
+    ResponseEvent,
+    TextDelta,
+    Usage,
+)
+from app_server.model.http import HttpPool, is_loopback, proxy_for
+from app_server.model.provider import ModelRequest, backoff
+from app_server.model.rate_limits import rate_limit_snapshot
+from app_server.model.sse import EventTooLarge, SseParser
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
+
+logger = logging.getLogger(__name__)
+
+MAX_ERROR_BODY_BYTES = 64 * 1024
+DRAIN_S = 0.05
+"""How long the end of a finished answer is waited for, so that its connection can serve the next request."""
+
+
+class ResponsesClient:
+    """One provider. Requests that fail before an answer begins are repeated here; what breaks later is the turn's."""
+
+    def __init__(self, name: str, settings: ModelProviderSettings, pool: HttpPool) -> None:
+        self.name, self.settings, self._pool = name, settings, pool
+        base = (settings.base_url or "").rstrip("/")
+        query = "?" + urlencode(settings.query_params) if settings.query_params else ""
+        self._url = f"{base}/responses{query}"
+
+    @asynccontextmanager
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[ResponseEvent]]:
+        """Ask. See `ModelProvider.stream`."""
+        response = await self._send(request)
+        try:
+            async with aclosing(self._events(response)) as events:
+                yield events
+        finally:
+            # Hangs up unless the answer was read to its end.
+            response.close()
+
+    async def _send(self, request: ModelRequest) -> "ClientResponse":
+        headers = self._headers(request)
+        body = encode_request(request)
+        attempt, free_retry = 0, True
+        while True:
+            reused: dict[str, bool] = {}
+            try:
+                return await self._attempt(headers, body, reused)
+            except ModelError as error:
+                # A kept connection that the server has closed meanwhile says nothing about the server.
+                stale = free_retry and error.status is None and bool(reused)
+                repeatable = error.status is not None and error.status >= 500
+                if not error.retryable or not (stale or (repeatable and attempt < self.settings.request_max_retries)):
+                    raise
+                if stale:
+                    free_retry = False
+                    continue
+                attempt += 1
+                wait = backoff(attempt, error.retry_after)
+                logger.info(
+                    "model request to %s failed with status %s; retry %d in %.1f s",
+                    self.name,
+                    error.status,
+                    attempt,
+                    wait,
+                )
+                await anyio.sleep(wait)
+
+    async def _attempt(self, headers: Mapping[str, str], body: bytes, reused: dict[str, bool]) -> "ClientResponse":
+        session = await self._pool.session()
+        from aiohttp import ClientConnectorError, ClientError, ClientTimeout, InvalidURL
+
+        idle_s = self.settings.stream_idle_timeout_ms / 1000
+        try:
+            response = await session.post(
+                self._url,
+                data=io.BytesIO(body),
+                headers=headers,
+                allow_redirects=False,
+                proxy=proxy_for(self._url),
+                timeout=ClientTimeout(total=None, sock_connect=min(idle_s, 30.0), sock_read=idle_s),
+                trace_request_ctx=reused,
+            )
+        except (ClientConnectorError, InvalidURL) as error:
+            raise failures.unreachable(self.settings, self._url, self._why(error)) from None
+        except TimeoutError:
+            raise failures.unreachable(self.settings, self._url, "it did not answer in time") from None
+        except (ClientError, OSError) as error:
+            raise failures.disconnected(f"the server hung up before it answered ({type(error).__name__})") from None
+        kind = response.content_type
+        if response.status == 200 and kind not in ("text/html", "application/json"):
+            return response
+        try:
+            with anyio.move_on_after(10):
+                raise await self._refusal(response)
+            raise failures.disconnected("the server did not finish its refusal")
+        finally:
+            response.close()
+
+    async def _refusal(self, response: "ClientResponse") -> ModelError:
+        from aiohttp import ClientError
+
+        body = b""
+        try:
+            while len(body) < MAX_ERROR_BODY_BYTES and (chunk := await response.content.readany()):
+                body += chunk
+        except (ClientError, OSError, TimeoutError):
+            pass
+        if response.status == 200:
+            shown = failures.shown_url(self._url)
+            message = f"{shown} answered with {response.content_type} instead of an event stream; check base_url"
+            return ModelError(message, failures.with_status("httpConnectionFailed", 200), status=200)
+        return failures.http_failure(self.settings, self._url, response.status, response.headers, body)
+
+    def _why(self, error: Exception) -> str:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        host = getattr(error, "host", "") or ""
+        return f"{reason} (is it running?)" if is_loopback(host) else str(reason)
+
+    def _headers(self, request: ModelRequest) -> dict[str, str]:
+        headers = {
+            "Accept": "text/event-stream",
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/json",
+            "User-Agent": "turnloom",
+        }
+        headers |= self.settings.http_headers
+        for name, variable in self.settings.env_http_headers.items():
+            if value := os.environ.get(variable, "").strip():
+                headers[name] = value
+        headers |= request.headers
+        key = self.settings.api_key()
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        elif self.settings.env_key:
+            raise failures.missing_key(self.settings)
+        return headers
+
+    async def _events(self, response: "ClientResponse") -> AsyncGenerator[ResponseEvent]:
+        from aiohttp import ClientError
+
+        if snapshot := rate_limit_snapshot(response.headers):
+            yield RateLimits(snapshot)
+        parser, read = SseParser(), response.content.readany
+        finished = False
+        try:
+            while not finished and (chunk := await read()):
+                for data in parser.feed(chunk):
+                    event = self._event(data)
+                    if event is not None:
+                        if type(event) is Completed:
+                            finished = True
+                        yield event
+            for data in parser.finish() if not finished else ():
+                event = self._last_event(data)
+                if event is not None:
+                    finished = True
+                    yield event
+            if finished:
+                with anyio.move_on_after(DRAIN_S):
+                    while await read():
+                        pass
+                    response.release()
+                return
+        except TimeoutError:
+            raise failures.disconnected("idle timeout waiting for SSE") from None
+        except EventTooLarge:
+            raise failures.disconnected("the server sent an event that is too large") from None
+        except (ClientError, OSError) as error:
+            if finished:
+                return
+            raise failures.disconnected(f"the connection broke ({type(error).__name__})") from None
+        raise failures.disconnected("stream closed before response.completed")
+
+    def _last_event(self, data: bytes) -> ResponseEvent | None:
+        # Without its closing empty line an event may be cut; only a whole `response.completed` is believed.
+        try:
+            event = self._event(data)
+        except ModelError as error:
+            if error.retryable:
+                return None
+            raise
+        return event if isinstance(event, Completed) else None
+
+    def _event(self, data: bytes) -> ResponseEvent | None:
+        try:
+            event: dict[str, Any] = orjson.loads(data)
+            kind: Any = event["type"]
+            if kind == "response.output_text.delta":
+                return TextDelta(event.get("item_id"), event["delta"])
+            build = _BUILDERS.get(kind)
+            if build is not None:
+                return build(event)
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+            if data.strip() == b"[DONE]":
+                return None
+            raise failures.disconnected("the server sent an event that cannot be read") from None
+        if kind in ("response.failed", "error"):
+            raise failures.answer_failure(self.settings, _error_of(event))
+        if kind == "response.incomplete":
+            raise failures.incomplete(_incomplete_reason(event))
+        return None
+
+
+def encode_request(request: ModelRequest) -> bytes:
+    """The body of `POST /responses`; input items that are bytes are spliced in as they are."""
+    info = model_info(request.model)
+    body: dict[str, Any] = {
+        "model": request.model,
+        "instructions": request.instructions,
+        "tools": request.tools,
+        "tool_choice": "auto",
+        "parallel_tool_calls": request.parallel_tool_calls,
+        "store": False,
+        "stream": True,
+    }
+    effort, summary = request.effort, request.summary
+    if effort or summary or info.reasons:
+        body["reasoning"] = {"effort": effort or info.default_effort, "summary": summary or "auto"}
+        if body["reasoning"]["summary"] == "none":
+            del body["reasoning"]["summary"]
+        body["include"] = ["reasoning.encrypted_content"]
+    text: dict[str, Any] = {}
+    if request.verbosity:
+        text["verbosity"] = request.verbosity
+    if request.output_schema is not None:
+        text["format"] = {
+            "type": "json_schema",
+            "name": "output_schema",
+            "strict": True,
+            "schema": request.output_schema,
+        }
+    if text:
+        body["text"] = text
+    if request.service_tier:
+        body["service_tier"] = "priority" if request.service_tier == "fast" else request.service_tier
+    if request.prompt_cache_key:
+        body["prompt_cache_key"] = request.prompt_cache_key
+    if request.metadata:
+        body["client_metadata"] = request.metadata
+    items = b",".join(item if isinstance(item, bytes) else orjson.dumps(item) for item in request.input)
+    return orjson.dumps(body)[:-1] + b',"input":[' + items + b"]}"
+
+
+def _completed(event: Mapping[str, Any]) -> Completed:
+    response = cast("Mapping[str, Any]", event["response"])
+    usage = cast("Mapping[str, Any]", response.get("usage") or {})
+    inputs = cast("Mapping[str, Any]", usage.get("input_tokens_details") or {})
+    outputs = cast("Mapping[str, Any]", usage.get("output_tokens_details") or {})
+    given, made = int(usage.get("input_tokens") or 0), int(usage.get("output_tokens") or 0)
+    return Completed(
+        str(response.get("id") or ""),
+        Usage(
+            input=given,
+            cached_input=int(inputs.get("cached_tokens") or 0),
+            output=made,
+            reasoning_output=int(outputs.get("reasoning_tokens") or 0),
+            total=int(usage.get("total_tokens") or given + made),
+        ),
+    )
+
+
+def _incomplete_reason(event: Mapping[str, Any]) -> str | None:
+    response = cast("Mapping[str, Any]", event.get("response") or {})
+    details = cast("Mapping[str, Any]", response.get("incomplete_details") or {})
+    return details.get("reason")
+
+
+def _error_of(event: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    response = cast("Mapping[str, Any]", event.get("response") or event)
+    error = response.get("error")
+    return cast("Mapping[str, Any]", error) if isinstance(error, dict) else event
+
+
+def _created(event: Mapping[str, Any]) -> Created:
+    return Created(str(event["response"].get("id") or ""))
+
+
+def _item_added(event: Mapping[str, Any]) -> ItemAdded:
+    return ItemAdded(event["item"])
+
+
+def _item_done(event: Mapping[str, Any]) -> ItemDone:
+    return ItemDone(event["item"])
+
+
+def _reasoning_part_added(event: Mapping[str, Any]) -> ReasoningPartAdded:
+    return ReasoningPartAdded(event.get("item_id"), event.get("summary_index") or 0)
+
+
+def _reasoning_summary_delta(event: Mapping[str, Any]) -> ReasoningSummaryDelta:
+    return ReasoningSummaryDelta(event.get("item_id"), event["delta"], event.get("summary_index") or 0)
+
+
+def _reasoning_text_delta(event: Mapping[str, Any]) -> ReasoningTextDelta:
+    return ReasoningTextDelta(event.get("item_id"), event["delta"], event.get("content_index") or 0)
+
+
+_BUILDERS: dict[str, Callable[[Mapping[str, Any]], ResponseEvent]] = {
+    "response.created": _created,
+    "response.output_item.added": _item_added,
+    "response.output_item.done": _item_done,
+    "response.reasoning_summary_part.added": _reasoning_part_added,
+    "response.reasoning_summary_text.delta": _reasoning_summary_delta,
+    "response.reasoning_text.delta": _reasoning_text_delta,
+    "response.completed": _completed,
+    "response.done": _completed,
+}
