@@ -70,7 +70,7 @@ class ItemRow:
     ordinal: int = -1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: on 3.11 they break `Page[Row](...)`
 class Page(Generic[T]):
     """Rows in the order asked for.
 
