@@ -47,7 +47,8 @@ class TurnToolOutput(Wire):
 
 
 class TurnStartParams(Wire):
-    """Start a turn. What is set here, apart from `output_schema` and `*_for_turn`, stays for later turns."""
+    """Start a turn. What is set here, apart from `output_schema` and `service_tier_for_turn`, stays for
+    later turns."""
 
     thread_id: str
     input: list[UserInput]
