@@ -1,0 +1,94 @@
+"""What /proc tells about processes: parents, children, sessions, and whose they are."""
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """One process as /proc shows it. `started` is in clock ticks since boot."""
+
+    pid: int
+    state: str
+    parent: int
+    group: int
+    session: int
+    started: int
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it has ended and only waits to be reaped."""
+        return self.state in "ZX"
+
+
+def stat(pid: int) -> Stat | None:
+    """The process, or None when there is none (any more)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+    except OSError:
+        return None
+    # The name in brackets may hold anything, brackets and spaces included.
+    fields = text[text.rindex(b")") + 2 :].split()
+    return Stat(pid, fields[0].decode(), int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
+
+
+def variable(pid: int, name: bytes) -> bytes | None:
+    """The value of a variable in the environment that the process was started with; None if unset or unknown."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            block = file.read()
+    except OSError:
+        return None
+    for assignment in block.split(b"\0"):
+        if assignment.startswith(name + b"="):
+            return assignment[len(name) + 1 :]
+    return None
+
+
+def children(pid: int) -> list[int]:
+    """The children of every thread of a process."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return []
+    found: list[int] = []
+    for thread in threads:
+        found += children_of_thread(pid, int(thread)) or []
+    return found
+
+
+def children_of_thread(pid: int, thread: int) -> list[int] | None:
+    """The children of one thread; orphans that a process adopts are children of its first thread. None: unknown."""
+    try:
+        with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+            return [int(word) for word in file.read().split()]
+    except FileNotFoundError:
+        # Either the thread is gone or the kernel has no such file; only the second is worth the long way.
+        return _children_by_search(pid) if not _KERNEL_LISTS_CHILDREN and pid == thread else None
+    except OSError:
+        return None
+
+
+def descendants(pid: int) -> list[int]:
+    """Every process below `pid`, parents before children."""
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        below = children(waiting.pop())
+        found += below
+        waiting += below
+    return found
+
+
+def _children_by_search(pid: int) -> list[int]:
+    found: list[int] = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and (process := stat(int(entry))) is not None and process.parent == pid:
+            found.append(process.pid)
+    return found
+
+
+_KERNEL_LISTS_CHILDREN = os.path.exists("/proc/self/task/self/children") or os.path.exists(
+    f"/proc/self/task/{os.getpid()}/children"
+)

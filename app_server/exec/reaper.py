@@ -1,0 +1,158 @@
+"""Reaper: every process that a command leaves behind is killed and waited for."""
+
+import os
+import secrets
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Self
+
+import anyio
+
+from app_server.exec import proctree
+from app_server.exec.spawn import become_subreaper, seal_descriptors
+from app_server.exec.undertaker import Undertaker
+
+MARKER = "TURNLOOM_EXECUTION_ID"
+"""The variable that tells whose a process is, whatever session or parent it has.
+
+Its value is the marks of the executions it runs in, outermost first, with colons between.
+"""
+
+BURIAL_S = 1.0
+"""How long a tree may take to die after it was killed."""
+
+
+@dataclass(slots=True, eq=False)
+class Execution:
+    """One running command as its reaper knows it: the process that was started, and the mark on its descendants.
+
+    `contained` says that descendants cannot leave: they live in a process-id namespace that ends with the command.
+    `started` is in clock ticks since boot. `seen` are descendants noted while each still had its parent.
+    """
+
+    pid: int
+    mark: str
+    contained: bool
+    started: int = 0
+    seen: set[int] = field(default_factory=set[int])
+
+
+# Children belong to the operating system's process, not to one Reaper: what another one started is no orphan.
+_live: dict[int, Execution] = {}
+
+
+class Reaper:
+    """Knows what `Process` has started, and ends whole trees.
+
+    As a child subreaper the daemon inherits the orphans of its commands, so that a descendant which left its session,
+    its parent and even its environment is still found. The rule for others in this program: a child that was not
+    started through `Process` must stay in the daemon's own session, else it is taken for such an orphan.
+    """
+
+    def __init__(self) -> None:
+        self._own_mark = secrets.token_hex(8)
+        self._count = 0
+        self._session = os.getsid(0)
+        outer = os.environ.get(MARKER)
+        self._prefix = f"{outer}:{self._own_mark}" if outer else self._own_mark
+        self._undertaker = Undertaker(f"{MARKER}={self._prefix}")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._undertaker.dismiss()
+
+    def new_mark(self) -> str:
+        """A value for `MARKER` in the environment of a command about to be started."""
+        if not self._count:
+            become_subreaper()
+            seal_descriptors()
+        self._count += 1
+        return f"{self._prefix}-{self._count}"
+
+    def register(self, pid: int, mark: str, *, contained: bool) -> Execution:
+        """Take note of a child that was just started in a session of its own."""
+        execution = Execution(pid, mark, contained)
+        _live[pid] = execution
+        if not contained:
+            process = proctree.stat(pid)
+            execution.started = process.started if process else 0
+            self._undertaker.watch(pid)
+        return execution
+
+    def forget(self, execution: Execution) -> None:
+        """The child itself has been waited for."""
+        if _live.pop(execution.pid, None) is not None and not execution.contained:
+            self._undertaker.unwatch(execution.pid)
+
+    async def bury(self, execution: Execution, has_exited: Callable[[], bool]) -> bool:
+        """Kill what is left of the tree and wait for its end, at most `BURIAL_S`.
+
+        The command's own process is killed too, but reaped by its owner. False if something would not die in time.
+        """
+        deadline = anyio.current_time() + BURIAL_S
+        if not execution.contained and not has_exited():
+            execution.seen.update(proctree.descendants(execution.pid))
+        with suppress(ProcessLookupError, PermissionError):
+            # The child is not reaped yet, so the number of its group cannot have passed to anybody else.
+            os.killpg(execution.pid, signal.SIGKILL)
+        pause = 0.0005
+        while True:
+            left = self._kill_rest(execution)
+            if not left and has_exited():
+                return True
+            if anyio.current_time() >= deadline:
+                return False
+            await anyio.sleep(pause)
+            pause = min(pause * 2, 0.02)
+
+    def _kill_rest(self, execution: Execution) -> bool:
+        """Kill every process of the tree that can be found, reap those that are dead; whether any is left."""
+        own = os.getpid()
+        left = False
+        for pid in proctree.children_of_thread(own, own) or []:
+            if pid in _live or pid == self._undertaker.pid:
+                continue
+            process = proctree.stat(pid)
+            if process is None or process.session == self._session:
+                continue
+            if process.is_dead:
+                with suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+            elif self._belongs(process, execution):
+                execution.seen.add(pid)
+                execution.seen.update(proctree.descendants(pid))
+        for pid in list(execution.seen):
+            process = proctree.stat(pid)
+            if process is None or process.started < execution.started:
+                execution.seen.discard(pid)
+                continue
+            if not process.is_dead:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            # Also while it is a zombie: either we reap it in the next round or its parent, if that lives on, must.
+            left = left or not process.is_dead or process.parent == own
+        return left
+
+    def _belongs(self, orphan: proctree.Stat, execution: Execution) -> bool:
+        """Whether an orphan that we adopted descends from `execution`."""
+        if execution.pid in (orphan.session, orphan.group) or orphan.pid in execution.seen:
+            return True
+        if execution.contained or orphan.session in _live or orphan.group in _live:
+            return False
+        if (marks := proctree.variable(orphan.pid, MARKER.encode())) is not None:
+            held = set(marks.decode("ascii", "replace").split(":"))
+            if _last(execution.mark) in held:
+                return True
+            if not held.isdisjoint(_last(other.mark) for other in _live.values()):
+                return False
+        # Nothing tells whose it is. It is then everybody's who ran when it started, and dies with the last of them.
+        others = (e for e in _live.values() if e is not execution and not e.contained)
+        return orphan.started >= execution.started and all(orphan.started < other.started for other in others)
+
+
+def _last(mark: str) -> str:
+    return mark.rpartition(":")[2]

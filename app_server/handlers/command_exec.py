@@ -1,0 +1,82 @@
+"""`command/exec`: a client's own commands, outside any thread."""
+
+from app_server.exec.pty import Size
+from app_server.exec.sessions import CommandRequest, absolute_cwd
+from app_server.handlers.context import RequestContext
+from app_server.handlers.registry import handles
+from app_server.sandbox.permissions import PermissionProfile, builtin_profile, profile_for, profile_of_settings
+from protocol.jsonrpc import invalid_request
+from protocol.v2.command_exec import (
+    COMMAND_EXEC,
+    COMMAND_EXEC_RESIZE,
+    COMMAND_EXEC_TERMINATE,
+    COMMAND_EXEC_WRITE,
+    CommandExecParams,
+    CommandExecResizeParams,
+    CommandExecResizeResponse,
+    CommandExecResponse,
+    CommandExecTerminalSize,
+    CommandExecTerminateParams,
+    CommandExecTerminateResponse,
+    CommandExecWriteParams,
+    CommandExecWriteResponse,
+)
+
+
+@handles(COMMAND_EXEC)
+async def run(ctx: RequestContext, params: CommandExecParams) -> CommandExecResponse:
+    request = CommandRequest(
+        command=params.command,
+        profile=_profile(ctx, params),
+        cwd=params.cwd,
+        env=params.env,
+        process_id=params.process_id,
+        tty=params.tty,
+        size=None if params.size is None else _size(params.size),
+        stream_stdin=params.stream_stdin,
+        stream_output=params.stream_stdout_stderr,
+        timeout_ms=params.timeout_ms,
+        disable_timeout=params.disable_timeout,
+        output_bytes_cap=params.output_bytes_cap,
+        disable_output_cap=params.disable_output_cap,
+    )
+    result = await ctx.commands.run(ctx.connection.id, ctx.connection.outbound, request)
+    return CommandExecResponse(exit_code=result.exit_code, stdout=result.stdout, stderr=result.stderr)
+
+
+@handles(COMMAND_EXEC_WRITE)
+async def write(ctx: RequestContext, params: CommandExecWriteParams) -> CommandExecWriteResponse:
+    await ctx.commands.write(ctx.connection.id, params.process_id, params.delta_base64, close_stdin=params.close_stdin)
+    return CommandExecWriteResponse()
+
+
+@handles(COMMAND_EXEC_RESIZE)
+async def resize(ctx: RequestContext, params: CommandExecResizeParams) -> CommandExecResizeResponse:
+    ctx.commands.resize(ctx.connection.id, params.process_id, _size(params.size))
+    return CommandExecResizeResponse()
+
+
+@handles(COMMAND_EXEC_TERMINATE)
+async def terminate(ctx: RequestContext, params: CommandExecTerminateParams) -> CommandExecTerminateResponse:
+    ctx.commands.terminate(ctx.connection.id, params.process_id)
+    return CommandExecTerminateResponse()
+
+
+def _profile(ctx: RequestContext, params: CommandExecParams) -> PermissionProfile:
+    """Policies are rooted at the daemon's directory, named profiles at the command's."""
+    if params.command and params.sandbox_policy is not None and params.permission_profile is not None:
+        raise invalid_request("`permissionProfile` cannot be combined with `sandboxPolicy`")
+    if params.permission_profile is not None:
+        try:
+            return builtin_profile(params.permission_profile, roots=[absolute_cwd(params.cwd)])
+        except KeyError:
+            raise invalid_request(
+                f"invalid permission profile: there is no profile `{params.permission_profile}`"
+            ) from None
+    if params.sandbox_policy is not None:
+        return profile_for(params.sandbox_policy, roots=[absolute_cwd(None)])
+    return profile_of_settings(ctx.settings, roots=[absolute_cwd(None)])
+
+
+def _size(size: CommandExecTerminalSize) -> Size:
+    return Size(size.rows, size.cols)

@@ -1,0 +1,158 @@
+"""Confinement on Linux: bubblewrap's mounts and namespaces, with a system call filter of our own."""
+
+import functools
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+import anyio
+import anyio.to_thread
+
+from app_server.sandbox import seccomp
+from app_server.sandbox.permissions import PermissionProfile
+from app_server.sandbox.protected import Mounts, StandIns, plan, writable_roots
+from app_server.sandbox.sandbox import SandboxedCommand, SandboxUnavailable, with_network_flag
+
+PROGRAM = "bwrap"
+
+PROBE_S = 20
+
+INSTALL = (
+    "install it (Debian and Ubuntu: apt-get install bubblewrap), or run the command with the dangerFullAccess policy"
+)
+ENABLE = (
+    "allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, "
+    "sysctl kernel.apparmor_restrict_unprivileged_userns=0, or a container started with that permission), "
+    "or run the command with the dangerFullAccess or externalSandbox policy"
+)
+
+
+def arguments(mounts: Mounts, *, cwd: str, network: bool, user_namespace: bool) -> list[str]:
+    """bubblewrap's options for a command in `cwd`: everything read-only but what `mounts` opens."""
+    options = ["--die-with-parent", "--unshare-pid", "--unshare-ipc", "--cap-drop", "ALL"]
+    if user_namespace:
+        options.append("--unshare-user")
+    if not network:
+        options.append("--unshare-net")
+    whole = "/" in mounts.writable
+    options += ["--bind" if whole else "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
+    for path in sorted({*mounts.writable, *mounts.steps} - {"/"}):
+        options += ["--bind", path, path]
+    for path in mounts.read_only:
+        options += ["--ro-bind", path, path]
+    return [*options, "--chdir", cwd]
+
+
+class Bubblewrap:
+    """The system's bubblewrap, found outside of whatever a command may write."""
+
+    def __init__(self, path: str | None = None) -> None:
+        """`path` is the search path for the program; None for that of the daemon."""
+        self._path = path
+        self._probed = anyio.Lock()
+        self._user_namespace: bool | None = None
+        self._stand_ins = StandIns()
+
+    async def available(self) -> None:
+        """Return if bubblewrap can build a sandbox here, else raise SandboxUnavailable. Probed once."""
+        async with self._probed:
+            if self._user_namespace is None:
+                program = self._find(())
+                self._user_namespace = await anyio.to_thread.run_sync(_probe, program)
+
+    async def wrap(
+        self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], profile: PermissionProfile
+    ) -> SandboxedCommand:
+        """The command that runs `argv` in `cwd` under a restricted `profile`. Raises SandboxUnavailable."""
+        if self._user_namespace is None:
+            await self.available()
+        mounts, held = Mounts(), ()
+        if profile.writable_roots:
+            mounts, held = await anyio.to_thread.run_sync(plan, profile, self._stand_ins)
+        try:
+            program = self._find((cwd, *writable_roots(profile)))
+            options = arguments(mounts, cwd=cwd, network=profile.network, user_namespace=bool(self._user_namespace))
+            inner = dict(with_network_flag(env, profile))
+            # The wrapper itself runs unconfined, so nothing may be loaded into it by way of the environment.
+            for name in [name for name in inner if name.startswith(("LD_", "GLIBC_", "GCONV_", "MALLOC_"))]:
+                options += ["--setenv", name, inner.pop(name)]
+            filter_fd = _hand_over(seccomp.program(network=profile.network))
+            try:
+                options += ["--seccomp", str(filter_fd)]
+                options_fd = _hand_over(b"".join(os.fsencode(option) + b"\0" for option in options))
+            except BaseException:
+                os.close(filter_fd)
+                raise
+        except BaseException:
+            self._release(held)
+            raise
+        return SandboxedCommand(
+            argv=[program, "--args", str(options_fd), "--", *argv],
+            env=inner,
+            pass_fds=(filter_fd, options_fd),
+            cleanup=functools.partial(self._release, held),
+            contained=True,
+            program=argv[0] if argv else "",
+        )
+
+    def _release(self, held: Sequence[str]) -> None:
+        for root in held:
+            self._stand_ins.release(root)
+
+    def _find(self, writable: Sequence[str]) -> str:
+        """The program, looked for only where no command could have put it."""
+        path = self._path if self._path is not None else os.environ.get("PATH", os.defpath)
+        for directory in path.split(os.pathsep):
+            if not os.path.isabs(directory):
+                continue
+            found = shutil.which(PROGRAM, path=directory)
+            if found is None:
+                continue
+            real = os.path.realpath(found)
+            if not any(_is_within(place, root) for place in (found, real) for root in writable):
+                return real
+        raise SandboxUnavailable(
+            f"bubblewrap ({PROGRAM}) was not found, and without it commands cannot be confined; {INSTALL}"
+        )
+
+
+def _is_within(path: str, directory: str) -> bool:
+    return os.path.commonpath([path, os.path.realpath(directory)]) == os.path.realpath(directory) != "/"
+
+
+def _hand_over(data: bytes) -> int:
+    """A descriptor from which the child reads `data`."""
+    fd = os.memfd_create("turnloom", os.MFD_CLOEXEC)
+    os.write(fd, data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _probe(program: str) -> bool:
+    """Whether sandboxes here get a user namespace. Raises SandboxUnavailable if none can be built at all."""
+    reasons: list[str] = []
+    for user_namespace in (True, False) if os.geteuid() == 0 else (True,):
+        options = arguments(Mounts(), cwd="/", network=False, user_namespace=user_namespace)
+        filter_fd = _hand_over(seccomp.program(network=False))
+        try:
+            done = subprocess.run(
+                [program, *options, "--seccomp", str(filter_fd), "--", "/bin/sh", "-c", ":"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                pass_fds=(filter_fd,),
+                env={},
+                start_new_session=True,  # its orphans are told by their session
+                timeout=PROBE_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise SandboxUnavailable(f"bubblewrap ({program}) did not run: {error}") from error
+        finally:
+            with suppress(OSError):
+                os.close(filter_fd)
+        if done.returncode == 0:
+            return user_namespace
+        reasons.append(done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}")
+    raise SandboxUnavailable(f"bubblewrap cannot build a sandbox here ({'; '.join(reasons)}); {ENABLE}")

@@ -1,0 +1,271 @@
+"""Which paths within the writable roots stay read-only, and the stand-ins for those that do not exist."""
+
+import fcntl
+import os
+import stat
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from app_server.sandbox.permissions import PermissionProfile
+from app_server.sandbox.sandbox import SandboxUnavailable
+
+GIT = ".git"
+
+SEARCHED_DIRECTORIES = 400_000
+"""Directories looked into for repositories before the run is refused; some 10 microseconds each."""
+
+MOUNTS = 600
+"""Mounts per command before the run is refused: their cost grows with the square of their number."""
+
+STAND_IN_MTIME_NS = 86_400_000_000_001
+"""The modification time by which a stand-in is known again, also after a crash and by another daemon."""
+
+LOCK_ATTEMPTS = 50
+LOCK_PAUSE_S = 0.02
+
+NEVER_WRITABLE = ("/proc", "/sys", "/dev")
+"""The sandbox has its own; writing to the machine's would reach past it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mounts:
+    """What is mounted over the read-only root: first `writable` and `steps` (read-write), then `read_only`.
+
+    All paths exist and are free of symbolic links. `steps` are directories on the way to a nested repository; as
+    mounts of their own they cannot be renamed, and with them the repository stays where it is.
+    """
+
+    writable: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
+    read_only: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Root:
+    fd: int
+    holders: int = 0
+    made: set[str] = field(default_factory=set[str])
+
+
+class StandIns:
+    """Empty directories in place of protected names that do not exist, so that a command cannot create them.
+
+    The last command of a root removes them. Two daemons agree by a lock on the root directory: who holds it shared
+    has commands running there, and only who gets it for himself removes anything. Safe to use from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._roots: dict[str, _Root] = {}
+        self._lock = threading.Lock()
+
+    def hold(self, root: str, names: Sequence[str]) -> list[str]:
+        """Make sure that each name exists in `root`, and keep it until `release`. The paths that now exist.
+
+        A name that this user cannot create is left out: a command cannot create it either.
+        """
+        with self._lock:
+            entry = self._roots.get(root)
+            if entry is None:
+                entry = self._roots[root] = _Root(_lock_shared(root))
+            entry.holders += 1
+            paths = [os.path.join(root, name) for name in names]
+            try:
+                return [path for path in paths if self._ensure(path, entry)]
+            except BaseException:
+                self._release(root, entry)
+                raise
+
+    def release(self, root: str) -> None:
+        """One holder less."""
+        with self._lock:
+            if (entry := self._roots.get(root)) is not None:
+                self._release(root, entry)
+
+    def _ensure(self, path: str, entry: _Root) -> bool:
+        try:
+            os.mkdir(path, 0o555)
+        except FileExistsError:
+            if _is_stand_in(path):
+                entry.made.add(path)
+            return True
+        except (PermissionError, FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            if error.errno in _READ_ONLY:
+                return False
+            raise SandboxUnavailable(f"{path} cannot be protected: {error.strerror}") from error
+        os.utime(path, ns=(STAND_IN_MTIME_NS, STAND_IN_MTIME_NS))
+        entry.made.add(path)
+        return True
+
+    def _release(self, root: str, entry: _Root) -> None:
+        entry.holders -= 1
+        if entry.holders > 0:
+            return
+        del self._roots[root]
+        try:
+            fcntl.flock(entry.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return  # another daemon has commands here and will find the stand-ins when they end
+        else:
+            for path in entry.made:
+                if _is_stand_in(path):
+                    with suppress(OSError):
+                        os.rmdir(path)
+        finally:
+            os.close(entry.fd)
+
+
+_READ_ONLY = (30,)  # EROFS
+
+
+def _lock_shared(root: str) -> int:
+    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    for _ in range(LOCK_ATTEMPTS):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOCK_PAUSE_S)  # in a worker thread
+        else:
+            return fd
+    os.close(fd)
+    raise SandboxUnavailable(f"{root} is locked by another process, so its protected entries cannot be secured")
+
+
+def _is_stand_in(path: str) -> bool:
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_mtime_ns == STAND_IN_MTIME_NS
+
+
+def writable_roots(profile: PermissionProfile) -> tuple[str, ...]:
+    """The roots that exist, without symbolic links, parents before what lies in them."""
+    found = {os.path.realpath(root) for root in profile.writable_roots if os.path.exists(root)}
+    return tuple(sorted(root for root in found if not _within_any(root, NEVER_WRITABLE)))
+
+
+def plan(profile: PermissionProfile, stand_ins: StandIns) -> tuple[Mounts, tuple[str, ...]]:
+    """What to mount for `profile`, and the roots to release from `stand_ins` when the command has ended.
+
+    Walks the roots: call it in a worker thread. Raises SandboxUnavailable if something cannot be protected.
+    """
+    roots = writable_roots(profile)
+    if not roots:
+        return Mounts(), ()
+    held: list[str] = []
+    try:
+        read_only: set[str] = set()
+        for root in roots:
+            if os.path.isdir(root):
+                # Searched first, so that a stand-in is not taken for a repository.
+                read_only.update(_top_level(root, profile, stand_ins, held))
+        for repository in find_repositories(roots):
+            read_only.update(_protect(repository, roots))
+        steps = {step for path in read_only for step in _steps(path, roots)} - set(roots) - read_only
+        steps = {step for step in steps if not _within_any(step, tuple(read_only))}
+        mounts = Mounts(roots, tuple(sorted(steps)), tuple(sorted(read_only)))
+        count = len(mounts.writable) + len(mounts.steps) + len(mounts.read_only)
+        if count > MOUNTS:
+            raise SandboxUnavailable(
+                f"the writable roots hold so many repositories that {count} places would have to be protected "
+                f"(at most {MOUNTS}); choose narrower writable roots: {', '.join(roots)}"
+            )
+    except BaseException:
+        for root in held:
+            stand_ins.release(root)
+        raise
+    return mounts, tuple(held)
+
+
+def find_repositories(roots: Sequence[str], limit: int = SEARCHED_DIRECTORIES) -> list[str]:
+    """Every `.git` entry below `roots`. What cannot be read is passed over: the command cannot read it either."""
+    found: list[str] = []
+    waiting = [root for root in roots if not _within_any(root, tuple(other for other in roots if other != root))]
+    searched = 0
+    while waiting:
+        directory = waiting.pop()
+        searched += 1
+        if searched > limit:
+            raise SandboxUnavailable(
+                f"the writable roots hold more than {limit} directories, too many to find the repositories that must "
+                f"stay protected; choose narrower writable roots: {', '.join(roots)}"
+            )
+        try:
+            entries = os.scandir(directory)
+        except OSError:
+            continue
+        with entries:
+            for entry in entries:
+                if entry.name == GIT:
+                    found.append(entry.path)
+                elif entry.is_dir(follow_symlinks=False) and entry.path not in NEVER_WRITABLE:
+                    waiting.append(entry.path)
+    return found
+
+
+def _top_level(root: str, profile: PermissionProfile, stand_ins: StandIns, held: list[str]) -> list[str]:
+    paths = stand_ins.hold(root, profile.protected_names)
+    held.append(root)
+    for path in paths:
+        _refuse_symlink(path)
+    return paths
+
+
+def _protect(repository: str, roots: Sequence[str]) -> set[str]:
+    """The entry itself, and what it names if it is the pointer of a worktree or submodule."""
+    _refuse_symlink(repository)
+    paths = {repository}
+    if os.path.isfile(repository):
+        for directory in _named_by(repository):
+            real = os.path.realpath(directory)
+            if _within_any(real, tuple(roots)) and os.path.exists(real):
+                paths.add(real)
+    return paths
+
+
+def _named_by(pointer: str) -> list[str]:
+    """The git directory that a `.git` file names, and the one that it shares with its main worktree."""
+    directory = _read_path(pointer, b"gitdir:")
+    if directory is None:
+        return []
+    common = _read_path(os.path.join(directory, "commondir"), b"")
+    return [directory] if common is None else [directory, common]
+
+
+def _read_path(file: str, prefix: bytes) -> str | None:
+    try:
+        with open(file, "rb") as handle:
+            first = handle.read(8192)
+    except OSError:
+        return None
+    if not first.startswith(prefix):
+        return None
+    named = os.fsdecode(first[len(prefix) :].split(b"\n", 1)[0].strip())
+    return os.path.join(os.path.dirname(file), named) if named else None
+
+
+def _refuse_symlink(path: str) -> None:
+    if os.path.islink(path):
+        raise SandboxUnavailable(
+            f"{path} is a symbolic link in a writable directory, so it cannot be kept from being replaced; "
+            "replace it by a directory, or choose other writable roots"
+        )
+
+
+def _steps(path: str, roots: Sequence[str]) -> list[str]:
+    """The directories between the innermost writable root around `path` and `path` itself."""
+    steps: list[str] = []
+    directory = os.path.dirname(path)
+    while directory not in roots and directory != "/":
+        steps.append(directory)
+        directory = os.path.dirname(directory)
+    return steps if directory in roots else []
+
+
+def _within_any(path: str, directories: tuple[str, ...]) -> bool:
+    return any(path == directory or path.startswith(directory.rstrip("/") + "/") for directory in directories)

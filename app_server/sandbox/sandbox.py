@@ -1,0 +1,121 @@
+"""How a command is confined: the interface that every backend implements, and the choice of one."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from app_server.sandbox.permissions import PermissionProfile
+
+NETWORK_DISABLED = "CODEX_SANDBOX_NETWORK_DISABLED"
+"""Set to 1 for a command that may not use the network, wrapped or not."""
+
+
+class SandboxUnavailable(Exception):
+    """The policy cannot be enforced here, so the command does not run. The message says why and what helps."""
+
+
+def _nothing() -> None:
+    return
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxedCommand:
+    """What to execute so that the wanted command runs confined.
+
+    `pass_fds` are open descriptors that the child gets under their numbers; whoever starts the command closes them.
+    `cleanup` is to be called once, when every process of the command is gone or it was not started after all.
+    `contained` says that the command and its descendants end with the process that is started; that process then
+    fails for reasons of its own where the wanted program is missing, so `program` names it for a check beforehand.
+    """
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    pass_fds: Sequence[int] = ()
+    cleanup: Callable[[], None] = field(default=_nothing)
+    contained: bool = False
+    program: str | None = None
+
+
+class Sandbox(Protocol):
+    """A way to enforce a `PermissionProfile`. It builds arguments and runs nothing of the command."""
+
+    async def available(self) -> None:
+        """Return if commands can be confined here, else raise SandboxUnavailable with the remedy."""
+        ...
+
+    async def wrap(
+        self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], profile: PermissionProfile
+    ) -> SandboxedCommand:
+        """The command that runs `argv` in `cwd` under `profile`. Raises SandboxUnavailable."""
+        ...
+
+
+class Unsandboxed:
+    """No confinement: for policies that ask for none, or that name a sandbox outside of us."""
+
+    async def available(self) -> None:
+        """Always."""
+
+    async def wrap(
+        self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], profile: PermissionProfile
+    ) -> SandboxedCommand:
+        """The command itself, with the flag that tells it to do without a network. Refuses restricted profiles."""
+        if profile.kind == "restricted":
+            raise SandboxUnavailable("the sandbox policy restricts this command, and nothing here can enforce it")
+        return SandboxedCommand(argv=argv, env=with_network_flag(env, profile))
+
+
+class Unsupported:
+    """The stand-in on a system without a backend: every restricted command is refused."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    async def available(self) -> None:
+        """Never."""
+        raise SandboxUnavailable(self._reason)
+
+    async def wrap(
+        self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], profile: PermissionProfile
+    ) -> SandboxedCommand:
+        """Raises SandboxUnavailable."""
+        raise SandboxUnavailable(self._reason)
+
+
+class Confinement:
+    """The sandbox of this machine, asked only where the profile wants one."""
+
+    def __init__(self, restricted: Sandbox) -> None:
+        self._restricted = restricted
+        self._unsandboxed = Unsandboxed()
+
+    async def available(self) -> None:
+        """Return if restricted commands can be confined here, else raise SandboxUnavailable with the remedy."""
+        await self._restricted.available()
+
+    async def wrap(
+        self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], profile: PermissionProfile
+    ) -> SandboxedCommand:
+        """The command to start for `argv` under `profile`. Raises SandboxUnavailable."""
+        backend = self._restricted if profile.kind == "restricted" else self._unsandboxed
+        return await backend.wrap(argv, cwd=cwd, env=env, profile=profile)
+
+
+def choose_sandbox() -> Sandbox:
+    """The sandbox for this machine. Nothing is probed before it is needed."""
+    if sys.platform.startswith("linux"):
+        from app_server.sandbox.bubblewrap import Bubblewrap
+
+        return Confinement(Bubblewrap())
+    return Confinement(
+        Unsupported(
+            f"sandboxed commands are not supported on {sys.platform} yet; run them with the dangerFullAccess policy, "
+            "or inside a sandbox of your own with externalSandbox"
+        )
+    )
+
+
+def with_network_flag(env: Mapping[str, str], profile: PermissionProfile) -> Mapping[str, str]:
+    """`env`, marked if `profile` takes the network away."""
+    return env if profile.network else {**env, NETWORK_DISABLED: "1"}
