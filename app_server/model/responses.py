@@ -239,11 +239,10 @@ def encode_request(request: ModelRequest) -> bytes:
         "store": False,
         "stream": True,
     }
-    effort, summary = request.effort, request.summary
-    if effort or summary or info.reasons:
-        body["reasoning"] = {"effort": effort or info.default_effort, "summary": summary or "auto"}
-        if body["reasoning"]["summary"] == "none":
-            del body["reasoning"]["summary"]
+    if request.effort or request.summary or info.reasons:
+        effort, summary = request.effort or info.default_effort, request.summary or "auto"
+        reasoning = {"effort": effort, "summary": None if summary == "none" else summary}
+        body["reasoning"] = {name: value for name, value in reasoning.items() if value is not None}
         body["include"] = ["reasoning.encrypted_content"]
     text: dict[str, Any] = {}
     if request.verbosity:

@@ -227,28 +227,34 @@ class ScriptedModel:
             return web.Response(status=refusal.code, body=refusal.body, headers=headers)
         if steps and isinstance(steps[0], Drop) and request.transport is not None:
             request.transport.abort()
+            return web.Response()
         try:
             return await self._stream(request, steps)
-        except (anyio.get_cancelled_exc_class(), ConnectionError):
-            self.hangups += 1
-            self._notify()
+        except ConnectionError:
+            self._note_hangup()
+            return web.Response()
+        except anyio.get_cancelled_exc_class():
+            self._note_hangup()
             raise
+
+    def _note_hangup(self) -> None:
+        self.hangups += 1
+        self._notify()
 
     async def _stream(self, request: web.Request, steps: Sequence[Step]) -> web.StreamResponse:
         stream = web.StreamResponse(headers={"content-type": "text/event-stream", **self.response_headers})
         await stream.prepare(request)
         answer_id = f"resp_{next(_numbers)}"
+        opening = event("response.created", response={"id": answer_id})
         closing = event("response.completed", response={"id": answer_id, "usage": self.usage})
-        pending = b"".join(
-            step.data for step in event("response.created", response={"id": answer_id}) if isinstance(step, Send)
-        )
-        for step in (*steps, *closing, End()):
+        pending: list[bytes] = []
+        for step in (*opening, *steps, *closing, End()):
             if isinstance(step, Send):
-                pending += step.data
+                pending.append(step.data)
                 continue
             if pending:
-                await stream.write(pending)
-                pending = b""
+                await stream.write(b"".join(pending))
+                pending.clear()
             if isinstance(step, Gate):
                 await step.event.wait()
             elif isinstance(step, Drop):
