@@ -4,16 +4,15 @@ import ast
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from inspect import cleandoc, get_annotations, getsource
 from types import ModuleType, NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeGuard, Union, cast, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Le, MinLen
 from pydantic.fields import FieldInfo
 
 from protocol.jsonrpc import RequestId
-from protocol.methods import ClientNotification, ClientRequest, Empty, ServerNotification, ServerRequest, registered
+from protocol.methods import ClientNotification, ClientRequest, Empty, ServerNotification, ServerRequest
 from protocol.wire import AbsolutePath, Experimental, Wire
 
 
@@ -153,7 +152,7 @@ def _names_in_text(expression: ast.expr) -> frozenset[str]:
 
 
 class Types:
-    """Every named type of some protocol modules and what it means. Without `experimental`, the stable part of it."""
+    """Every method and named type of some protocol modules. Without `experimental`, the stable part of it."""
 
     def __init__(self, modules: Iterable[ModuleType], *, experimental: bool) -> None:
         self.experimental = experimental
@@ -161,6 +160,10 @@ class Types:
         self._models: dict[str, type[Wire]] = {}
         self._sources: dict[str, _Source] = {}
         self._homes: dict[str, _Source] = {}
+        self.client_requests: list[ClientRequest[Any, Any]] = []
+        self.client_notifications: list[ClientNotification[Any]] = []
+        self.server_requests: list[ServerRequest[Any, Any]] = []
+        self.server_notifications: list[ServerNotification[Any]] = []
         for module in modules:
             source = self._sources[module.__name__] = _Source(module)
             for name, value in vars(module).items():
@@ -169,11 +172,25 @@ class Types:
                 elif (name, "") in source.mentions and name[1].islower():
                     self._aliases[name] = value
                     self._homes[name] = source
+                else:
+                    self._add_method(value)
         self._names: dict[Any, list[str]] = {}
         self._variants: set[type[Wire]] = set()
         for name, value in self._aliases.items():
             self._names.setdefault(_key(value), []).append(name)
             self._variants.update(part for part in self._parts(value) if _is_model(part))
+
+    def _add_method(self, value: Any) -> None:
+        if not self.experimental and getattr(value, "experimental", None) is not None:
+            return
+        if isinstance(value, ClientRequest):
+            self.client_requests.append(cast("ClientRequest[Any, Any]", value))
+        elif isinstance(value, ClientNotification):
+            self.client_notifications.append(cast("ClientNotification[Any]", value))
+        elif isinstance(value, ServerRequest):
+            self.server_requests.append(cast("ServerRequest[Any, Any]", value))
+        elif isinstance(value, ServerNotification):
+            self.server_notifications.append(cast("ServerNotification[Any]", value))
 
     @staticmethod
     def _parts(annotation: Any) -> Sequence[Any]:
@@ -274,24 +291,6 @@ class Types:
                 found.add(name)
                 waiting += names_in(self.definition(name))
         return sorted(found)
-
-    # The methods that this part of the protocol has.
-
-    @cached_property
-    def client_requests(self) -> list[ClientRequest[Any, Any]]:
-        return [r for r in registered(ClientRequest) if self.experimental or r.experimental is None]
-
-    @cached_property
-    def server_requests(self) -> list[ServerRequest[Any, Any]]:
-        return [r for r in registered(ServerRequest) if self.experimental or r.experimental is None]
-
-    @cached_property
-    def client_notifications(self) -> list[ClientNotification[Any]]:
-        return list(registered(ClientNotification))
-
-    @cached_property
-    def server_notifications(self) -> list[ServerNotification[Any]]:
-        return list(registered(ServerNotification))
 
     def sent_by_clients(self) -> list[str]:
         """The names of the types that are the whole of something a client sends."""
