@@ -9,9 +9,6 @@ if TYPE_CHECKING:
 
     from app_server.transport.listen import ServerOptions
 
-COMPATIBLE_VERSION = "0.169.0"
-"""The version of the reference whose protocol this is; clients gate features on it."""
-
 _DESCRIPTION = "A Codex-compatible app-server: threads, turns and sandboxed commands over JSON-RPC."
 
 _EXAMPLES = """\
@@ -74,13 +71,10 @@ def _parse(arguments: list[str]) -> int:
 
 
 def _tell_version() -> None:
-    from importlib.metadata import PackageNotFoundError, version
+    from app_server.version import PROTOCOL_VERSION, TURNLOOM_VERSION
 
-    try:
-        own = version("turnloom")
-    except PackageNotFoundError:
-        own = "(from a checkout)"
-    print(f"turnloom {own} (compatible with codex app-server {COMPATIBLE_VERSION})")  # noqa: T201  # asked for
+    about = f"turnloom {TURNLOOM_VERSION} (compatible with codex app-server {PROTOCOL_VERSION})"
+    print(about)  # noqa: T201  # asked for
 
 
 def _options(given: "Namespace") -> "ServerOptions":

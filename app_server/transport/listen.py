@@ -88,6 +88,19 @@ class ServerOptions:
     disable: tuple[str, ...] = ()
     auth: AuthOptions = field(default_factory=AuthOptions)
 
+    @property
+    def listen_url(self) -> str:
+        """The listener as it is written on the command line."""
+        match self.listen:
+            case Stdio():
+                return "stdio://"
+            case UnixSocket(path):
+                return f"unix://{path or ''}"
+            case WebSocket():
+                return self.listen.url
+            case Off():
+                return "off"
+
 
 def default_socket(home: Path) -> Path:
     """Where `unix://` listens."""

@@ -147,8 +147,8 @@ async def serve_websocket(
 ) -> None:
     """Accept clients on `address` until `stop` is set; then write what is queued for each and close it (code 1001).
 
-    `on_listening` is told the URL once clients can connect, with the real port. GET /readyz answers 200 or 503 as
-    `ready` says, /healthz always 200. Raises StartError if the address cannot be listened on.
+    `on_listening` is given `listening on URL`, with the real port, once clients can connect. GET /readyz answers
+    200 or 503 as `ready` says, /healthz always 200. Raises StartError if the address cannot be listened on.
     """
     async with listening_on(address) as (listening, real):
         listener = _Listener(connect, auth, ready, real if isinstance(real, WebSocket) else None, stop)
@@ -187,7 +187,7 @@ async def serve_websocket(
             async with anyio.create_task_group() as clients:
                 site = web.SockSite(runner, listening)
                 await site.start()
-                on_listening(real.url)
+                on_listening(f"listening on {real.url}")
                 await stop.wait()
                 await site.stop()
                 accepting = False
