@@ -205,7 +205,7 @@ class Database:
         except sqlite3.Error as error:
             if not _is_damage(error):
                 raise store_error(error, self.path) from error
-            self._set_aside(str(error))
+            self._set_aside(" ".join(str(error).split()))
             connection = self._open_checked()
         fcntl.flock(self._held_lock(), fcntl.LOCK_SH)
         return connection
@@ -220,7 +220,8 @@ class Database:
                     f"{migrations.VERSION}); update turnloom, or move the file away to start anew"
                 )
             _check(connection, version)
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            if version == 0:
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
             connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
@@ -308,11 +309,23 @@ class _Side:
     async def __aenter__(self) -> Self:
         import aiosqlite
 
+        failure: BaseException | None = None
+
         def connect() -> sqlite3.Connection:
-            self._raw = self._opener()
+            nonlocal failure
+            try:
+                self._raw = self._opener()
+            except BaseException as error:  # of any kind: it travels to who opens the database
+                # aiosqlite would leave its thread to end some time; a connection that it can close ends it now.
+                failure = error
+                return sqlite3.connect(":memory:")
             return self._raw
 
-        self._connection = await aiosqlite.Connection(connect, iter_chunk_size=64)
+        with anyio.CancelScope(shield=True):  # bounded by SQLite's busy timeout; cancelled, it would leave the thread
+            self._connection = await aiosqlite.Connection(connect, iter_chunk_size=64)
+        if failure is not None:
+            await self.__aexit__(None, None, None)
+            raise failure
         return self
 
     async def __aexit__(
