@@ -93,14 +93,14 @@ class LayerStack:
         Raises ConfigError when a file or an override leaves open where prompts go or what may run.
         """
         if self.broken:
-            raise ConfigError(f"failed to load configuration: {self.broken[0].details}")
+            raise ConfigError(str(self.broken[0].details))
         stack = self
         if overrides:
             stack = self._with(Layer({"type": "sessionFlags"}, nested(overrides)))
         settings, reader = stack._read
         for problem in reader.problems:
             if problem.decisive:
-                raise ConfigError(f"failed to load configuration: {stack._describe(problem)[0]}")
+                raise ConfigError(stack._describe(problem)[0])
         return settings
 
     @cached_property

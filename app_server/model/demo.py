@@ -37,7 +37,13 @@ WORD_PAUSE_S = 0.01
 """A breath between words, so that a reader sees the answer arrive."""
 
 _RUN = re.compile(r"^[ \t]*run:[ \t]*(\S.*?)[ \t]*$", re.IGNORECASE | re.MULTILINE)
-_CONTEXT_TAGS = ("<environment_context>", "<user_instructions>", "<turn_aborted>", "# AGENTS.md instructions")
+_CONTEXT_TAGS = (
+    "<environment_context>",
+    "<user_instructions>",
+    "<turn_aborted>",
+    "<additional_context",
+    "# AGENTS.md instructions",
+)
 
 
 class DemoModel:

@@ -1,0 +1,176 @@
+"""What the model is told beside the conversation: how to work, what it may do, where it is, what the project asks."""
+
+import os
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from app_server.config.settings import Settings
+from protocol.v2.permissions import (
+    DangerFullAccessSandboxPolicy,
+    ExternalSandboxSandboxPolicy,
+    ReadOnlySandboxPolicy,
+    SandboxPolicy,
+    WorkspaceWriteSandboxPolicy,
+)
+
+INSTRUCTION_FILES = ("AGENTS.override.md", "AGENTS.md")
+"""In each folder the first of these that exists is read, then the configured fallbacks."""
+
+MAX_OWN_BYTES = 1024 * 1024
+"""How much of the user's own file in `$CODEX_HOME` is read."""
+
+_BASE = Path(__file__).with_name("base_instructions.md").read_text(encoding="utf-8")
+
+
+def base_instructions() -> str:
+    """How the model is to work, in every thread whose client does not say otherwise."""
+    return _BASE
+
+
+def permissions_text(sandbox: SandboxPolicy, approval_policy: str, roots: Sequence[str]) -> str:
+    """What commands may do under the policies in force. `roots` are the absolute folders of the workspace."""
+    lines = (_sandbox_text(sandbox, roots), _APPROVALS[approval_policy])
+    return "\n".join(("<permissions instructions>", *lines, "</permissions instructions>"))
+
+
+def _sandbox_text(sandbox: SandboxPolicy, roots: Sequence[str]) -> str:
+    match sandbox:
+        case DangerFullAccessSandboxPolicy():
+            return "Commands run without a sandbox: the whole file system is writable and the network is reachable."
+        case ExternalSandboxSandboxPolicy():
+            network = "reachable" if sandbox.network_access == "enabled" else "to be left alone"
+            return (
+                "The program runs inside a sandbox that its operator has set up; commands get no further one. "
+                f"The network is {network}."
+            )
+        case ReadOnlySandboxPolicy():
+            return f"Commands run in a sandbox: every file can be read and none can be written. {_network(sandbox)}"
+        case WorkspaceWriteSandboxPolicy():
+            writable = [*roots, *(root for root in sandbox.writable_roots if root not in roots)]
+            if not sandbox.exclude_slash_tmp:
+                writable.append("/tmp")
+            temporary = os.environ.get("TMPDIR", "")
+            if not sandbox.exclude_tmpdir_env_var and os.path.isabs(temporary) and temporary not in writable:
+                writable.append(temporary)
+            named = ", ".join(f"`{path}`" for path in writable)
+            return (
+                f"Commands run in a sandbox: every file can be read; these folders can be written: {named}. "
+                f"Within them, folders such as `.git` and `.codex` stay read-only. {_network(sandbox)}"
+            )
+
+
+def _network(sandbox: ReadOnlySandboxPolicy | WorkspaceWriteSandboxPolicy) -> str:
+    return "The network is reachable." if sandbox.network_access else "There is no network."
+
+
+_ESCALATE = (
+    'A command that needs more can be asked for: set `sandbox_permissions` to "require_escalated" and put a short '
+    "question to the user into `justification`. "
+)
+_APPROVALS = {
+    "never": (
+        "Approval policy: never. Nobody can be asked. A command that the sandbox stops cannot be allowed; work within "
+        "the limits or report what is missing."
+    ),
+    "on-request": (
+        f"Approval policy: on-request. {_ESCALATE}Ask when the task needs it, not as a habit, and accept a refusal."
+    ),
+    "untrusted": (
+        "Approval policy: untrusted. Every command is shown to the user before it runs and may be refused. "
+        f"Keep commands easy to judge. {_ESCALATE}"
+    ).rstrip(),
+    "granular": (
+        f"Approval policy: granular. Some requests reach the user and others are refused at once. {_ESCALATE}"
+        "Accept a refusal."
+    ),
+}
+
+
+def environment_context(cwd: str, roots: Sequence[str] = (), now: datetime | None = None) -> str:
+    """Where the model is: folder, shell, date and time zone."""
+    lines = [
+        f"  <cwd>{escape(cwd)}</cwd>",
+        f"  <shell>{escape(os.path.basename(os.environ.get('SHELL') or 'bash'))}</shell>",
+        f"  <current_date>{now or datetime.now():%Y-%m-%d}</current_date>",
+        f"  <timezone>{escape(_TIME_ZONE)}</timezone>",
+    ]
+    if list(roots) not in ([], [cwd]):
+        inner = "".join(f"<root>{escape(root)}</root>" for root in roots)
+        lines.append(f"  <workspace_roots>{inner}</workspace_roots>")
+    return "\n".join(("<environment_context>", *lines, "</environment_context>"))
+
+
+def project_instructions(cwd: str, settings: Settings) -> tuple[str, list[str]]:
+    """The user's and the project's AGENTS.md files as one message, and the paths that it is made of.
+
+    First `$CODEX_HOME`, then every folder from the project's root (the nearest one above with a root marker) down to
+    `cwd`. The project's files share `project_doc_max_bytes`; what is over is cut off. The text is empty if there are
+    none. Blocks on files.
+    """
+    own, sources = "", list[str]()
+    for path in _candidates(settings.codex_home, INSTRUCTION_FILES):
+        if own := (_read(path, MAX_OWN_BYTES) or "").strip():
+            sources.append(str(path))
+            break
+    names = (*INSTRUCTION_FILES, *settings.project_doc_fallback_filenames)
+    left, project = settings.project_doc_max_bytes, list[str]()
+    for folder in _folders(Path(cwd), settings.project_root_markers):
+        for path in _candidates(folder, names):
+            if left <= 0 or str(path) in sources:
+                break
+            text = _read(path, left)
+            if text is None:
+                continue
+            left -= len(text.encode())
+            if text.strip():
+                project.append(text)
+                sources.append(str(path))
+            break
+    if not own and not project:
+        return "", []
+    parts = [own, "--- project-doc ---", *project] if own and project else [own or "", *project]
+    body = "\n\n".join(part.strip() for part in parts if part)
+    return f"# AGENTS.md instructions for {cwd}\n\n<INSTRUCTIONS>\n{body}\n</INSTRUCTIONS>", sources
+
+
+def _folders(cwd: Path, markers: Sequence[str]) -> Iterator[Path]:
+    above = [cwd, *cwd.parents]
+    depth = next((i for i, folder in enumerate(above) if any(os.path.lexists(folder / name) for name in markers)), 0)
+    yield from reversed(above[: depth + 1])
+
+
+def _candidates(folder: Path, names: Sequence[str]) -> Iterator[Path]:
+    for name in names:
+        path = folder / name
+        try:
+            # A pipe of that name would be waited for without end.
+            if stat.S_ISREG(path.stat().st_mode):
+                yield path
+        except OSError:
+            continue
+
+
+def _read(path: Path, limit: int) -> str | None:
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit)
+    except OSError:
+        return None
+    return data.decode("utf-8", errors="ignore")
+
+
+def _time_zone() -> str:
+    if name := os.environ.get("TZ", "").lstrip(":"):
+        return name
+    try:
+        _, _, name = os.readlink("/etc/localtime").partition("zoneinfo/")
+    except OSError:
+        name = ""
+    return name or time.tzname[0]
+
+
+_TIME_ZONE = _time_zone()
