@@ -136,6 +136,11 @@ class Connections:
 
         connection.on_close(remove)
 
+    def push_to(self, connection_id: int, frame: Frame) -> None:
+        """Send `frame` to one client, if it is still there."""
+        if (connection := self._all.get(connection_id)) is not None:
+            connection.push(frame)
+
     def broadcast(self, frame: Frame) -> None:
         """Send `frame` to every initialised client."""
         for connection in self._all.values():

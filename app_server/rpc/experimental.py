@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import cache
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, get_args
 
 import orjson
 from pydantic import BaseModel
@@ -42,7 +41,7 @@ def refuse_experimental_fields(model: type[BaseModel], params: dict[str, Any]) -
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
-    elif get_origin(annotation) is not None or isinstance(annotation, UnionType | Union):  # pyright: ignore[reportUnnecessaryIsInstance]
+    else:
         for part in get_args(annotation):
             yield from _models(part)
 

@@ -4,11 +4,11 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from time import time_ns
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import orjson
 
-from protocol.methods import ServerNotification
+from protocol.methods import Encoded, ServerNotification
 
 Framing = Literal["line", "websocket"]
 
@@ -109,6 +109,7 @@ class Outbound:
         self._on_overrun = on_overrun
         self._queue: deque[bytes | _MergingDelta] = deque()
         self._merging: dict[object, _MergingDelta] = {}
+        self._merged = 0
         self._queued = 0
         self._unmergeable = 0
         self._closed = False
@@ -137,6 +138,9 @@ class Outbound:
         else:
             data = frame.framed(self.framing)
             self._queue.append(data)
+            if frame.method is None and self._merging:
+                # An answer may tell an item's text so far (thread/resume): what comes later has to stay behind it.
+                self._merging.clear()
             self._queued += len(data)
             self._unmergeable += len(data)
         if self._queued > LOW_WATER_BYTES:
@@ -155,6 +159,7 @@ class Outbound:
         merging = self._merging.get(frame.key)
         if merging is None:
             merging = self._merging[frame.key] = _MergingDelta(frame)
+            self._merged += 1
             self._queue.append(merging)
             self._queued += merging.size
         else:
@@ -173,7 +178,7 @@ class Outbound:
             self._wake.clear()
             await self._wake.wait()
         queue = self._queue
-        if self._queued <= WRITE_BYTES and not self._merging:
+        if self._queued <= WRITE_BYTES and not self._merged:
             data = b"".join(queue)  # type: ignore[arg-type]  # without a merging delta the queue holds bytes only
             queue.clear()
             self._queued = self._unmergeable = 0
@@ -188,7 +193,9 @@ class Outbound:
                 self._queued -= len(data)
                 self._unmergeable -= len(data)
             else:
-                del self._merging[entry.frame.key]
+                self._merged -= 1
+                if self._merging.get(entry.frame.key) is entry:
+                    del self._merging[entry.frame.key]
                 self._queued -= entry.size
                 data = websocket_text(entry.body()) if self.framing == "websocket" else line(entry.body())
             taken.append(data)
@@ -204,9 +211,18 @@ class Outbound:
         self._low.set()
 
 
-def notification(descriptor: ServerNotification[Any], params: Any, strip: Callable[[bytes], bytes] | None = None) -> Frame:
+def encode(value: Any) -> bytes:
+    """The JSON of a wire model, or the text that an `Encoded` holds."""
+    if isinstance(value, Encoded):
+        return cast("Encoded[Any]", value).json
+    return value.__pydantic_serializer__.to_json(value, by_alias=True)
+
+
+def notification(
+    descriptor: ServerNotification[Any], params: Any, strip: Callable[[bytes], bytes] | None = None
+) -> Frame:
     """The frame of a notification; `params` is an instance of the descriptor's model."""
-    return notification_json(descriptor.method, params.__pydantic_serializer__.to_json(params, by_alias=True), strip)
+    return notification_json(descriptor.method, encode(params), strip)
 
 
 def notification_json(method: str, params: bytes, strip: Callable[[bytes], bytes] | None = None) -> Frame:
@@ -230,9 +246,7 @@ class DeltaStream:
 
     def frame(self, text: str) -> DeltaFrame:
         """The frame that carries `text`."""
-        return DeltaFrame(
-            self._method, self._key, self._head, json_text(text), self._params_tail + b"%d}" % now_ms()
-        )
+        return DeltaFrame(self._method, self._key, self._head, json_text(text), self._params_tail + b"%d}" % now_ms())
 
 
 def json_text(text: str) -> bytes:
@@ -240,4 +254,4 @@ def json_text(text: str) -> bytes:
     try:
         return orjson.dumps(text)[1:-1]
     except TypeError:
-        return orjson.dumps(text.encode("utf-8", "replace").decode())[1:-1]
+        return orjson.dumps(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))[1:-1]

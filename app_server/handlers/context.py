@@ -1,0 +1,73 @@
+"""What a handler may reach: the services of the daemon, and the request's own connection."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app_server.config.layers import LayerStack
+from app_server.config.settings import Settings
+from app_server.exec.sessions import CommandSessions
+from app_server.files.watch import Watcher
+from app_server.rpc.connection import Connection
+from app_server.sandbox.sandbox import Sandbox
+from app_server.threads.manager import ThreadManager
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One of each for the whole daemon."""
+
+    config: LayerStack
+    settings: Settings
+    threads: ThreadManager
+    commands: CommandSessions
+    sandbox: Sandbox
+    watcher: Watcher
+
+
+class RequestContext:
+    """One request: where it came from, and what it can reach."""
+
+    __slots__ = ("_afterwards", "connection", "services")
+
+    def __init__(self, services: Services, connection: Connection) -> None:
+        self.services, self.connection = services, connection
+        self._afterwards: list[Callable[[], None]] = []
+
+    @property
+    def config(self) -> LayerStack:
+        """The layers of configuration."""
+        return self.services.config
+
+    @property
+    def settings(self) -> Settings:
+        """What the layers come to."""
+        return self.services.settings
+
+    @property
+    def threads(self) -> ThreadManager:
+        """All threads."""
+        return self.services.threads
+
+    @property
+    def commands(self) -> CommandSessions:
+        """Commands that clients run."""
+        return self.services.commands
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """How commands are confined."""
+        return self.services.sandbox
+
+    @property
+    def watcher(self) -> Watcher:
+        """Watches on files."""
+        return self.services.watcher
+
+    def afterwards(self, tell: Callable[[], None]) -> None:
+        """Run `tell` right after the answer was queued, before any other event of this request's thread."""
+        self._afterwards.append(tell)
+
+    def answered(self) -> None:
+        """The answer was queued."""
+        for tell in self._afterwards:
+            tell()

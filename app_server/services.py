@@ -1,0 +1,180 @@
+"""Everything behind the dispatcher, opened in order and closed in reverse. Imported after `initialize` is answered."""
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import orjson
+from anyio.abc import TaskGroup
+
+from app_server.config.layers import ConfigError, load_settings
+from app_server.config.settings import Settings
+from app_server.exec.environment import child_environment
+from app_server.exec.reaper import Reaper
+from app_server.exec.sessions import CommandSessions
+from app_server.files.watch import Watcher
+from app_server.handlers.context import RequestContext, Services
+from app_server.handlers.registry import load_handlers
+from app_server.model.http import HttpPool
+from app_server.model.provider import ModelProvider, build_provider
+from app_server.rpc.connection import Connection, Connections
+from app_server.rpc.dispatch import Surface
+from app_server.rpc.outbound import Frame, notification_json
+from app_server.rpc.server_requests import ServerRequests
+from app_server.sandbox.sandbox import choose_sandbox
+from app_server.store.daemons import Daemon as DaemonLock
+from app_server.store.database import Database
+from app_server.store.errors import StoreError
+from app_server.store.threads import ThreadStore
+from app_server.threads.manager import ConfigSource, ThreadManager
+from app_server.tools.orchestrator import ToolOrchestrator
+from app_server.tools.registry import ToolRegistry
+from app_server.tools.shell import ShellTool
+from app_server.transport.listen import ServerOptions, StartError
+from protocol.jsonrpc import RpcError, invalid_request
+
+logger = logging.getLogger(__name__)
+
+STOP_SECONDS = 8.0
+"""How long running turns may take to end when they are interrupted by the end of the daemon."""
+
+
+class Daemon:
+    """The services of one daemon, and what threads need of it."""
+
+    _tasks: TaskGroup
+    thread_store: ThreadStore
+    threads: ThreadManager
+    commands: CommandSessions
+    tools: ToolRegistry
+    shell: ShellTool
+
+    def __init__(
+        self, home: Path, options: ServerOptions, connections: Connections, server_requests: ServerRequests
+    ) -> None:
+        self._home, self._options = home, options
+        self.connections, self.server_requests = connections, server_requests
+        self.closed = anyio.Event()
+        try:
+            self.config = load_settings(home, options.overrides, options.enable, options.disable)
+            self.settings: Settings = self.config.settings()
+        except ConfigError as error:
+            raise StartError(str(error)) from error
+        self.sandbox = choose_sandbox()
+        self.watcher = Watcher(self._tell_changed)
+        self._providers: dict[str, ModelProvider] = {}
+        self._pool = HttpPool()
+        self._warnings: list[bytes] = []
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Open everything; leaving interrupts what runs and closes everything in reverse."""
+        try:
+            async with AsyncExitStack() as stack:
+                await self._open(stack)
+                async with anyio.create_task_group() as self._tasks:
+                    self.spawn(self.watcher.run)
+                    self.spawn(self.threads.unload_idle)
+                    try:
+                        yield
+                    finally:
+                        with anyio.move_on_after(STOP_SECONDS, shield=True):
+                            await self.threads.stop()
+                            await self.commands.shutdown()
+                        self._tasks.cancel_scope.cancel()
+        finally:
+            self.closed.set()
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        folder = self._home / "turnloom"
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = await stack.enter_async_context(DaemonLock(folder / "daemons", self._options.listen_url))
+            database = await stack.enter_async_context(Database(folder / "threads.sqlite3"))
+            self.thread_store = ThreadStore(database, lock)
+            await self.thread_store.mark_cut_turns()
+        except StoreError as error:
+            raise StartError(str(error)) from error
+        except OSError as error:
+            raise StartError(f"{folder} cannot be used for threads: {error.strerror or error}") from error
+        for other in await lock.others():
+            logger.warning(
+                "another turnloom (pid %d, %s) uses %s: its threads can be read here, and written there only",
+                other.pid,
+                other.listen,
+                self._home,
+            )
+        await stack.enter_async_context(self._pool)
+        reaper = await stack.enter_async_context(Reaper())
+        self.commands = CommandSessions(self.sandbox, reaper)
+        self.shell = ShellTool(ToolOrchestrator(self.sandbox, reaper, _command_environment))
+        self.tools = ToolRegistry([self.shell])
+        self.threads = ThreadManager(self, ConfigSource(self.config))
+        self._warnings = [_config_warning(text) for text in database.warnings]
+        for warning in self.config.warnings:
+            self._warnings.append(_config_warning(warning.summary, warning.details, warning.path))
+
+    def surface(self, refuse: Callable[[str], RpcError | None]) -> Surface[RequestContext]:
+        """What clients can call."""
+        services = Services(self.config, self.settings, self.threads, self.commands, self.sandbox, self.watcher)
+        return Surface(load_handlers(), lambda connection: RequestContext(services, connection), refuse)
+
+    def spawn(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Run what outlives the request and the client that started it. An error is logged and takes nothing along."""
+        self._tasks.start_soon(_logging_errors, function, args)
+
+    # Clients
+
+    def welcome(self, connection: Connection) -> None:
+        """Tell a client that has just initialised what is wrong with the configuration."""
+        for params in self._warnings:
+            connection.push(notification_json("configWarning", params))
+
+    async def forget(self, connection: Connection) -> None:
+        """A client has gone: its commands and watches end, its turns go on."""
+        self.threads.leave(connection)
+        await self.watcher.close_connection(connection.id)
+        await self.commands.close_connection(connection.id)
+
+    async def end_work(self, connection: Connection) -> None:
+        """Interrupt all turns and end the commands of a client that is still told how they end."""
+        await self.threads.stop()
+        await self.commands.close_connection(connection.id)
+
+    def broadcast(self, frame: Frame) -> None:
+        """Send thread-level news to every initialised client."""
+        self.connections.broadcast(frame)
+
+    def _tell_changed(self, connection_id: int, watch_id: str, paths: list[str]) -> None:
+        params = orjson.dumps({"watchId": watch_id, "changedPaths": paths})
+        self.connections.push_to(connection_id, notification_json("fs/changed", params))
+
+    # Models
+
+    def provider(self, name: str) -> ModelProvider:
+        """The provider of that name. Raises -32600 naming the known ones."""
+        if name not in self._providers:
+            try:
+                self._providers[name] = build_provider(name, self.settings, self._pool)
+            except KeyError:
+                known = ", ".join(sorted(self.settings.model_providers))
+                raise invalid_request(f"model provider `{name}` not found; known providers: {known}") from None
+        return self._providers[name]
+
+
+async def _logging_errors(function: Callable[..., Awaitable[None]], args: tuple[Any, ...]) -> None:
+    try:
+        await function(*args)
+    except Exception:
+        logger.exception("unforeseen error in %s", getattr(function, "__qualname__", function))
+
+
+def _command_environment() -> dict[str, str]:
+    return child_environment({"NO_COLOR": "1", "PAGER": "cat", "GIT_PAGER": "cat", "GH_PAGER": "cat"})
+
+
+def _config_warning(summary: str, details: str | None = None, path: str | None = None) -> bytes:
+    return orjson.dumps({"summary": summary, "details": details, "path": path, "range": None})

@@ -1,0 +1,482 @@
+"""All threads: which are loaded, and starting, resuming, forking, archiving, deleting and unloading them."""
+
+import logging
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar, cast
+from uuid import UUID
+
+import anyio
+import orjson
+
+from app_server.config.layers import ConfigError, LayerStack
+from app_server.config.settings import Settings
+from app_server.rpc.connection import Connection
+from app_server.rpc.experimental import message_stripper
+from app_server.rpc.outbound import notification, notification_json, now_ms
+from app_server.store.errors import BadCursor, StoreError, ThreadInUse, ThreadMissing, TurnMissing
+from app_server.store.ids import uuid7
+from app_server.store.rows import ItemRow, Page, ThreadQuery, ThreadRow, TurnRow
+from app_server.threads.settings import ThreadSettings, for_new_thread, restored, with_overrides
+from app_server.threads.thread import Thread, World
+from app_server.threads.turn import turn_json
+from app_server.version import PROTOCOL_VERSION
+from protocol.jsonrpc import INVALID_REQUEST, RpcError, internal_error, invalid_request
+from protocol.methods import ServerNotification
+from protocol.v2 import thread as wire
+from protocol.v2.thread_data import GitInfo, NotLoadedThreadStatus, ThreadStatus
+from protocol.v2.thread_data import Thread as WireThread
+from protocol.v2.thread_list import ThreadItemsListParams
+
+UNLOAD_AFTER_SECONDS = 30 * 60.0
+"""How long a thread that nobody follows and where nothing runs stays loaded."""
+UNLOAD_CHECK_SECONDS = 60.0
+
+LIST_LIMIT = 25
+"""Rows of a page for which the client names no limit."""
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class ThreadManager:
+    """The loaded threads, and the store behind them."""
+
+    def __init__(self, world: World, config: "ConfigSource") -> None:
+        self._world, self._config = world, config
+        self._loaded: dict[str, Thread] = {}
+
+    # Finding
+
+    def loaded_ids(self) -> list[str]:
+        """Ids of the loaded threads, oldest first."""
+        return sorted(self._loaded)
+
+    def loaded(self, thread_id: str) -> Thread:
+        """A loaded thread. Raises -32600 `thread not found` or what is wrong with the id."""
+        thread = self._loaded.get(thread_id)
+        if thread is None:
+            check_id(thread_id)
+            raise invalid_request(f"thread not found: {thread_id}")
+        return thread
+
+    def find(self, thread_id: str) -> Thread | None:
+        """The thread if it is loaded."""
+        return self._loaded.get(thread_id)
+
+    async def row(self, thread_id: str) -> ThreadRow:
+        """A thread's row, loaded or stored. Raises -32600 for an unknown one."""
+        if (thread := self._loaded.get(thread_id)) is not None:
+            return thread.row
+        check_id(thread_id)
+        try:
+            return await self._world.thread_store.get(thread_id)
+        except ThreadMissing:
+            raise invalid_request(f"thread not found: {thread_id}") from None
+
+    def status(self, thread_id: str) -> ThreadStatus:
+        """The thread's status; `notLoaded` for one that is only stored."""
+        thread = self._loaded.get(thread_id)
+        return NotLoadedThreadStatus() if thread is None else thread.status
+
+    # Life
+
+    async def start(self, params: wire.ThreadStartParams, connection: Connection) -> Thread:
+        """A new thread, followed by `connection`."""
+        settings = self._config.thread_settings(params.config)
+        chosen = for_new_thread(settings, params, self._config.default_cwd)
+        now = now_ms()
+        row = self._new_row(chosen, connection, now, params.thread_source)
+        offers_tools = params.environments is None or len(params.environments) > 0
+        thread = Thread(self._world, row, chosen, ephemeral=bool(params.ephemeral), offers_tools=offers_tools)
+        await thread.load_project_instructions()
+        if not thread.ephemeral:
+            await stored(self._world.thread_store.create(row))
+        self._loaded[thread.id] = thread
+        return thread
+
+    async def resume(self, params: wire.ThreadResumeParams) -> Thread:
+        """The thread, loaded if it was not, with the overrides of `params` applied."""
+        if params.history is not None or params.path is not None:
+            field = "history" if params.history is not None else "path"
+            raise invalid_request(f"`{field}`: only stored threads can be resumed, by `threadId`")
+        settings = self._config.thread_settings(params.config)
+        thread = self._loaded.get(params.thread_id)
+        if thread is None:
+            thread = await self._load(params.thread_id)
+        changed = with_overrides(thread.settings, settings, params)
+        (await stored(thread.apply(changed)))()
+        return thread
+
+    async def _load(self, thread_id: str) -> Thread:
+        check_id(thread_id)
+        store = self._world.thread_store
+        try:
+            await stored(store.claim(thread_id))
+            row = await store.get(thread_id)
+        except ThreadMissing:
+            raise invalid_request(f"no rollout found for thread id {thread_id}") from None
+        if row.archived:
+            await store.release(thread_id)
+            raise invalid_request(f"thread {thread_id} is archived; unarchive it with thread/unarchive first")
+        history = await store.history(thread_id)
+        settings = restored(
+            row.settings,
+            model=row.model or self._world.settings.model,
+            model_provider=row.model_provider,
+            cwd=row.cwd,
+            effort=row.reasoning_effort,
+        )
+        thread = Thread(self._world, row, settings, history=history)
+        await thread.load_project_instructions()
+        self._loaded[thread_id] = thread
+        return thread
+
+    async def fork(self, params: wire.ThreadForkParams, connection: Connection) -> Thread:
+        """A copy of a thread up to a turn, with settings of its own, followed by `connection`."""
+        if params.path is not None:
+            raise invalid_request("`path`: only stored threads can be forked, by `threadId`")
+        source = await self.row(params.thread_id)
+        loaded = self._loaded.get(params.thread_id)
+        settings = self._config.thread_settings(params.config)
+        base = loaded.settings if loaded is not None else self._restored_settings(source)
+        chosen = with_overrides(base, settings, params)
+        now = now_ms()
+        row = replace(
+            self._new_row(chosen, connection, now, params.thread_source),
+            forked_from_id=source.id,
+            preview=source.preview,
+            name=source.name,
+            token_usage=source.token_usage,
+        )
+        thread = Thread(self._world, row, chosen, ephemeral=params.ephemeral)
+        if params.ephemeral:
+            if not params.exclude_turns:
+                raise invalid_request("an ephemeral fork needs `excludeTurns: true`")
+            if params.last_turn_id is not None or params.before_turn_id is not None:
+                raise invalid_request("an ephemeral fork copies the whole thread; leave out the turn id")
+            history = loaded.history if loaded is not None else await self._world.thread_store.history(source.id)
+            thread.history = list(history)
+        elif loaded is not None and loaded.ephemeral:
+            raise invalid_request("an ephemeral thread can only be forked into an ephemeral one")
+        else:
+            await self._copy(source.id, row, params)
+            thread.history = await self._world.thread_store.history(row.id)
+        await thread.load_project_instructions()
+        self._loaded[thread.id] = thread
+        return thread
+
+    async def _copy(self, source_id: str, row: ThreadRow, params: wire.ThreadForkParams) -> None:
+        try:
+            await stored(
+                self._world.thread_store.fork(
+                    source_id, row, through_turn_id=params.last_turn_id, before_turn_id=params.before_turn_id
+                )
+            )
+        except TurnMissing as error:
+            raise invalid_request(f"turn not found in thread {source_id}: {error.turn_id}") from None
+
+    async def archive(self, thread_id: str) -> None:
+        """Interrupt, unload and put away a thread."""
+        row = await self.row(thread_id)
+        self._refuse_ephemeral(thread_id, "archived")
+        await self._unload(thread_id)
+        await stored(self._world.thread_store.archive(row.id))
+
+    async def unarchive(self, thread_id: str) -> ThreadRow:
+        """Take a thread out again; it is not loaded."""
+        row = await self.row(thread_id)
+        if not row.archived:
+            raise invalid_request(f"thread {thread_id} is not archived")
+        await stored(self._world.thread_store.unarchive(thread_id))
+        return await self._world.thread_store.get(thread_id)
+
+    async def delete(self, thread_id: str) -> None:
+        """Interrupt and unload a thread, and remove all that was stored of it."""
+        await self.row(thread_id)
+        ephemeral = (thread := self._loaded.get(thread_id)) is not None and thread.ephemeral
+        await self._unload(thread_id)
+        if not ephemeral:
+            await stored(self._world.thread_store.delete(thread_id))
+
+    async def rename(self, thread_id: str, name: str) -> Callable[[], None]:
+        """Give a thread a name; the result tells every client."""
+        name = name.strip()
+        if not name:
+            raise invalid_request("thread name must not be empty")
+        await self.row(thread_id)
+        if (thread := self._loaded.get(thread_id)) is not None:
+            await stored(thread.change(name=name))
+        else:
+            await stored(self._world.thread_store.update(thread_id, {"name": name}))
+        params = wire.ThreadNameUpdatedNotification(thread_id=thread_id, thread_name=name)
+        return partial(self._world.broadcast, notification(wire.THREAD_NAME_UPDATED, params))
+
+    def unsubscribe(self, thread_id: str, connection: Connection) -> wire.ThreadUnsubscribeStatus:
+        """`unsubscribed`, `notSubscribed`, or `notLoaded`."""
+        thread = self._loaded.get(thread_id)
+        if thread is None:
+            check_id(thread_id)
+            return "notLoaded"
+        return "unsubscribed" if thread.unfollow(connection.id) else "notSubscribed"
+
+    def leave(self, connection: Connection) -> None:
+        """The client has gone: it follows nothing any more. Its turns go on."""
+        for thread in self._loaded.values():
+            thread.unfollow(connection.id)
+
+    async def _unload(self, thread_id: str) -> None:
+        thread = self._loaded.get(thread_id)
+        if thread is None:
+            return
+        await thread.stop()
+        self._loaded.pop(thread_id, None)
+        if not thread.ephemeral:
+            await stored(self._world.thread_store.release(thread_id))
+        thread.tell_unloaded()
+
+    async def unload_idle(self) -> None:
+        """Unload what nobody has used for a while, again and again; the manager's owner runs this."""
+        while True:
+            await anyio.sleep(UNLOAD_CHECK_SECONDS)
+            await self.unload_unused(UNLOAD_AFTER_SECONDS)
+
+    async def unload_unused(self, seconds: float) -> None:
+        """Unload every thread that was not used for `seconds`, and tell it as `thread/closed`."""
+        for thread in list(self._loaded.values()):
+            if thread.unused_for() < seconds:
+                continue
+            try:
+                await self._unload(thread.id)
+            except RpcError as error:
+                logger.error("thread %s cannot be unloaded: %s", thread.id, error.message)
+                continue
+            self.tell(wire.THREAD_CLOSED, thread.id)
+
+    async def settle(self) -> None:
+        """Wait until no turn runs."""
+        while running := [thread.active for thread in self._loaded.values() if thread.active is not None]:
+            await running[0].finished.wait()
+
+    async def stop(self) -> None:
+        """Interrupt every turn and wait for their ends."""
+        running = [thread.active for thread in self._loaded.values() if thread.active is not None]
+        for turn in running:
+            turn.abandon()
+        for turn in running:
+            await turn.finished.wait()
+
+    # Reading
+
+    async def page(self, query: ThreadQuery) -> Page[ThreadRow]:
+        """A page of stored threads."""
+        try:
+            return await self._world.thread_store.list(query)
+        except BadCursor as error:
+            raise invalid_request(str(error)) from None
+
+    async def turns_page(
+        self, thread_id: str, *, view: str, cursor: str | None, limit: int | None, descending: bool
+    ) -> tuple[list[bytes], Page[TurnRow]]:
+        """A page of turns as wire JSON; the running turn shows the text so far of its items."""
+        await self._stored_thread(thread_id)
+        thread = self._loaded.get(thread_id)
+        while True:
+            changes = 0 if thread is None else thread.turn_changes
+            page = await self._turn_rows(thread_id, cursor, limit, descending)
+            items = await self._items_by_turn(thread_id, page.rows, view)
+            if thread is None or changes == thread.turn_changes:
+                break
+        active = None if thread is None else thread.active
+        encoded = [
+            active.snapshot(view)
+            if active is not None and row.id == active.id
+            else turn_json(row, items.get(row.id, ()), view)
+            for row in page.rows
+        ]
+        return encoded, page
+
+    async def all_turns(self, thread: ThreadRow) -> list[bytes]:
+        """Every turn with its items, oldest first."""
+        turns, _ = await self.turns_page(thread.id, view="full", cursor=None, limit=1 << 31, descending=False)
+        return turns
+
+    async def newest_cursors(self, thread: Thread) -> tuple[str | None, str | None, str | None]:
+        """The newest turn's id, and cursors that begin at the newest turn and at the newest item."""
+        if thread.ephemeral:
+            return None, None, None
+        turns = await self._world.thread_store.turns(thread.id, limit=1, descending=True)
+        items = await self._world.thread_store.items(thread.id, limit=1, descending=True)
+        newest = turns.rows[0].id if turns.rows else None
+        return newest, turns.backwards_cursor, items.backwards_cursor
+
+    async def _turn_rows(
+        self, thread_id: str, cursor: str | None, limit: int | None, descending: bool
+    ) -> Page[TurnRow]:
+        try:
+            return await self._world.thread_store.turns(
+                thread_id, cursor=cursor, limit=page_limit(limit), descending=descending
+            )
+        except BadCursor as error:
+            raise invalid_request(str(error)) from None
+
+    async def _items_by_turn(self, thread_id: str, rows: Sequence[TurnRow], view: str) -> dict[str, Sequence[bytes]]:
+        if view == "notLoaded" or not rows:
+            return {}
+        types = ("userMessage", "agentMessage") if view == "summary" else None
+        found = await self._world.thread_store.items_of_turns(thread_id, [row.id for row in rows], types)
+        by_turn: dict[str, list[ItemRow]] = {}
+        for item in found:
+            by_turn.setdefault(item.turn_id, []).append(item)
+        if view == "full":
+            return {turn: [item.payload for item in items] for turn, items in by_turn.items()}
+        return {turn: _summary(items) for turn, items in by_turn.items()}
+
+    async def items_page(self, params: ThreadItemsListParams, *, descending: bool) -> Page[ItemRow]:
+        """A page of a thread's completed items."""
+        await self._stored_thread(params.thread_id)
+        cursor = params.cursor
+        if cursor is not None and not isinstance(cursor, str):
+            item_id = cursor.item_id
+            cursor = await self._world.thread_store.item_cursor(params.thread_id, item_id)
+            if cursor is None:
+                raise invalid_request(f"item not found in thread {params.thread_id}: {item_id}")
+        try:
+            return await self._world.thread_store.items(
+                params.thread_id,
+                params.turn_id,
+                cursor=cursor,
+                limit=page_limit(params.limit),
+                descending=descending,
+            )
+        except BadCursor as error:
+            raise invalid_request(str(error)) from None
+
+    async def _stored_thread(self, thread_id: str) -> None:
+        await self.row(thread_id)
+        self._refuse_ephemeral(thread_id, "listed: they are not stored")
+
+    def _refuse_ephemeral(self, thread_id: str, what: str) -> None:
+        thread = self._loaded.get(thread_id)
+        if thread is not None and thread.ephemeral:
+            raise invalid_request(f"ephemeral threads cannot be {what}")
+
+    # Wire forms
+
+    def wire_thread(self, row: ThreadRow) -> WireThread:
+        """A thread as the wire shows it, without turns."""
+        thread = self._loaded.get(row.id)
+        source: Any = orjson.loads(row.source)
+        return WireThread(
+            id=row.id,
+            session_id=row.id,
+            cli_version=row.cli_version,
+            created_at=row.created_at_ms // 1000,
+            updated_at=row.updated_at_ms // 1000,
+            recency_at=row.recency_at_ms // 1000,
+            cwd=row.cwd,
+            ephemeral=thread is not None and thread.ephemeral,
+            environments=None if thread is None else [thread.settings.environment()],
+            can_accept_direct_input=True if thread is not None else None,
+            forked_from_id=row.forked_from_id,
+            git_info=None if row.git_info is None else GitInfo.model_validate(orjson.loads(row.git_info)),
+            history_mode="paginated",
+            model=row.model,
+            model_provider=row.model_provider,
+            name=row.name,
+            originator=row.originator,
+            parent_thread_id=row.parent_thread_id,
+            preview=row.preview,
+            project_id=None,
+            reasoning_effort=row.reasoning_effort,
+            source=cast("Any", source),
+            status=self.status(row.id),
+            thread_source=row.thread_source,
+            turns=[],
+        )
+
+    def tell(self, descriptor: ServerNotification[Any], thread_id: str) -> None:
+        """Tell every client news that consist of a thread's id."""
+        self._world.broadcast(notification_json(descriptor.method, orjson.dumps({"threadId": thread_id})))
+
+    def tell_started(self, thread: Thread) -> None:
+        """Tell every client that a thread has begun."""
+        params = wire.ThreadStartedNotification(thread=self.wire_thread(thread.row))
+        strip = message_stripper(wire.ThreadStartedNotification, "params")
+        self._world.broadcast(notification(wire.THREAD_STARTED, params, strip))
+
+    def _new_row(
+        self, settings: ThreadSettings, connection: Connection, now: int, thread_source: str | None
+    ) -> ThreadRow:
+        client = connection.client
+        return ThreadRow(
+            id=uuid7(),
+            created_at_ms=now,
+            updated_at_ms=now,
+            recency_at_ms=now,
+            cwd=settings.cwd,
+            model=settings.model,
+            model_provider=settings.model_provider,
+            reasoning_effort=settings.effort,
+            cli_version=PROTOCOL_VERSION,
+            settings=settings.stored(),
+            originator=None if client is None else client.name,
+            thread_source=thread_source,
+        )
+
+    def _restored_settings(self, row: ThreadRow) -> ThreadSettings:
+        return restored(
+            row.settings,
+            model=row.model or self._world.settings.model,
+            model_provider=row.model_provider,
+            cwd=row.cwd,
+            effort=row.reasoning_effort,
+        )
+
+
+class ConfigSource:
+    """Where threads get their configuration from."""
+
+    def __init__(self, stack: LayerStack, default_cwd: str | None = None) -> None:
+        self._stack = stack
+        self.default_cwd = default_cwd or os.getcwd()
+
+    def thread_settings(self, overrides: dict[str, Any] | None) -> Settings:
+        """Settings with a client's `config` overrides on top. Raises -32600 naming a bad key."""
+        try:
+            return self._stack.with_thread_config(overrides) if overrides else self._stack.settings()
+        except ConfigError as error:
+            raise RpcError(INVALID_REQUEST, f"failed to load configuration: {error}") from None
+
+
+async def stored(write: Awaitable[T]) -> T:
+    """Await a write to the store; trouble becomes an error that the client may read."""
+    try:
+        return await write
+    except ThreadInUse as error:
+        raise invalid_request(str(error)) from None
+    except StoreError as error:
+        raise internal_error(str(error)) from error
+
+
+def check_id(thread_id: str) -> None:
+    """Raise -32600 for what cannot be a thread's id."""
+    try:
+        UUID(thread_id)
+    except ValueError:
+        raise invalid_request(f"invalid thread id: `{thread_id}` is no UUID") from None
+
+
+def page_limit(asked: int | None) -> int:
+    """How many rows a page has: at least one."""
+    return LIST_LIMIT if asked is None else max(1, asked)
+
+
+def _summary(items: Sequence[ItemRow]) -> list[bytes]:
+    """A turn's first user message and its last agent message."""
+    users = [item for item in items if item.type == "userMessage"][:1]
+    answers = [item for item in items if item.type == "agentMessage"][-1:]
+    return [item.payload for item in (*users, *answers)]

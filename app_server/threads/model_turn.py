@@ -1,0 +1,229 @@
+"""A turn with the model: its stream becomes items and tool calls, then it is asked again, until no call is left."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import orjson
+
+from app_server.model.events import (
+    Completed,
+    Created,
+    ItemAdded,
+    ItemDone,
+    ModelError,
+    RateLimits,
+    ReasoningPartAdded,
+    ReasoningSummaryDelta,
+    ReasoningTextDelta,
+    ResponseEvent,
+    TextDelta,
+    Usage,
+)
+from app_server.model.provider import ModelProvider, ModelRequest, backoff
+from app_server.store.ids import uuid7
+from app_server.threads.history import call_output, kept, text_message
+from app_server.threads.turn import Turn, TurnFailed, UserMessage
+from app_server.tools.context import ToolCall
+from protocol.v2.account import ACCOUNT_RATE_LIMITS_UPDATED
+from protocol.v2.thread_data import TurnError
+
+if TYPE_CHECKING:
+    from app_server.threads.thread import Thread
+
+CONGESTION_CHECK = 64
+"""How many deltas are pushed between two looks at a follower that has to be waited for."""
+
+
+class ModelTurn(Turn):
+    """Asks the model, runs what it calls, and takes further messages while it runs."""
+
+    def __init__(
+        self,
+        thread: "Thread",
+        provider: ModelProvider,
+        user: UserMessage,
+        *,
+        output_schema: Any = None,
+        service_tier: str | None = None,
+    ) -> None:
+        super().__init__(thread, user)
+        self._provider, self._output_schema = provider, output_schema
+        self._service_tier = service_tier or thread.settings.service_tier
+        self._steered: list[UserMessage] = []
+
+    def steer(self, user: UserMessage) -> None:
+        """Give the model a further message now: its answer is cut where it is, and it is asked again."""
+        self._steered.append(user)
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    async def _drive(self) -> None:
+        while not self._interrupted:
+            calls = await self._ask_model()
+            for call in calls:
+                if self._interrupted:
+                    break
+                output = await self._thread.tools.dispatch(call.call, self._context)
+                self._entries.append(call_output(call.call.call_id, output.text, custom=call.custom))
+            await self._flush_history()
+            if not await self._take_steered() and not calls:
+                return
+
+    async def _take_steered(self) -> bool:
+        taken, self._steered = self._steered, []
+        for user in taken:
+            await self._add_message(user)
+        return bool(taken)
+
+    async def _ask_model(self) -> list["_Call"]:
+        """One answer, with retries of streams that broke. Empty when the answer was cut by a user."""
+        limit = self._provider.settings.stream_max_retries
+        attempt = 0
+        while True:
+            answer = _Answer()
+            try:
+                with anyio.CancelScope() as self._waiting:
+                    if self._interrupted or self._steered:
+                        return []
+                    await self._read(answer)
+                whole = not self._waiting.cancelled_caught
+                await self._keep(answer, whole=whole)
+                return answer.calls if whole else []
+            except ModelError as failure:
+                await self._keep(answer, whole=False)
+                if not failure.retryable or attempt >= limit:
+                    raise TurnFailed(_turn_error(failure)) from failure
+                attempt += 1
+                self._tell_retry(failure, attempt, limit)
+                with anyio.CancelScope() as self._waiting:
+                    await anyio.sleep(0 if self._interrupted else backoff(attempt, failure.retry_after))
+            finally:
+                self._waiting = None
+
+    async def _read(self, answer: "_Answer") -> None:
+        async with self._provider.stream(self._request()) as stream:
+            async for event in stream:
+                await self._on_event(event, answer)
+
+    def _request(self) -> ModelRequest:
+        thread, settings = self._thread, self._settings
+        return ModelRequest(
+            model=settings.model,
+            instructions=settings.base_instructions or thread.base_instructions,
+            input=thread.history,
+            tools=thread.tools.specs() if thread.offers_tools else (),
+            effort=settings.effort,
+            summary=settings.summary,
+            prompt_cache_key=thread.id,
+            output_schema=self._output_schema,
+            service_tier=self._service_tier,
+        )
+
+    async def _on_event(self, event: ResponseEvent, answer: "_Answer") -> None:
+        match event:
+            case TextDelta():
+                self.items.message_delta(event.item_id or answer.message_id(), event.delta)
+                await self._after_delta(answer)
+            case ReasoningSummaryDelta():
+                self.items.summary_delta(event.item_id or answer.reasoning_id(), event.delta, event.summary_index)
+                await self._after_delta(answer)
+            case ReasoningTextDelta():
+                self.items.reasoning_delta(event.item_id or answer.reasoning_id(), event.delta, event.content_index)
+                await self._after_delta(answer)
+            case ReasoningPartAdded():
+                self.items.summary_part(event.item_id or answer.reasoning_id(), event.summary_index)
+            case ItemAdded():
+                kind = event.item.get("type")
+                if kind == "message":
+                    self.items.open_message(event.item, answer.message_id(event.item.get("id")))
+                elif kind == "reasoning":
+                    self.items.open_reasoning(answer.reasoning_id(event.item.get("id")))
+            case ItemDone():
+                await self._on_item(event.item, answer)
+            case Completed():
+                answer.usage = event.usage
+            case RateLimits():
+                params = orjson.dumps({"rateLimits": event.snapshot})
+                self._thread.events.publish_json(ACCOUNT_RATE_LIMITS_UPDATED, params)
+            case Created():
+                pass
+
+    async def _after_delta(self, answer: "_Answer") -> None:
+        answer.deltas += 1
+        if not answer.deltas % CONGESTION_CHECK:
+            await self._thread.events.congestion()
+
+    async def _on_item(self, item: dict[str, Any], answer: "_Answer") -> None:
+        kind = item.get("type")
+        if (entry := kept(item)) is not None:
+            answer.entries.append((kind == "message", entry))
+        if kind == "message":
+            await self.items.close_message(item, answer.message_id(item.get("id")))
+            answer.message = None
+        elif kind == "reasoning":
+            await self.items.close_reasoning(item, answer.reasoning_id(item.get("id")))
+            answer.reasoning = None
+        elif kind in ("function_call", "custom_tool_call"):
+            answer.calls.append(_call(item, custom=kind == "custom_tool_call"))
+
+    async def _keep(self, answer: "_Answer", *, whole: bool) -> None:
+        """Put an answer into the history. Of one that was cut only messages stay: its calls are never answered."""
+        said = await self.items.close_open()
+        self._entries += [entry for is_message, entry in answer.entries if whole or is_message]
+        if said:
+            self._entries.append(text_message("assistant", said))
+        if answer.usage is not None:
+            self._thread.count_tokens(self.id, answer.usage)
+        if answer.calls or not whole:
+            await self._flush_history()
+
+    def _tell_retry(self, failure: ModelError, attempt: int, limit: int) -> None:
+        notice = TurnError.model_validate(
+            {
+                "message": f"Reconnecting... {attempt}/{limit}",
+                "codexErrorInfo": {"responseStreamDisconnected": {"httpStatusCode": failure.status}},
+                "additionalDetails": failure.message,
+            }
+        )
+        self._publish_error(notice, will_retry=True)
+
+
+def _turn_error(failure: ModelError) -> TurnError:
+    return TurnError.model_validate({"message": failure.message, "codexErrorInfo": failure.codex_error_info})
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    call: ToolCall
+    custom: bool
+
+
+def _call(item: dict[str, Any], *, custom: bool) -> _Call:
+    arguments = item.get("input" if custom else "arguments") or ""
+    name, call_id = item.get("name"), item.get("call_id")
+    if not isinstance(name, str) or not isinstance(call_id, str) or not isinstance(arguments, str):
+        raise ModelError("the model sent a tool call without a name or call id", "other", retryable=False)
+    return _Call(ToolCall(call_id, name, arguments), custom)
+
+
+class _Answer:
+    """What one request to the model has given so far."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[bool, bytes]] = []
+        self.calls: list[_Call] = []
+        self.usage: Usage | None = None
+        self.deltas = 0
+        self.message: str | None = None
+        self.reasoning: str | None = None
+
+    def message_id(self, given: str | None = None) -> str:
+        """The id of the message in progress; servers that give none get one of ours."""
+        self.message = given or self.message or f"msg_{uuid7()}"
+        return self.message
+
+    def reasoning_id(self, given: str | None = None) -> str:
+        """The id of the reasoning in progress."""
+        self.reasoning = given or self.reasoning or f"rs_{uuid7()}"
+        return self.reasoning

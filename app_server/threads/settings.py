@@ -1,0 +1,265 @@
+"""The settings of one thread: what config says, what the client overrode, and what persists to later turns."""
+
+import os
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import orjson
+from pydantic import TypeAdapter
+
+from app_server.config.settings import Settings
+from protocol.jsonrpc import invalid_request
+from protocol.v2 import thread as wire
+from protocol.v2.model import CollaborationMode, MultiAgentMode
+from protocol.v2.permissions import (
+    ActivePermissionProfile,
+    ApprovalsReviewer,
+    AskForApproval,
+    DangerFullAccessSandboxPolicy,
+    ReadOnlySandboxPolicy,
+    SandboxPolicy,
+    WorkspaceWriteSandboxPolicy,
+)
+from protocol.v2.thread_data import ThreadEnvironment
+from protocol.v2.turn import TurnStartParams
+
+_APPROVAL: TypeAdapter[AskForApproval] = TypeAdapter(AskForApproval)
+_SANDBOX: TypeAdapter[SandboxPolicy] = TypeAdapter(SandboxPolicy)
+_MULTI_AGENT: TypeAdapter[MultiAgentMode] = TypeAdapter(MultiAgentMode)
+
+PROFILES = {":read-only": "read-only", ":workspace": "workspace-write", ":danger-full-access": "danger-full-access"}
+"""The built-in permission profiles and the sandbox mode that each stands for."""
+
+Overrides = wire.ThreadStartParams | wire.ThreadResumeParams | wire.ThreadForkParams
+Changes = wire.ThreadSettingsUpdateParams | TurnStartParams
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadSettings:
+    """What a turn begins with. `workspace_roots` are absolute and begin with `cwd` unless the client chose others."""
+
+    model: str
+    model_provider: str
+    cwd: str
+    workspace_roots: tuple[str, ...]
+    approval_policy: AskForApproval
+    approvals_reviewer: ApprovalsReviewer
+    sandbox: SandboxPolicy
+    permission_profile: str | None = None
+    service_tier: str | None = None
+    effort: str | None = None
+    summary: str | None = None
+    personality: str | None = None
+    base_instructions: str | None = None
+    developer_instructions: str | None = None
+    disabled_plugin_ids: tuple[str, ...] = ()
+    collaboration_mode: CollaborationMode | None = None
+    multi_agent_mode: MultiAgentMode = "explicitRequestOnly"
+
+    @property
+    def approval_kind(self) -> str:
+        """`untrusted`, `on-request`, `never` or `granular`."""
+        return self.approval_policy if isinstance(self.approval_policy, str) else "granular"
+
+    @property
+    def active_profile(self) -> ActivePermissionProfile | None:
+        """The permission profile in force, when the client chose one by name."""
+        return None if self.permission_profile is None else ActivePermissionProfile(id=self.permission_profile)
+
+    def environment(self) -> ThreadEnvironment:
+        """Where the thread works: this machine."""
+        return ThreadEnvironment(
+            cwd=self.cwd, environment_id="local", runtime_workspace_roots=list(self.workspace_roots)
+        )
+
+    def wire(self) -> wire.ThreadSettings:
+        """As `thread/settings/updated` carries them."""
+        mode = self.collaboration_mode
+        if mode is None:
+            mode = CollaborationMode.model_validate(
+                {
+                    "mode": "default",
+                    "settings": {
+                        "model": self.model,
+                        "reasoning_effort": self.effort,
+                        "developer_instructions": self.developer_instructions,
+                    },
+                }
+            )
+        return wire.ThreadSettings(
+            approval_policy=self.approval_policy,
+            approvals_reviewer=self.approvals_reviewer,
+            collaboration_mode=mode,
+            cwd=self.cwd,
+            model=self.model,
+            model_provider=self.model_provider,
+            sandbox_policy=self.sandbox,
+            active_permission_profile=self.active_profile,
+            disabled_plugin_ids=list(self.disabled_plugin_ids),
+            effort=self.effort,
+            environments=[self.environment()],
+            multi_agent_mode=self.multi_agent_mode,
+            personality=cast("Any", self.personality),
+            service_tier=self.service_tier,
+            summary=cast("Any", self.summary),
+        )
+
+    def stored(self) -> str:
+        """As text for the store; `restored` reads it."""
+        mode = self.collaboration_mode
+        return orjson.dumps(
+            {
+                "workspaceRoots": self.workspace_roots,
+                "approvalPolicy": _APPROVAL.dump_python(self.approval_policy, by_alias=True),
+                "approvalsReviewer": self.approvals_reviewer,
+                "sandbox": _SANDBOX.dump_python(self.sandbox, by_alias=True),
+                "permissionProfile": self.permission_profile,
+                "serviceTier": self.service_tier,
+                "summary": self.summary,
+                "personality": self.personality,
+                "baseInstructions": self.base_instructions,
+                "developerInstructions": self.developer_instructions,
+                "disabledPluginIds": self.disabled_plugin_ids,
+                "collaborationMode": None if mode is None else mode.model_dump(),
+                "multiAgentMode": _MULTI_AGENT.dump_python(self.multi_agent_mode, by_alias=True),
+            }
+        ).decode()
+
+
+def restored(text: str, *, model: str, model_provider: str, cwd: str, effort: str | None) -> ThreadSettings:
+    """The settings that `stored` wrote; model, provider, cwd and effort have columns of their own."""
+    data: dict[str, Any] = orjson.loads(text)
+    mode = data.get("collaborationMode")
+    return ThreadSettings(
+        model=model,
+        model_provider=model_provider,
+        cwd=cwd,
+        effort=effort,
+        workspace_roots=tuple(data["workspaceRoots"]),
+        approval_policy=_APPROVAL.validate_python(data["approvalPolicy"]),
+        approvals_reviewer=data["approvalsReviewer"],
+        sandbox=_SANDBOX.validate_python(data["sandbox"]),
+        permission_profile=data["permissionProfile"],
+        service_tier=data["serviceTier"],
+        summary=data["summary"],
+        personality=data["personality"],
+        base_instructions=data["baseInstructions"],
+        developer_instructions=data["developerInstructions"],
+        disabled_plugin_ids=tuple(data["disabledPluginIds"]),
+        collaboration_mode=None if mode is None else CollaborationMode.model_validate(mode),
+        multi_agent_mode=_MULTI_AGENT.validate_python(data["multiAgentMode"]),
+    )
+
+
+def sandbox_policy(mode: str, settings: Settings) -> SandboxPolicy:
+    """The policy that a sandbox mode stands for under this configuration."""
+    if mode == "danger-full-access":
+        return DangerFullAccessSandboxPolicy()
+    if mode == "workspace-write":
+        options = settings.sandbox_workspace_write
+        return WorkspaceWriteSandboxPolicy(
+            writable_roots=list(options.writable_roots),
+            network_access=options.network_access,
+            exclude_tmpdir_env_var=options.exclude_tmpdir_env_var,
+            exclude_slash_tmp=options.exclude_slash_tmp,
+        )
+    return ReadOnlySandboxPolicy()
+
+
+def checked_cwd(path: str) -> str:
+    """`path` as an absolute, existing folder; raises -32600 naming it otherwise."""
+    if not os.path.isabs(path):
+        raise invalid_request(f"cwd must be an absolute path, got `{path}`")
+    if not os.path.isdir(path):
+        raise invalid_request(f"cwd does not exist or is no folder: {path}")
+    return os.path.normpath(path)
+
+
+def for_new_thread(settings: Settings, params: Overrides, default_cwd: str) -> ThreadSettings:
+    """What a thread starts with: configuration, then what the client asks for."""
+    cwd = checked_cwd(params.cwd) if params.cwd is not None else default_cwd
+    roots = params.runtime_workspace_roots
+    base = ThreadSettings(
+        model=settings.model,
+        model_provider=settings.model_provider,
+        cwd=cwd,
+        workspace_roots=(cwd,),
+        approval_policy=_APPROVAL.validate_python(settings.approval_policy),
+        approvals_reviewer=cast("ApprovalsReviewer", settings.approvals_reviewer),
+        sandbox=sandbox_policy(settings.sandbox_mode, settings),
+        service_tier=settings.service_tier,
+        effort=settings.model_reasoning_effort,
+        summary=settings.model_reasoning_summary,
+        developer_instructions=settings.developer_instructions,
+    )
+    if roots is not None:
+        base = replace(base, workspace_roots=tuple(roots))
+    return with_overrides(base, settings, params)
+
+
+def with_overrides(base: ThreadSettings, settings: Settings, params: Overrides) -> ThreadSettings:
+    """`base` with what `thread/start`, `thread/resume` or `thread/fork` names."""
+    changed: dict[str, Any] = {}
+    for name in ("model", "model_provider", "approval_policy", "approvals_reviewer", "service_tier"):
+        if (value := getattr(params, name)) is not None:
+            changed[name] = value
+    for name in ("base_instructions", "developer_instructions", "personality", "multi_agent_mode"):
+        if (value := getattr(params, name, None)) is not None:
+            changed[name] = value
+    if params.cwd is not None:
+        changed["cwd"] = checked_cwd(params.cwd)
+        changed["workspace_roots"] = _moved_roots(base, changed["cwd"])
+    if params.runtime_workspace_roots is not None:
+        changed["workspace_roots"] = tuple(params.runtime_workspace_roots)
+    changed |= _permissions(params.permissions, settings, combined=params.sandbox is not None, field="sandbox")
+    if params.sandbox is not None:
+        changed |= {"sandbox": sandbox_policy(params.sandbox, settings), "permission_profile": None}
+    _check_provider(changed.get("model_provider"), settings)
+    return replace(base, **changed) if changed else base
+
+
+def with_changes(base: ThreadSettings, settings: Settings, params: Changes) -> ThreadSettings:
+    """`base` with what `turn/start` or `thread/settings/update` changes for this and later turns."""
+    changed: dict[str, Any] = {}
+    names = ("model", "approval_policy", "approvals_reviewer", "service_tier", "effort", "summary", "personality")
+    for name in (*names, "multi_agent_mode"):
+        if (value := getattr(params, name)) is not None:
+            changed[name] = value
+    if params.disabled_plugin_ids is not None:
+        changed["disabled_plugin_ids"] = tuple(params.disabled_plugin_ids)
+    if params.cwd is not None:
+        changed["cwd"] = checked_cwd(params.cwd)
+        changed["workspace_roots"] = _moved_roots(base, changed["cwd"])
+    if isinstance(params, TurnStartParams) and params.runtime_workspace_roots is not None:
+        changed["workspace_roots"] = tuple(params.runtime_workspace_roots)
+    if (mode := params.collaboration_mode) is not None:
+        changed["collaboration_mode"] = mode
+        changed["model"] = mode.settings.model
+        if mode.settings.reasoning_effort is not None:
+            changed["effort"] = mode.settings.reasoning_effort
+    combined = params.sandbox_policy is not None
+    changed |= _permissions(params.permissions, settings, combined=combined, field="sandboxPolicy")
+    if params.sandbox_policy is not None:
+        changed |= {"sandbox": params.sandbox_policy, "permission_profile": None}
+    return replace(base, **changed) if changed else base
+
+
+def _moved_roots(base: ThreadSettings, cwd: str) -> tuple[str, ...]:
+    return (cwd,) if base.workspace_roots == (base.cwd,) else base.workspace_roots
+
+
+def _permissions(profile: str | None, settings: Settings, *, combined: bool, field: str) -> dict[str, Any]:
+    if profile is None:
+        return {}
+    if combined:
+        raise invalid_request(f"`permissions` cannot be combined with `{field}`")
+    if profile not in PROFILES:
+        known = ", ".join(PROFILES)
+        raise invalid_request(f"unknown permission profile `{profile}`; known profiles: {known}")
+    return {"sandbox": sandbox_policy(PROFILES[profile], settings), "permission_profile": profile}
+
+
+def _check_provider(name: str | None, settings: Settings) -> None:
+    if name is not None and name not in settings.model_providers:
+        known = ", ".join(sorted(settings.model_providers))
+        raise invalid_request(f"model provider `{name}` not found; known providers: {known}")

@@ -1,0 +1,244 @@
+"""The life of a turn: stored, begun, driven, finished. What it does between is its subclass's."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any, Literal
+
+import anyio
+import orjson
+
+from app_server.rpc.outbound import encode, now_ms
+from app_server.sandbox.permissions import profile_for
+from app_server.store.errors import StoreError
+from app_server.store.ids import uuid7
+from app_server.store.rows import ItemRow, TurnRow
+from app_server.threads.history import ABORTED_OUTPUT, INTERRUPTED_NOTICE, call_output, text_message, unanswered_calls
+from app_server.threads.items import TurnItems
+from app_server.tools.context import TurnContext
+from protocol.jsonrpc import invalid_request
+from protocol.v2 import turn as wire
+from protocol.v2.item import UserMessageThreadItem
+from protocol.v2.thread_data import TurnError
+from protocol.v2.user_input import UserInput
+
+if TYPE_CHECKING:
+    from app_server.threads.thread import Thread
+
+logger = logging.getLogger(__name__)
+
+FINISH_SECONDS = 5.0
+"""How long the last writes of a turn may take, whatever was cancelled."""
+
+TurnStatus = Literal["inProgress", "completed", "interrupted", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class UserMessage:
+    """What a user sent: as clients see it, and as the model reads it."""
+
+    inputs: Sequence[UserInput]
+    content: Sequence[dict[str, Any]]
+    client_id: str | None = None
+
+
+class TurnFailed(Exception):
+    """The turn cannot go on; `error` is what clients are told."""
+
+    def __init__(self, error: TurnError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+def turn_json(row: TurnRow, items: Sequence[bytes], view: str) -> bytes:
+    """A Turn of the wire around encoded items."""
+    head = orjson.dumps(
+        {
+            "id": row.id,
+            "rootTurnId": row.id,
+            "status": row.status,
+            "itemsView": view,
+            "startedAt": row.started_at_ms // 1000,
+            "completedAt": None if row.completed_at_ms is None else row.completed_at_ms // 1000,
+            "durationMs": row.duration_ms,
+        }
+    )
+    error = b"null" if row.error is None else row.error.encode()
+    return b'%b,"error":%b,"items":[%b]}' % (head[:-1], error, b",".join(items))
+
+
+class Turn:
+    """A turn belongs to its thread. It ends in exactly one `turn/completed`, whatever happens."""
+
+    def __init__(self, thread: "Thread", user: UserMessage | None = None) -> None:
+        self.id = uuid7()
+        self.finished = anyio.Event()
+        self.row = TurnRow(id=self.id, status="inProgress", started_at_ms=now_ms())
+        self.items = TurnItems(thread.events, thread.id, self.id, self._persist_item)
+        self._thread, self._settings = thread, thread.settings
+        self._message = None if user is None or not user.inputs else user
+        self._message_item = None if self._message is None else user_item(self._message)
+        self._began = monotonic_ns()
+        self._interrupted = False
+        self._waiting: anyio.CancelScope | None = None
+        self._scope = anyio.CancelScope()
+        self._entries: list[bytes] = []
+        self._context = TurnContext(
+            thread_id=thread.id,
+            turn_id=self.id,
+            cwd=self._settings.cwd,
+            profile=profile_for(self._settings.sandbox, roots=self._settings.workspace_roots),
+            approval_policy=self._settings.approval_kind,
+            items=self.items,
+            interrupted=lambda: self._interrupted,
+        )
+
+    def snapshot(self, view: str) -> bytes:
+        """The turn as it stands now, as the wire's Turn; `view` as the wire's TurnItemsView."""
+        return turn_json(self.row, () if view == "notLoaded" else self.items.snapshot(), view)
+
+    # What clients do to a running turn
+
+    def interrupt(self) -> None:
+        """Stop: what the turn waits for is dropped, its commands expire, and it completes as interrupted."""
+        self._interrupted = True
+        for expiration in list(self._context.running):
+            expiration.cancel("interrupted")
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def steer(self, user: UserMessage) -> None:
+        """Give the turn a further message. Raises -32600 where nobody would read it."""
+        raise invalid_request("the running turn takes no messages; wait for its end")
+
+    async def run_beside(self, work: Callable[[TurnContext], Awaitable[bytes]]) -> None:
+        """Do something of the user's while the turn runs; what `work` returns goes into the history."""
+        await self._thread.store(history=[await work(self._context)])
+
+    def abandon(self) -> None:
+        """Cancel everything at once, because the daemon ends."""
+        self.interrupt()
+        self._scope.cancel()
+
+    # The life of the turn
+
+    async def begin(self, context: Sequence[bytes]) -> None:
+        """Store the turn and what it begins with. Once this returns, a crash leaves the turn as interrupted."""
+        items: list[ItemRow] = []
+        history = list(context)
+        if self._message is not None and self._message_item is not None:
+            items.append(self._item_row(encode(self._message_item), self._message_item))
+            history.append(_model_message(self._message))
+        await self._thread.store(turn=self.row, items=items, history=history)
+
+    async def run(self) -> None:
+        """From `turn/started` to `turn/completed`."""
+        status: TurnStatus = "completed"
+        error: TurnError | None = None
+        try:
+            self._thread.set_status("active")
+            self._thread.events.publish_json(wire.TURN_STARTED, self._event())
+            if self._message_item is not None:
+                self.items.tell(self._message_item, encode(self._message_item))
+            with self._scope:
+                await self._drive()
+            if self._interrupted or self._scope.cancelled_caught:
+                status = "interrupted"
+        except TurnFailed as failure:
+            status, error = "failed", failure.error
+        except StoreError as failure:
+            logger.error("turn %s cannot be stored: %s", self.id, failure)
+            status, error = "failed", TurnError(message=str(failure), codex_error_info="other")
+        except anyio.get_cancelled_exc_class():
+            with anyio.move_on_after(FINISH_SECONDS, shield=True):
+                await self._finish("interrupted", None)
+            raise
+        except Exception:
+            logger.exception("unforeseen error in turn %s", self.id)
+            status, error = "failed", TurnError(message="internal error", codex_error_info="other")
+        with anyio.move_on_after(FINISH_SECONDS, shield=True):
+            await self._finish(status, error)
+
+    async def _drive(self) -> None:
+        """Do what the turn is for. Raises TurnFailed."""
+        raise NotImplementedError
+
+    async def _add_message(self, user: UserMessage) -> None:
+        """Store and tell a message that came while the turn ran."""
+        item = user_item(user)
+        encoded = encode(item)
+        await self._thread.store(items=[self._item_row(encoded, item)], history=[_model_message(user)])
+        self.items.tell(item, encoded)
+
+    async def _flush_history(self) -> None:
+        entries, self._entries = self._entries, []
+        if entries:
+            await self._thread.store(history=entries)
+
+    def _publish_error(self, error: TurnError, *, will_retry: bool) -> None:
+        params = wire.ErrorNotification(error=error, thread_id=self._thread.id, turn_id=self.id, will_retry=will_retry)
+        self._thread.events.publish(wire.ERROR, params)
+
+    async def _finish(self, status: TurnStatus, error: TurnError | None) -> None:
+        """Close what is open, store the end, and tell it once."""
+        self.row = TurnRow(
+            id=self.id,
+            status=status,
+            started_at_ms=self.row.started_at_ms,
+            completed_at_ms=now_ms(),
+            duration_ms=(monotonic_ns() - self._began) // 1_000_000,
+            error=None if error is None else error.model_dump_json(),
+        )
+        try:
+            await self.items.close_running()
+            if said := await self.items.close_open():
+                self._entries.append(text_message("assistant", said))
+            for call_id, custom in unanswered_calls([*self._thread.history, *self._entries]):
+                self._entries.append(call_output(call_id, ABORTED_OUTPUT, custom=custom))
+            if status == "interrupted":
+                self._entries.append(text_message("user", INTERRUPTED_NOTICE))
+            entries, self._entries = self._entries, []
+            await self._thread.store(turn=self.row, history=entries)
+        except StoreError as failure:
+            logger.error("the end of turn %s cannot be stored: %s", self.id, failure)
+        finally:
+            if error is not None:
+                self._publish_error(error, will_retry=False)
+            self._thread.turn_ended(self, "systemError" if status == "failed" else "idle")
+            self._thread.events.publish_json(wire.TURN_COMPLETED, self._event())
+            self.finished.set()
+
+    def _event(self) -> bytes:
+        answer = self.items.last_message if self.row.status == "completed" else None
+        encoded = turn_json(self.row, [answer] if answer else (), "summary" if answer else "notLoaded")
+        return b'{"threadId":%b,"turn":%b}' % (orjson.dumps(self._thread.id), encoded)
+
+    def _item_row(self, encoded: bytes, item: Any) -> ItemRow:
+        return ItemRow(self.id, item.id, item.type, encoded, item.started_at_ms, item.completed_at_ms)
+
+    async def _persist_item(self, encoded: bytes, item: Any) -> None:
+        await self._thread.store(items=[self._item_row(encoded, item)])
+
+
+class RefusedTurn(Turn):
+    """A turn that only says why it does nothing."""
+
+    def __init__(self, thread: "Thread", reason: str) -> None:
+        super().__init__(thread)
+        self._reason = reason
+
+    async def _drive(self) -> None:
+        raise TurnFailed(TurnError(message=self._reason, codex_error_info="other"))
+
+
+def user_item(user: UserMessage) -> UserMessageThreadItem:
+    """The item that shows a user's message."""
+    at = now_ms()
+    return UserMessageThreadItem(
+        id=uuid7(), client_id=user.client_id, content=list(user.inputs), started_at_ms=at, completed_at_ms=at
+    )
+
+
+def _model_message(user: UserMessage) -> bytes:
+    return orjson.dumps({"type": "message", "role": "user", "content": list(user.content)})
