@@ -25,6 +25,8 @@ DEFAULT_TIMEOUT_S = 10.0
 EXIT_TIMED_OUT = 124
 EXIT_TERMINAL_TERMINATED = 1
 
+BASE64_SYMBOLS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
 OUTPUT_DELTA = "command/exec/outputDelta"
 
 SHUTDOWN_S = 5.0
@@ -292,9 +294,27 @@ def check(request: CommandRequest) -> None:
 def decode_base64(text: str) -> bytes:
     """The bytes of a standard base64 text with its padding. Raises RpcError."""
     try:
-        return binascii.a2b_base64(text, strict_mode=True)
-    except (binascii.Error, ValueError) as error:
-        raise invalid_params(f"invalid deltaBase64: {error}") from error
+        data = binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
+        data = None
+    if data is None or binascii.b2a_base64(data, newline=False) != text.encode():
+        raise invalid_params(f"invalid deltaBase64: {_base64_fault(text.encode())}")
+    return data
+
+
+def _base64_fault(text: bytes) -> str:
+    """What is wrong with a text that is not standard base64, in the words that clients know."""
+    body = text.rstrip(b"=")
+    for offset, symbol in enumerate(body):
+        if symbol not in BASE64_SYMBOLS:
+            return f"Invalid symbol {symbol}, offset {offset}."
+    if len(text) - len(body) > 2 or (len(body) % 4 < 2 and len(text) > len(body)):
+        return f"Invalid symbol {ord('=')}, offset {len(body)}."
+    if len(body) % 4 == 1:
+        return f"Invalid input length: {len(text)}"
+    if len(text) % 4:
+        return "Invalid padding"
+    return f"Invalid last symbol {body[-1]}, offset {len(body) - 1}."
 
 
 def _check_size(size: Size) -> None:
