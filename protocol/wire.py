@@ -47,7 +47,7 @@ class Wire(BaseModel):
         # Once per class, before its validator is built: only fields that need it pay, and only when they are sent.
         for field in cls.model_fields.values():
             is_tag = get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1
-            has_default = field.default is not PydanticUndefined and field.default is not None
+            has_default = field.default not in (PydanticUndefined, None) or field.default_factory is not None
             if has_default and not is_tag and _NULL_IS_ABSENT not in field.metadata:
                 field.metadata.append(_NULL_IS_ABSENT)
 
