@@ -110,7 +110,6 @@ class ThreadQuery:
 ThreadColumns = Mapping[str, str | int | bool | None]
 
 THREAD_COLUMNS: Final = tuple(ThreadRow.__dataclass_fields__)
-TURN_COLUMNS: Final = tuple(TurnRow.__dataclass_fields__)
 
 
 def cut_preview(text: str) -> str:

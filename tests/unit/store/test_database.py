@@ -166,6 +166,26 @@ async def test_a_read_sees_one_moment_and_cannot_write(tmp_path: Path) -> None:
         outside.close()
 
 
+async def test_a_lock_held_by_another_process_fails_the_write_and_not_the_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app_server.store.database._BUSY_SECONDS", 0.01)
+    async with Database(tmp_path / "a.sqlite3") as database:
+        await _with_names(database)
+        other = sqlite3.connect(database.path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError) as raised:
+            await database.write(_insert("x"))
+        assert str(raised.value) == (
+            f"{database.path}: database is locked: another process holds it locked; stop that process"
+        )
+        assert await database.read(_names) == []
+        other.execute("ROLLBACK")
+        other.close()
+        await database.write(_insert("x"))
+        assert await database.read(_names) == ["x"]
+
+
 async def test_the_folder_and_the_files_are_the_user_s_alone(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
