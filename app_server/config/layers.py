@@ -77,7 +77,9 @@ class LayerStack:
         """The layer that has the last word on each value, by dotted key."""
         found: dict[tuple[str, ...], Layer] = {}
         for layer in self.layers:
-            for path, _ in leaves(layer.table):
+            for path, value in leaves(layer.table):
+                if value == {} and any(other[: len(path)] == path != other for other in found):
+                    continue
                 for other in [p for p in found if p[: len(path)] == path or path[: len(p)] == p]:
                     del found[other]
                 found[path] = layer
@@ -133,13 +135,16 @@ class LayerStack:
         return replace(self, layers=(*self.layers, layer))
 
     def _describe(self, problem: Problem) -> tuple[str, str | None, int | None]:
-        for layer in reversed(self.layers):
-            if not contains(layer.table, problem.path):
-                continue
-            if layer.file is None:
-                return f"{problem.message} (in `{problem.key}`, given by a client or on the command line)", None, None
-            line = line_of(layer.text, problem.path)
-            return f"{layer.file}:{line}: {problem.message} (in `{problem.key}`)", layer.file, line
+        owner = None
+        for depth in range(len(problem.path), 0, -1):
+            path = problem.path[:depth]
+            if owner := next((layer for layer in reversed(self.layers) if contains(layer.table, path)), None):
+                break
+        if owner is not None and owner.file is not None:
+            line = line_of(owner.text, problem.path)
+            return f"{owner.file}:{line}: {problem.message} (in `{problem.key}`)", owner.file, line
+        if owner is not None:
+            return f"{problem.message} (in `{problem.key}`, given by a client or on the command line)", None, None
         return f"{problem.message} (in `{problem.key}`)", None, None
 
     def _unknown_keys(self) -> Iterator[ConfigWarning]:
@@ -189,7 +194,7 @@ def load_settings(
     if flags:
         layers.append(Layer({"type": "sessionFlags"}, flags))
     stack = LayerStack(codex_home, tuple(layers), tuple(broken), _stored_key(codex_home), environ)
-    if flags:
+    if flags and not broken:
         # A mistake on the command line is told there, at once; one in a file only when a thread needs it.
         _, reader = read_settings(stack.effective(), codex_home, stack.stored_key, environ)
         for problem in reader.problems:
