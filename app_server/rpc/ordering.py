@@ -57,6 +57,11 @@ class RequestOrder:
     def __init__(self) -> None:
         self._queues: dict[str, deque[Turnstile]] = {}
 
+    @property
+    def idle(self) -> bool:
+        """Whether no request waits or runs."""
+        return not self._queues
+
     def enqueue(self, order: Order) -> Turnstile:
         """Take the next place under `order.key`. Synchronous, so that arrival order is queue order."""
         return Turnstile(self._queues, order)

@@ -32,6 +32,11 @@ class LineSplitter:
         self._parts: list[bytes] = []
         self._size = 0
 
+    @property
+    def held_bytes(self) -> int:
+        """What is kept of the line that is not complete yet."""
+        return sum(map(len, self._parts))
+
     def feed(self, chunk: bytes) -> list[bytes | Oversized]:
         """The lines that `chunk` completes, without their newline."""
         first, *rest = chunk.split(b"\n")

@@ -4,7 +4,8 @@
 """
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, cast
@@ -208,17 +209,28 @@ class Peer:
     def __init__(self, app: FakeApp, outbound: Outbound | None = None) -> None:
         self.outbound = Outbound("line") if outbound is None else outbound
         self.connection = app.connect(self.outbound, False)
-        self._send, self._messages = anyio.create_memory_object_stream[bytes | Oversized](10_000)
+        self._inbox: deque[bytes | Oversized] = deque()
+        self._hung_up = False
+        self._news = anyio.Event()
         self._unread: list[dict[str, Any]] = []
 
     async def serve(self, at_end: Callable[[], Awaitable[None]] | None = None) -> None:
         """Run the server's side until `hang_up`."""
-        async with self._messages:
-            await self.connection.serve(self._messages, at_end=at_end)
+        await self.connection.serve(self._messages(), at_end=at_end)
+
+    async def _messages(self) -> AsyncIterator[bytes | Oversized]:
+        while True:
+            while self._inbox:
+                yield self._inbox.popleft()
+            if self._hung_up:
+                return
+            self._news = anyio.Event()
+            await self._news.wait()
 
     def send(self, message: bytes | Oversized) -> None:
         """Give the server one message."""
-        self._send.send_nowait(message)
+        self._inbox.append(message)
+        self._news.set()
 
     def request(self, request_id: int | str, method: str, params: Any = None) -> None:
         """Give the server a request."""
@@ -226,7 +238,8 @@ class Peer:
 
     def hang_up(self) -> None:
         """End the client's side."""
-        self._send.close()
+        self._hung_up = True
+        self._news.set()
 
     async def receive(self) -> dict[str, Any]:
         """The next message from the server."""
