@@ -95,6 +95,11 @@ class ResponsesClient:
         session = await self._pool.session()
         from aiohttp import ClientConnectorError, ClientError, ClientTimeout, InvalidURL
 
+        proxy = proxy_for(self._url)
+        if proxy is not None and not proxy.startswith(("http://", "https://")):
+            kind = proxy.partition(":")[0]
+            reason = f"the proxy in the environment is of a kind that is not supported ({kind})"
+            raise failures.unreachable(self.settings, self._url, reason)
         idle_s = self.settings.stream_idle_timeout_ms / 1000
         try:
             response = await session.post(
@@ -102,7 +107,7 @@ class ResponsesClient:
                 data=io.BytesIO(body),
                 headers=headers,
                 allow_redirects=False,
-                proxy=proxy_for(self._url),
+                proxy=proxy,
                 timeout=ClientTimeout(total=None, sock_connect=min(idle_s, 30.0), sock_read=idle_s),
                 trace_request_ctx=reused,
             )
