@@ -13,6 +13,9 @@ import orjson
 from app_server.config.settings import ModelProviderSettings
 from app_server.model.events import CodexErrorInfo, ModelError
 
+LONGEST_WAIT_S = 120.0
+"""A server that asks to be left alone for longer is not asked again within the turn."""
+
 MAX_REASON = 1000
 """Characters of a server's own words that are passed on."""
 
@@ -36,13 +39,23 @@ def http_failure(
     provider: ModelProviderSettings, url: str, status: int, headers: Mapping[str, str], body: bytes
 ) -> ModelError:
     """What an answer that is not 200 means."""
+    error = _http_failure(provider, url, status, headers, body)
+    if error.retryable and (error.retry_after or 0) > LONGEST_WAIT_S:
+        error.retryable = False
+        error.message += f". The server asks to wait {error.retry_after:.0f} s before the next request."
+    return error
+
+
+def _http_failure(
+    provider: ModelProviderSettings, url: str, status: int, headers: Mapping[str, str], body: bytes
+) -> ModelError:
     code, reason, details = _reason(body)
     reason = redacted(reason, provider)
     phrase = _phrase(status)
     unexpected = f"unexpected status {phrase}: {reason or 'no explanation'}, url: {shown_url(url)}"
     wait = retry_after(headers)
     if status == 429:
-        return _too_many(provider, phrase, code, reason, details, wait)
+        return _too_many(phrase, code, reason, details, wait)
     if status >= 500:
         if code in _OVERLOADED or status == 529:
             return ModelError(_overloaded(reason), "serverOverloaded", status=status, retry_after=wait)
@@ -152,9 +165,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, (when - datetime.now(UTC)).total_seconds())
 
 
-def _too_many(
-    provider: ModelProviderSettings, phrase: str, code: str, reason: str, details: Mapping[str, Any], wait: float | None
-) -> ModelError:
+def _too_many(phrase: str, code: str, reason: str, details: Mapping[str, Any], wait: float | None) -> ModelError:
     if code == "usage_limit_reached":
         resets_at = details.get("resets_at")
         until = ""
@@ -163,7 +174,6 @@ def _too_many(
         return ModelError(f"You've hit your usage limit.{until}", "usageLimitExceeded", status=429)
     if known := _by_code(code, reason):
         return ModelError(known[1], known[0], status=429)
-    del provider
     message = f"exceeded retry limit, last status: {phrase}" + (f" ({reason})" if reason else "")
     return ModelError(
         message,

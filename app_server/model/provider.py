@@ -63,8 +63,8 @@ def build_provider(name: str, settings: Settings, pool: HttpPool) -> ModelProvid
 def backoff(attempt: int, retry_after: float | None = None) -> float:
     """Seconds to wait before the retry number `attempt` (from 1): doubling from 0.2 s, spread by a tenth either way.
 
-    What the server asked for (`retry_after`) is kept to, up to a minute.
+    What the server asked for (`retry_after`) is kept to, up to two minutes; longer waits come as errors that are final.
     """
     if retry_after is not None:
-        return min(max(retry_after, 0.0), 60.0)
+        return min(max(retry_after, 0.0), 120.0)
     return min(0.2 * 2 ** (attempt - 1), 30.0) * random.uniform(0.9, 1.1)

@@ -408,12 +408,21 @@ async def test_the_time_that_a_server_asks_for_is_passed_on(
     assert (await failure(make_client())).retry_after == seconds
 
 
+async def test_a_wait_that_no_user_would_sit_out_makes_the_failure_final(
+    model: ScriptedModel, make_client: MakeClient
+) -> None:
+    model.script(status(503, headers={"retry-after": "3600"}))
+    error = await failure(make_client(request_max_retries=3))
+    assert (error.retryable, error.retry_after, len(model.requests)) == (False, 3600.0, 1)
+    assert "asks to wait 3600 s" in error.message
+
+
 def test_the_wait_doubles_and_what_the_server_asks_for_wins() -> None:
     for attempt, base in ((1, 0.2), (2, 0.4), (3, 0.8), (4, 1.6), (5, 3.2)):
         assert 0.9 * base <= backoff(attempt) <= 1.1 * base
     assert backoff(50) <= 33
     assert backoff(3, 7.5) == 7.5
-    assert backoff(1, 100_000) == 60.0
+    assert backoff(1, 100_000) == 120.0
     assert backoff(1, -5) == 0.0
 
 
