@@ -126,6 +126,11 @@ class Watcher:
         self._lookers = CapacityLimiter(_LOOKERS)
         self._tasks: TaskGroup | None = None
 
+    async def idle(self) -> None:
+        """Wait until no thread is held, which is soon after the last watch has ended."""
+        while self._listeners:
+            await self._one_ended.wait()
+
     async def run(self) -> None:
         """Watch until cancelled. Without watches it only waits."""
         async with anyio.create_task_group() as self._tasks:
@@ -256,6 +261,13 @@ class Watcher:
             self._wake.set()
 
     async def _settle(self) -> None:
+        """Look at what came or went, watch what is wanted now, and only then tell: news of a folder means it is heard."""
+        try:
+            await self._cover()
+        finally:
+            self._tell_the_rest()
+
+    async def _cover(self) -> None:
         self._lacking = False
         for round_number in range(_ROUNDS):
             await self._look_again()
@@ -295,6 +307,8 @@ class Watcher:
             if watch.look is not None and watch.look.state != look.state:
                 self._untold[watch].add(watch.path)
             self._place(watch, look)
+
+    def _tell_the_rest(self) -> None:
         untold, self._untold = self._untold, defaultdict(set)
         for watch, paths in untold.items():
             if not watch.gone:
@@ -303,7 +317,6 @@ class Watcher:
     async def _restart(self) -> str | None:
         """Watch what is wanted now; returns why that failed."""
         while len(self._listeners) >= _LISTENERS:
-            self._one_ended = anyio.Event()
             await self._one_ended.wait()
         before, folders = self._live, list(self._wanted)
         self._lost = set()
@@ -337,7 +350,8 @@ class Watcher:
             await to_thread.run_sync(listener.listen, self._changed, limiter=self._threads)
         finally:
             self._listeners.discard(listener)
-            self._one_ended.set()
+            ended, self._one_ended = self._one_ended, anyio.Event()
+            ended.set()
 
     def _retire(self, listeners: Iterable[_Listener]) -> None:
         for listener in listeners:
