@@ -190,7 +190,6 @@ class ResponsesClient:
                 with anyio.move_on_after(DRAIN_S):
                     while await read():
                         pass
-                    response.release()
                 return
         except TimeoutError:
             raise failures.disconnected("idle timeout waiting for SSE") from None
