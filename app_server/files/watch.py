@@ -261,7 +261,7 @@ class Watcher:
             self._wake.set()
 
     async def _settle(self) -> None:
-        """Look at what came or went, watch what is wanted now, and only then tell: news of a folder means it is heard."""
+        """Look at what came or went, watch what is wanted now, and then tell: news of a folder means it is heard."""
         try:
             await self._cover()
         finally:
