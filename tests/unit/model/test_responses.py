@@ -153,6 +153,27 @@ async def test_answers_in_a_row_share_one_connection(model: ScriptedModel, make_
     assert len(model.connections) == 1
 
 
+async def test_a_connection_whose_answer_ends_a_little_later_is_kept(
+    model: ScriptedModel, make_client: MakeClient
+) -> None:
+    client, rest = make_client(), anyio.Event()
+    model.script(event("response.completed", response={"id": "r"}), gate(rest), end())
+    async with client.stream(REQUEST) as events:
+        async for seen in events:
+            if isinstance(seen, Completed):
+                rest.set()
+    await ask(client)
+    assert len(model.connections) == 1
+
+
+async def test_a_server_that_does_not_end_a_complete_answer_is_left(
+    model: ScriptedModel, make_client: MakeClient
+) -> None:
+    model.script(event("response.completed", response={"id": "r"}), gate(anyio.Event()), end())
+    assert (await ask(make_client()))[-1] == Completed("r", Usage())
+    await model.wait_for_hangups(1)
+
+
 async def test_a_megabyte_of_history_is_sent_without_a_warning(model: ScriptedModel, make_client: MakeClient) -> None:
     text = "x" * 3_000_000
     await ask(make_client(), ModelRequest("m", "", [{"type": "message", "text": text}]))
