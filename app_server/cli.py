@@ -1,5 +1,6 @@
 """The command line: `turnloom app-server` and the generators of schema and types."""
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from app_server.telemetry.log import configure
     from app_server.transport.listen import ServerOptions, StartError, UsageError
 
+    _open_standard_descriptors()
     configure()
     try:
         # How editors start it. They wait for it, and argparse takes a tenth of the time.
@@ -48,6 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StartError as error:
         print(f"turnloom: error: {error}", file=sys.stderr)  # noqa: T201  # the terminal is this module's job
         return 2 if isinstance(error, UsageError) else 1
+
+
+def _open_standard_descriptors() -> None:
+    """Where the caller closed descriptor 0, 1 or 2, put /dev/null, or the next file that is opened takes its place."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def _serve(options: "ServerOptions") -> int:

@@ -11,7 +11,6 @@ from anyio import to_thread
 
 from app_server.rpc.connection import MAX_MESSAGE_BYTES, Connection, Oversized
 from app_server.rpc.outbound import Outbound
-from app_server.transport.listen import StartError
 
 READ_BYTES = 256 * 1024
 """How much one read takes."""
@@ -102,6 +101,11 @@ class Lines:
             self._room.set()
             self._watch()
         return line
+
+    @property
+    def paused(self) -> bool:
+        """Whether reading waits for lines to be taken."""
+        return not self._room.is_set()
 
     async def read(self) -> None:
         """Read until the end of input or `stop`."""
@@ -206,10 +210,7 @@ class _PrivateStdio:
     child can touch the wire."""
 
     def __enter__(self) -> "_PrivateStdio":
-        try:
-            self.input, self.output = os.dup(0), os.dup(1)
-        except OSError as error:
-            raise StartError(f"cannot serve on stdio: standard input or output is closed ({error.strerror})") from None
+        self.input, self.output = os.dup(0), os.dup(1)
         self._were_blocking = [(fd, os.get_blocking(fd)) for fd in (self.input, self.output)]
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
