@@ -1,5 +1,6 @@
 """App: builds every service, runs them in one task group, drains and shuts down. The only composition root."""
 
+import gc
 import importlib
 import logging
 import os
@@ -7,9 +8,10 @@ import signal
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskStatus
 
 from app_server.rpc.connection import Connection, Connections
@@ -47,6 +49,8 @@ NEW_WORK = frozenset(
 
 def run(options: ServerOptions) -> int:
     """Serve until told to stop; the result is the exit status. Raises StartError."""
+    # Imports make many objects and no garbage; collecting would only delay the first answer.
+    gc.disable()
     try:
         return anyio.run(App(options).serve)
     except BaseExceptionGroup as group:
@@ -56,10 +60,14 @@ def run(options: ServerOptions) -> int:
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """What made the root task group fail: why the daemon cannot start, if that is among it."""
     for error in group.exceptions:
-        inner = _first(error) if isinstance(error, BaseExceptionGroup) else error
+        inner = _first(cast("BaseExceptionGroup[BaseException]", error)) if _is_group(error) else error
         if isinstance(inner, StartError):
             return inner
     return group
+
+
+def _is_group(error: BaseException) -> bool:
+    return isinstance(error, BaseExceptionGroup)
 
 
 class App:
@@ -75,6 +83,7 @@ class App:
         )
         self._daemon: Daemon | None = None
         self._draining = False
+        self._greeted = anyio.Event()
         self._stop = anyio.Event()
         self._closing = anyio.Event()
         self._stdio: Connection | None = None
@@ -121,6 +130,11 @@ class App:
 
     async def _run_services(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Open everything behind the dispatcher, keep it until `_closing`, and close it in reverse."""
+        if isinstance(self._options.listen, Stdio):
+            # Importing beside the first answer would slow it down: both need the interpreter.
+            await self._greeted.wait()
+            while self._stdio is not None and self._stdio.outbound.queued_bytes:
+                await anyio.lowlevel.checkpoint()
         await anyio.to_thread.run_sync(_import_services)
         from app_server.services import Daemon
 
@@ -131,6 +145,8 @@ class App:
             for connection in self._connections.initialized():
                 daemon.welcome(connection)
             task_status.started()
+            gc.freeze()
+            gc.enable()
             await self._closing.wait()
 
     def _refuse(self, method: str) -> RpcError | None:
@@ -168,6 +184,7 @@ class App:
         )
 
     def _initialized(self, connection: Connection) -> None:
+        self._greeted.set()
         if self._daemon is not None:
             self._daemon.welcome(connection)
 

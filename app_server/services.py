@@ -154,14 +154,17 @@ class Daemon:
 
     # Models
 
-    def provider(self, name: str) -> ModelProvider:
-        """The provider of that name. Raises -32600 naming the known ones."""
+    def provider(self, name: str, settings: Settings) -> ModelProvider:
+        """The provider of that name under a thread's configuration. Raises -32600 naming the known ones."""
+        try:
+            chosen = settings.model_providers[name]
+        except KeyError:
+            known = ", ".join(sorted(settings.model_providers))
+            raise invalid_request(f"model provider `{name}` not found; known providers: {known}") from None
+        if chosen != self.settings.model_providers.get(name):
+            return build_provider(name, settings, self._pool)
         if name not in self._providers:
-            try:
-                self._providers[name] = build_provider(name, self.settings, self._pool)
-            except KeyError:
-                known = ", ".join(sorted(self.settings.model_providers))
-                raise invalid_request(f"model provider `{name}` not found; known providers: {known}") from None
+            self._providers[name] = build_provider(name, self.settings, self._pool)
         return self._providers[name]
 
 

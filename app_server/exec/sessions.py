@@ -9,6 +9,7 @@ from time import time_ns
 from typing import Literal, Protocol
 
 import anyio
+import pybase64
 
 from app_server.exec.environment import child_environment
 from app_server.exec.expiration import Expiration
@@ -255,7 +256,7 @@ class _Streamed:
             b'%b%b","capReached":%b},"emittedAtMs":%d}'
             % (
                 self._heads[stream],
-                binascii.b2a_base64(data, newline=False),
+                pybase64.b64encode(data),
                 b"true" if cap.cut else b"false",
                 time_ns() // 1_000_000,
             ),
@@ -297,7 +298,7 @@ def decode_base64(text: str) -> bytes:
         data = binascii.a2b_base64(text, strict_mode=True)
     except ValueError:
         data = None
-    if data is None or binascii.b2a_base64(data, newline=False) != text.encode():
+    if data is None or pybase64.b64encode(data) != text.encode():
         raise invalid_params(f"invalid deltaBase64: {_base64_fault(text.encode())}")
     return data
 

@@ -248,7 +248,7 @@ def _door(surface: Surface[Any]) -> Callable[[Connection, dict[str, Any]], Any]:
         response: Any = dispatch_to_response(
             cast("str", request), methods, context=connection, deserializer=_as_it_is, validator=_as_it_is
         )
-        answer = response._value if hasattr(response, "_value") else response._error  # pyright: ignore[reportPrivateUsage]
+        answer = response._value if hasattr(response, "_value") else response._error
         if hasattr(answer, "result"):
             return answer.result
         if answer.code == ERROR_METHOD_NOT_FOUND:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import anyio
 import orjson
@@ -91,7 +91,7 @@ class ServerRequests:
         question = self._open.get(request_id)
         if question is None or connection_id not in question.asked or question.done.is_set():
             return
-        question.answer = cast("dict[str, Any]", message)
+        question.answer = message
         question.done.set()
 
     def replay(self, topic: str, connection: Connection) -> None:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from uuid import UUID
 
 import anyio
@@ -91,7 +91,7 @@ class ThreadManager:
         now = now_ms()
         row = self._new_row(chosen, connection, now, params.thread_source)
         offers_tools = params.environments is None or len(params.environments) > 0
-        thread = Thread(self._world, row, chosen, ephemeral=bool(params.ephemeral), offers_tools=offers_tools)
+        thread = Thread(self._world, row, chosen, settings, ephemeral=bool(params.ephemeral), offers_tools=offers_tools)
         await thread.load_project_instructions()
         if not thread.ephemeral:
             await stored(self._world.thread_store.create(row))
@@ -106,12 +106,12 @@ class ThreadManager:
         settings = self._config.thread_settings(params.config)
         thread = self._loaded.get(params.thread_id)
         if thread is None:
-            thread = await self._load(params.thread_id)
+            thread = await self._load(params.thread_id, settings)
         changed = with_overrides(thread.settings, settings, params)
         (await stored(thread.apply(changed)))()
         return thread
 
-    async def _load(self, thread_id: str) -> Thread:
+    async def _load(self, thread_id: str, config: Settings) -> Thread:
         check_id(thread_id)
         store = self._world.thread_store
         try:
@@ -122,15 +122,8 @@ class ThreadManager:
         if row.archived:
             await store.release(thread_id)
             raise invalid_request(f"thread {thread_id} is archived; unarchive it with thread/unarchive first")
-        history = await store.history(thread_id)
-        settings = restored(
-            row.settings,
-            model=row.model or self._world.settings.model,
-            model_provider=row.model_provider,
-            cwd=row.cwd,
-            effort=row.reasoning_effort,
-        )
-        thread = Thread(self._world, row, settings, history=history)
+        history = list(await store.history(thread_id))
+        thread = Thread(self._world, row, self._restored_settings(row), config, history=history)
         await thread.load_project_instructions()
         self._loaded[thread_id] = thread
         return thread
@@ -152,7 +145,7 @@ class ThreadManager:
             name=source.name,
             token_usage=source.token_usage,
         )
-        thread = Thread(self._world, row, chosen, ephemeral=params.ephemeral)
+        thread = Thread(self._world, row, chosen, settings, ephemeral=params.ephemeral)
         if params.ephemeral:
             if not params.exclude_turns:
                 raise invalid_request("an ephemeral fork needs `excludeTurns: true`")
@@ -164,7 +157,7 @@ class ThreadManager:
             raise invalid_request("an ephemeral thread can only be forked into an ephemeral one")
         else:
             await self._copy(source.id, row, params)
-            thread.history = await self._world.thread_store.history(row.id)
+            thread.history = list(await self._world.thread_store.history(row.id))
         await thread.load_project_instructions()
         self._loaded[thread.id] = thread
         return thread
@@ -392,7 +385,7 @@ class ThreadManager:
             preview=row.preview,
             project_id=None,
             reasoning_effort=row.reasoning_effort,
-            source=cast("Any", source),
+            source=source,
             status=self.status(row.id),
             thread_source=row.thread_source,
             turns=[],

@@ -190,6 +190,8 @@ def for_new_thread(settings: Settings, params: Overrides, default_cwd: str) -> T
         service_tier=settings.service_tier,
         effort=settings.model_reasoning_effort,
         summary=settings.model_reasoning_summary,
+        personality=settings.personality,
+        base_instructions=settings.base_instructions,
         developer_instructions=settings.developer_instructions,
     )
     if roots is not None:

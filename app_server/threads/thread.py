@@ -70,8 +70,8 @@ class World(Protocol):
     @property
     def shell(self) -> ShellTool: ...
 
-    def provider(self, name: str) -> ModelProvider:
-        """The provider of that name; raises RpcError naming the key to set when it cannot be used."""
+    def provider(self, name: str, settings: Settings) -> ModelProvider:
+        """The provider of that name under a thread's configuration. Raises -32600 naming the known ones."""
         ...
 
     def spawn(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
@@ -101,12 +101,15 @@ class Thread:
         world: World,
         row: ThreadRow,
         settings: ThreadSettings,
+        config: Settings,
         *,
         history: list[bytes] | None = None,
         ephemeral: bool = False,
         offers_tools: bool = True,
     ) -> None:
         self.row, self.settings, self.ephemeral, self.offers_tools = row, settings, ephemeral, offers_tools
+        self.config = config
+        """The configuration that the thread was started or resumed with, the client's overrides included."""
         self.history: list[bytes] = history or []
         self.events = ThreadEvents(row.id)
         self.active: Turn | None = None
@@ -118,6 +121,7 @@ class Thread:
         self._world = world
         self._status = "idle"
         self._project_text: str | None = None
+        self._shown: dict[bytes, bytes] | None = None
 
     @property
     def id(self) -> str:
@@ -183,11 +187,10 @@ class Thread:
         turn: TurnRow | None = None,
         items: Sequence[ItemRow] = (),
         history: Sequence[bytes] = (),
-        touched: bool = False,
     ) -> None:
         """Put entries into the history and everything on disk, as one group; ephemeral threads stay in memory."""
         columns: dict[str, Any] = {}
-        if touched or turn is not None:
+        if turn is not None:
             at = now_ms()
             columns = {"updated_at_ms": at, "recency_at_ms": at, "token_usage": self._stored_tokens()}
             columns["preview"] = self.row.preview
@@ -228,7 +231,7 @@ class Thread:
     async def start_turn(self, inputs: Sequence[UserInput], options: TurnOptions) -> Turn:
         """Store a new turn and run it; the caller answers before the turn tells anything."""
         user = UserMessage(inputs, await model_content(inputs), options.client_id)
-        provider = self._world.provider(self.settings.model_provider)
+        provider = self._world.provider(self.settings.model_provider, self.config)
         turn = ModelTurn(self, provider, user, output_schema=options.output_schema, service_tier=options.service_tier)
         extra = [
             text_message("user", _named_context(name, entry)) for name, entry in options.additional_context.items()
@@ -301,7 +304,7 @@ class Thread:
         total = TokenUsageBreakdown(
             **{name: getattr(before, name) + getattr(last, name) for name in TokenUsageBreakdown.model_fields}
         )
-        window = model_info(self.settings.model, self._world.settings).context_window
+        window = model_info(self.settings.model, self.config).context_window
         self.tokens = ThreadTokenUsage(last=last, total=total, model_context_window=window)
         self.tell_tokens(turn_id)
 
@@ -322,7 +325,7 @@ class Thread:
 
     async def load_project_instructions(self) -> None:
         """Read AGENTS.md files for the present cwd, off the loop."""
-        read = partial(project_instructions, self.settings.cwd, self._world.settings)
+        read = partial(project_instructions, self.settings.cwd, self.config)
         self._project_text, self.instruction_sources = await anyio.to_thread.run_sync(read)
 
     async def _context(self) -> list[bytes]:
@@ -336,17 +339,20 @@ class Thread:
         if self._project_text:
             wanted.append(("user", self._project_text))
         wanted.append(("user", environment_context(settings.cwd)))
-        shown = _newest_by_opening(self.history)
+        if self._shown is None:
+            self._shown = {_opening(entry): entry for entry in self.history if entry.startswith(_MESSAGE)}
         encoded = [text_message(role, text) for role, text in wanted]
-        return [entry for entry in encoded if shown.get(_opening(entry)) != entry]
+        new = [entry for entry in encoded if self._shown.get(_opening(entry)) != entry]
+        self._shown |= {_opening(entry): entry for entry in new}
+        return new
+
+
+_MESSAGE = b'{"type":"message","role":'
 
 
 def _opening(entry: bytes) -> bytes:
+    """What tells one kind of context message from another: its role and the tag that its text begins with."""
     return entry[:96]
-
-
-def _newest_by_opening(history: Sequence[bytes]) -> dict[bytes, bytes]:
-    return {_opening(entry): entry for entry in history if entry.startswith(b'{"type":"message","role":')}
 
 
 def _restored_tokens(text: str | None) -> ThreadTokenUsage | None:

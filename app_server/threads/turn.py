@@ -84,6 +84,7 @@ class Turn:
         self._waiting: anyio.CancelScope | None = None
         self._scope = anyio.CancelScope()
         self._entries: list[bytes] = []
+        self._history_start = len(thread.history)
         self._context = TurnContext(
             thread_id=thread.id,
             turn_id=self.id,
@@ -194,7 +195,8 @@ class Turn:
             await self.items.close_running()
             if said := await self.items.close_open():
                 self._entries.append(text_message("assistant", said))
-            for call_id, custom in unanswered_calls([*self._thread.history, *self._entries]):
+            own = [*self._thread.history[self._history_start :], *self._entries]
+            for call_id, custom in unanswered_calls(own):
                 self._entries.append(call_output(call_id, ABORTED_OUTPUT, custom=custom))
             if status == "interrupted":
                 self._entries.append(text_message("user", INTERRUPTED_NOTICE))

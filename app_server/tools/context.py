@@ -1,6 +1,6 @@
 """All that a tool may see: its call, the turn it runs in, and how it answers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -55,7 +55,7 @@ class TurnContext:
     running: set[Expiration] = field(default_factory=set[Expiration])
 
     @contextmanager
-    def expires_with_turn(self, expiration: Expiration) -> Iterator[None]:
+    def expires_with_turn(self, expiration: Expiration) -> Generator[None]:
         """Let an interrupt of the turn expire the command while it runs."""
         self.running.add(expiration)
         if self.interrupted():

@@ -3,7 +3,7 @@
 import os
 import shlex
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import orjson
 
@@ -151,11 +151,12 @@ def _shell(script: str, *, login: bool) -> list[str]:
 
 def _parse(text: str) -> _Arguments:
     try:
-        given = orjson.loads(text or "{}")
+        decoded = orjson.loads(text or "{}")
     except orjson.JSONDecodeError as error:
         raise ToolError(f"failed to parse function arguments: {error}") from None
-    if not isinstance(given, dict):
+    if not isinstance(decoded, dict):
         raise ToolError("failed to parse function arguments: expected an object")
+    given = cast("dict[str, Any]", decoded)
     return _Arguments(
         cmd=_string(given, "cmd", required=True) or "",
         workdir=_string(given, "workdir"),
