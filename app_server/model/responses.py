@@ -74,8 +74,9 @@ class ResponsesClient:
             except ModelError as error:
                 # A kept connection that the server has closed meanwhile says nothing about the server.
                 stale = free_retry and error.status is None and bool(reused)
-                repeatable = error.status is not None and error.status >= 500
-                if not error.retryable or not (stale or (repeatable and attempt < self.settings.request_max_retries)):
+                patient = (error.retry_after or 0) <= failures.LONGEST_WAIT_S
+                repeatable = error.status is not None and error.status >= 500 and patient
+                if not stale and not (repeatable and attempt < self.settings.request_max_retries):
                     raise
                 if stale:
                     free_retry = False

@@ -232,6 +232,15 @@ async def test_a_server_fault_is_retried_as_often_as_configured(
     assert len(model.requests) == 3
 
 
+async def test_a_model_at_capacity_is_asked_again_before_the_turn_fails(
+    model: ScriptedModel, make_client: MakeClient
+) -> None:
+    for _ in range(3):
+        model.script(status(503, error_body("server_is_overloaded"), {"retry-after": "0"}))
+    error = await failure(make_client(request_max_retries=2))
+    assert (error.codex_error_info, error.retryable, len(model.requests)) == ("serverOverloaded", False, 3)
+
+
 async def test_retries_end_with_the_last_failure(model: ScriptedModel, make_client: MakeClient) -> None:
     for _ in range(4):
         model.script(status(500, error_body("boom", "it broke"), {"retry-after": "0"}))
