@@ -3,7 +3,6 @@
 import ctypes
 import os
 import struct
-from binascii import b2a_base64
 from collections.abc import Callable
 from dataclasses import dataclass
 from errno import EACCES, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR
@@ -11,6 +10,7 @@ from functools import cache
 from io import BytesIO
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 
+import pybase64
 from anyio import CapacityLimiter, to_thread
 
 from protocol.jsonrpc import RpcError, internal_error, invalid_request
@@ -108,7 +108,7 @@ def _read(path: str) -> bytes:
             if not chunk:
                 return encoded.getvalue()
             left -= len(chunk)
-            encoded.write(b2a_base64(chunk, newline=False))
+            encoded.write(pybase64.b64encode(chunk))
     raise invalid_request(f"file is too large to read: limit is {MAX_READ_BYTES} bytes: {path}")
 
 
