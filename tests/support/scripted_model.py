@@ -176,6 +176,16 @@ class ScriptedModel:
         """What `base_url` is to be."""
         return f"http://127.0.0.1:{self.port}/v1"
 
+    def reset(self) -> None:
+        """Forget what was asked and what was to be answered, for the next test."""
+        self.requests.clear()
+        self.headers.clear()
+        self._scripts.clear()
+        self.response_headers = {}
+        self.hangups = 0
+        self.default = [say("done")]
+        self.usage = usage()
+
     def script(self, *parts: Part | Callable[[Body], Sequence[Part]]) -> None:
         """Queue one answer. A single callable is given the request and returns the parts."""
         if len(parts) == 1 and callable(parts[0]):

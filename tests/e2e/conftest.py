@@ -1,0 +1,65 @@
+"""Daemons of this checkout with a scripted model behind them, shared by the tests of a module."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import Daemon, running_daemon
+from tests.support.home import make_home
+from tests.support.scripted_model import ScriptedModel
+from tests.support.stage import Stage, Transport, listen_on
+
+
+class Shared:
+    """The model of a module, and one daemon for each network transport that its tests ask for."""
+
+    def __init__(self, folder: Path, model: ScriptedModel) -> None:
+        self.folder, self.model = folder, model
+        self._daemons: dict[Transport, Daemon] = {}
+        self._running = AsyncExitStack()
+
+    async def __aenter__(self) -> "Shared":
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self._running.aclose()
+
+    def home(self, transport: Transport) -> Path:
+        """Where the daemons of this transport keep their threads."""
+        folder = self.folder / transport
+        return folder if folder.exists() else make_home(folder, self.model.url)
+
+    async def daemon(self, transport: Transport) -> Daemon | None:
+        """The listening daemon, started at its first use; none on stdio."""
+        if transport == "stdio":
+            return None
+        if transport not in self._daemons:
+            home = self.home(transport)
+            running = running_daemon(home, listen_on(transport, home))
+            self._daemons[transport] = await self._running.enter_async_context(running)
+        return self._daemons[transport]
+
+
+@pytest.fixture(scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shared]:
+    async with ScriptedModel() as model, Shared(tmp_path_factory.mktemp("homes"), model) as shared:
+        yield shared
+
+
+@pytest.fixture
+def transport() -> Transport:
+    """How clients connect; tests that care are parametrised by it."""
+    return "ws"
+
+
+@pytest.fixture
+async def stage(shared: Shared, transport: Transport, tmp_path: Path) -> AsyncIterator[Stage]:
+    """The module's daemon with a model that has forgotten what earlier tests told it."""
+    shared.model.reset()
+    cwd = tmp_path / "project"
+    cwd.mkdir()
+    daemon = await shared.daemon(transport)
+    async with Stage(shared.model, shared.home(transport), cwd, daemon) as stage:
+        yield stage
