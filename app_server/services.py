@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import orjson
 from anyio.abc import TaskGroup
 
@@ -77,6 +78,7 @@ class Daemon:
                 await self._open(stack)
                 async with anyio.create_task_group() as self._tasks:
                     self.spawn(self.watcher.run)
+                    self.spawn(_build_validators)
                     self.spawn(self.threads.unload_idle)
                     try:
                         yield
@@ -115,7 +117,8 @@ class Daemon:
         self.threads = ThreadManager(self, ConfigSource(self.config))
         self._warnings = [_config_warning(text) for text in database.warnings]
         for warning in self.config.warnings:
-            self._warnings.append(_config_warning(warning.summary, warning.details, warning.path))
+            place = None if warning.line is None else {"line": warning.line, "column": warning.column or 1}
+            self._warnings.append(_config_warning(warning.summary, warning.details, warning.path, place))
 
     def surface(self, refuse: Callable[[str], RpcError | None]) -> Surface[RequestContext]:
         """What clients can call."""
@@ -175,9 +178,23 @@ async def _logging_errors(function: Callable[..., Awaitable[None]], args: tuple[
         logger.exception("unforeseen error in %s", getattr(function, "__qualname__", function))
 
 
+async def _build_validators() -> None:
+    """Do in the background what the first request of each kind would otherwise wait for."""
+
+    def build() -> None:
+        for endpoint in load_handlers().values():
+            endpoint.descriptor.params.model_rebuild()
+            endpoint.descriptor.response.model_rebuild()
+
+    await anyio.to_thread.run_sync(build, abandon_on_cancel=True)
+
+
 def _command_environment() -> dict[str, str]:
     return child_environment({"NO_COLOR": "1", "PAGER": "cat", "GIT_PAGER": "cat", "GH_PAGER": "cat"})
 
 
-def _config_warning(summary: str, details: str | None = None, path: str | None = None) -> bytes:
-    return orjson.dumps({"summary": summary, "details": details, "path": path, "range": None})
+def _config_warning(
+    summary: str, details: str | None = None, path: str | None = None, place: dict[str, int] | None = None
+) -> bytes:
+    position = None if place is None else {"start": place, "end": place}
+    return orjson.dumps({"summary": summary, "details": details, "path": path, "range": position})

@@ -17,7 +17,7 @@ MODULES = ("thread", "thread_list", "turn", "command_exec", "config", "account",
 
 HANDLERS: dict[str, Endpoint[RequestContext]] = {}
 
-Answer = Awaitable[R | Encoded[R]]
+Answer = Awaitable[R | Encoded[R]] | R
 
 
 def handles(

@@ -67,7 +67,7 @@ async def list_threads(ctx: RequestContext, params: wire.ThreadListParams) -> wi
 
 
 @handles(wire.THREAD_LOADED_LIST)
-async def loaded_list(ctx: RequestContext, params: wire.ThreadLoadedListParams) -> wire.ThreadLoadedListResponse:
+def loaded_list(ctx: RequestContext, params: wire.ThreadLoadedListParams) -> wire.ThreadLoadedListResponse:
     ids = [thread_id for thread_id in ctx.threads.loaded_ids() if params.cursor is None or thread_id > params.cursor]
     limit = len(ids) if params.limit is None else max(1, params.limit)
     return wire.ThreadLoadedListResponse(data=ids[:limit], next_cursor=ids[limit - 1] if len(ids) > limit else None)

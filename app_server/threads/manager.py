@@ -440,7 +440,7 @@ class ConfigSource:
     def thread_settings(self, overrides: dict[str, Any] | None) -> Settings:
         """Settings with a client's `config` overrides on top. Raises -32600 naming a bad key."""
         try:
-            return self._stack.with_thread_config(overrides) if overrides else self._stack.settings()
+            return self._stack.with_thread_config(overrides or {})
         except ConfigError as error:
             raise RpcError(INVALID_REQUEST, f"failed to load configuration: {error}") from None
 

@@ -259,6 +259,7 @@ async def serve_stdio(
                 await connection.serve(lines, at_end=at_end)
                 tasks.cancel_scope.cancel()
         finally:
+            outbound.close()
             with anyio.move_on_after(FLUSH_SECONDS, shield=True):
                 await write()
 

@@ -96,44 +96,49 @@ class _Listener:
             return
         transport.set_write_buffer_limits(HIGH_WATER_BYTES)
         code, reason, overran = WSCloseCode.OK, b"", False
+        written = anyio.Event()
 
         async def write() -> None:
-            while (data := await outbound.take()) is not None:
-                transport.write(data)
-                await request.writer.drain()
-
-        async def write_until_gone() -> None:
-            try:
-                await write()
-            except ConnectionError:
-                outbound.close()
+            # Never cancelled: a drain that was cancelled breaks the next one of that connection. It ends when the
+            # queue is closed and empty, and at the latest by the abort below.
+            with anyio.CancelScope(shield=True):
+                try:
+                    while (data := await outbound.take()) is not None and not overran and not transport.is_closing():
+                        transport.write(data)
+                        await request.writer.drain()
+                except ConnectionError:
+                    outbound.close()
+                finally:
+                    written.set()
 
         def overrun() -> None:
             nonlocal code, reason, overran
             code, reason, overran = WSCloseCode.TRY_AGAIN_LATER, _OVERRUN_REASON, True
             logger.warning("closing connection %d: %d bytes behind", connection.id, outbound.queued_bytes)
-            tasks.cancel_scope.cancel()
+            serving.cancel_scope.cancel()
 
         async def leave_at_stop() -> None:
             nonlocal code
             await self._stop.wait()
             code = WSCloseCode.GOING_AWAY
-            tasks.cancel_scope.cancel()
+            serving.cancel_scope.cancel()
 
         outbound = Outbound("websocket", on_overrun=overrun)
         connection = self._connect(outbound, self._address is not None)
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(write_until_gone)
-                tasks.start_soon(leave_at_stop)
-                await connection.serve(_Messages(websocket))
-                tasks.cancel_scope.cancel()
-        finally:
-            with anyio.move_on_after(FLUSH_SECONDS, shield=True):
-                if not overran:
-                    await write_until_gone()
-                await websocket.close(code=code, message=reason)
-            transport.abort()
+        async with anyio.create_task_group() as writing:
+            writing.start_soon(write)
+            try:
+                async with anyio.create_task_group() as serving:
+                    serving.start_soon(leave_at_stop)
+                    await connection.serve(_Messages(websocket))
+                    serving.cancel_scope.cancel()
+            finally:
+                outbound.close()
+                with anyio.move_on_after(FLUSH_SECONDS, shield=True):
+                    if not overran:
+                        await written.wait()
+                    await websocket.close(code=code, message=reason, drain=False)
+                transport.abort()
 
 
 async def serve_websocket(
