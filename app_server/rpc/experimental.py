@@ -1,29 +1,16 @@
 """Which members need the experimental capability, and how they are refused and removed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
-from typing import Any, get_args
+from typing import Any, cast
 
 import orjson
-from pydantic import BaseModel
 
 from protocol.jsonrpc import RpcError, invalid_request
-from protocol.wire import Experimental
+from protocol.wire import Experimental, Wire, models_in
 
-Plan = dict[str, "Plan | None"]
-"""Members to look into, by wire name; None marks a member that has to go."""
-
-
-def _reasons(model: type[BaseModel]) -> Iterator[tuple[str, str]]:
-    for name, field in model.model_fields.items():
-        for mark in field.metadata:
-            if isinstance(mark, Experimental):
-                yield field.serialization_alias or field.alias or name, mark.reason
-
-
-@cache
-def _fields(model: type[BaseModel]) -> tuple[tuple[str, str], ...]:
-    return tuple(_reasons(model))
+Plan = dict[str, "Plan | str"]
+"""Members to look into, by wire name; a text marks an experimental member and is its name in a refusal."""
 
 
 def refusal(reason: str) -> RpcError:
@@ -31,32 +18,39 @@ def refusal(reason: str) -> RpcError:
     return invalid_request(f"{reason} requires experimentalApi capability")
 
 
-def refuse_experimental_fields(model: type[BaseModel], params: dict[str, Any]) -> None:
-    """Raise if `params` uses an experimental field of `model`. Null and false are no use of it."""
-    for alias, reason in _fields(model):
-        if params.get(alias) not in (None, False):
-            raise refusal(reason)
+def refuse_experimental_fields(model: type[Wire], params: dict[str, Any]) -> None:
+    """Raise if `params` uses an experimental field of `model`, at any depth. Null and false are no use of it."""
+    if plan := _plan(model):
+        _refuse(params, plan)
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    else:
-        for part in get_args(annotation):
-            yield from _models(part)
+def _refuse(value: Any, plan: Plan) -> None:
+    if isinstance(value, list):
+        for entry in cast("list[Any]", value):
+            _refuse(entry, plan)
+    elif isinstance(value, dict):
+        members = cast("dict[str, Any]", value)
+        for alias, inner in plan.items():
+            used = members.get(alias)
+            if isinstance(inner, dict):
+                _refuse(used, inner)
+            elif used not in (None, False):
+                raise refusal(inner)
 
 
-def _plan(model: type[BaseModel], above: tuple[type[BaseModel], ...]) -> Plan:
+@cache
+def _plan(model: type[Wire], above: tuple[type[Wire], ...] = ()) -> Plan:
     plan: Plan = {}
     for name, field in model.model_fields.items():
         alias = field.serialization_alias or field.alias or name
-        if any(isinstance(mark, Experimental) for mark in field.metadata):
-            plan[alias] = None
+        mark = next((mark for mark in field.metadata if isinstance(mark, Experimental)), None)
+        if mark is not None:
+            plan[alias] = mark.reason
             continue
         inner: Plan = {}
-        for child in _models(field.annotation):
-            if child not in above:
-                inner.update(_plan(child, (*above, child)))
+        for child in models_in(field.annotation):
+            if child is not model and child not in above:
+                inner.update(_plan(child, (*above, model)))
         if inner:
             plan[alias] = inner
     return plan
@@ -64,41 +58,30 @@ def _plan(model: type[BaseModel], above: tuple[type[BaseModel], ...]) -> Plan:
 
 def _prune(value: Any, plan: Plan) -> None:
     if isinstance(value, list):
-        for entry in value:  # pyright: ignore[reportUnknownVariableType]
+        for entry in cast("list[Any]", value):
             _prune(entry, plan)
     elif isinstance(value, dict):
+        members = cast("dict[str, Any]", value)
         for alias, inner in plan.items():
-            if inner is None:
-                value.pop(alias, None)  # pyright: ignore[reportUnknownMemberType]
-            elif alias in value:
-                _prune(value[alias], inner)
+            if not isinstance(inner, dict):
+                members.pop(alias, None)
+            elif alias in members:
+                _prune(members[alias], inner)
 
 
 @cache
-def stripper(model: type[BaseModel]) -> Callable[[bytes], bytes] | None:
-    """A function that removes experimental members from the JSON of a `model`; None if it has none."""
-    plan = _plan(model, (model,))
+def stripper(model: type[Wire], member: str | None = None) -> Callable[[bytes], bytes] | None:
+    """A function that removes experimental members from the JSON of a `model`; None if it has none.
+
+    With `member` (`params` or `result`) the JSON is a whole message that holds the model there.
+    """
+    plan = _plan(model)
     if not plan:
         return None
 
     def strip(encoded: bytes) -> bytes:
         value = orjson.loads(encoded)
-        _prune(value, plan)
-        return orjson.dumps(value)
-
-    return strip
-
-
-@cache
-def message_stripper(model: type[BaseModel], member: str) -> Callable[[bytes], bytes] | None:
-    """Like `stripper`, for a whole message whose `member` (params or result) holds the model."""
-    plan = _plan(model, (model,))
-    if not plan:
-        return None
-
-    def strip(encoded: bytes) -> bytes:
-        value = orjson.loads(encoded)
-        _prune(value.get(member), plan)
+        _prune(value if member is None else value.get(member), plan)
         return orjson.dumps(value)
 
     return strip

@@ -10,7 +10,7 @@ import orjson
 from pydantic import ValidationError
 
 from app_server.rpc.connection import Connection
-from app_server.rpc.experimental import message_stripper
+from app_server.rpc.experimental import stripper
 from app_server.rpc.outbound import Frame
 from protocol.methods import ServerRequest
 from protocol.wire import Wire
@@ -63,7 +63,7 @@ class ServerRequests:
             orjson.dumps(descriptor.method),
             params.model_dump_json().encode(),
         )
-        strip = message_stripper(descriptor.params, "params")
+        strip = stripper(descriptor.params, "params")
         question = _Question(request_id, topic, Frame(None, body, strip))
         self._open[request_id] = question
         try:

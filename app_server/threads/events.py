@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from app_server.rpc.connection import Connection
-from app_server.rpc.experimental import message_stripper
+from app_server.rpc.experimental import stripper
 from app_server.rpc.outbound import LOW_WATER_BYTES, DeltaStream, Frame, notification, notification_json
 from protocol.methods import ServerNotification
 from protocol.wire import Wire
@@ -45,12 +45,12 @@ class ThreadEvents:
     def publish(self, descriptor: ServerNotification[Any], params: Wire) -> None:
         """Encode one event and send it."""
         if self._subscribers:
-            self.push(notification(descriptor, params, message_stripper(descriptor.params, "params")))
+            self.push(notification(descriptor, params, stripper(descriptor.params, "params")))
 
     def publish_json(self, descriptor: ServerNotification[Any], params: bytes) -> None:
         """Send one event whose params are encoded already."""
         if self._subscribers:
-            strip = message_stripper(descriptor.params, "params")
+            strip = stripper(descriptor.params, "params")
             self.push(notification_json(descriptor.method, params, strip))
 
     def deltas(self, descriptor: ServerNotification[Any], turn_id: str, item_id: str, **after: int) -> DeltaStream:

@@ -14,7 +14,7 @@ import orjson
 from app_server.config.layers import ConfigError, LayerStack
 from app_server.config.settings import Settings
 from app_server.rpc.connection import Connection
-from app_server.rpc.experimental import message_stripper
+from app_server.rpc.experimental import stripper
 from app_server.rpc.outbound import notification, notification_json, now_ms
 from app_server.store.errors import BadCursor, StoreError, ThreadInUse, ThreadMissing, TurnMissing
 from app_server.store.ids import uuid7
@@ -398,7 +398,7 @@ class ThreadManager:
     def tell_started(self, thread: Thread) -> None:
         """Tell every client that a thread has begun."""
         params = wire.ThreadStartedNotification(thread=self.wire_thread(thread.row))
-        strip = message_stripper(wire.ThreadStartedNotification, "params")
+        strip = stripper(wire.ThreadStartedNotification, "params")
         self._world.broadcast(notification(wire.THREAD_STARTED, params, strip))
 
     def _new_row(
