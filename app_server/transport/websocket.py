@@ -134,11 +134,13 @@ class _Listener:
                     serving.cancel_scope.cancel()
             finally:
                 outbound.close()
-                with anyio.move_on_after(FLUSH_SECONDS, shield=True):
-                    if not overran:
-                        await written.wait()
-                    await websocket.close(code=code, message=reason, drain=False)
-                transport.abort()
+                try:
+                    with anyio.move_on_after(FLUSH_SECONDS, shield=True):
+                        if not overran:
+                            await written.wait()
+                        await websocket.close(code=code, message=reason, drain=False)
+                finally:
+                    transport.abort()
 
 
 async def serve_websocket(
