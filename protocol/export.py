@@ -36,6 +36,7 @@ ALL_MODULES = (
     "protocol.v2.config_requirements",
     "protocol.v2.account",
     "protocol.v2.fs",
+    "protocol.v2.skills",
     "protocol.v2.platform",
 )
 """Every module with descriptors or models, in the order in which exports list their methods."""

@@ -1,0 +1,84 @@
+"""skills/list: which skills are available in a folder."""
+
+from typing import Literal
+
+from protocol.methods import ClientRequest
+from protocol.v2.permissions import LegacyAppPathString
+from protocol.wire import AbsolutePath, Wire
+
+SkillScope = Literal["user", "repo", "system", "admin"]
+
+
+class SkillInterface(Wire):
+    """How a client may present a skill."""
+
+    brand_color: str | None = None
+    default_prompt: str | None = None
+    display_name: str | None = None
+    icon_large: AbsolutePath | None = None
+    icon_large_url: str | None = None
+    icon_small: AbsolutePath | None = None
+    icon_small_url: str | None = None
+    short_description: str | None = None
+
+
+class SkillToolDependency(Wire):
+    """A tool that a skill cannot do without."""
+
+    type: str
+    value: str
+    command: str | None = None
+    description: str | None = None
+    transport: str | None = None
+    url: str | None = None
+
+
+class SkillDependencies(Wire):
+    """What a skill needs to be there."""
+
+    tools: list[SkillToolDependency]
+
+
+class SkillMetadata(Wire):
+    """One skill; `path` is its SKILL.md."""
+
+    description: str
+    enabled: bool
+    name: str
+    path: LegacyAppPathString
+    scope: SkillScope
+    dependencies: SkillDependencies | None = None
+    interface: SkillInterface | None = None
+    plugin_id: str | None = None
+    short_description: str | None = None
+
+
+class SkillErrorInfo(Wire):
+    """Why the skill at `path` was not loaded."""
+
+    message: str
+    path: str
+
+
+class SkillsListEntry(Wire):
+    """The skills that hold in one folder."""
+
+    cwd: str
+    errors: list[SkillErrorInfo]
+    skills: list[SkillMetadata]
+
+
+class SkillsListParams(Wire):
+    """The folders to list skills for."""
+
+    cwds: list[str] = []
+    force_reload: bool = False
+
+
+class SkillsListResponse(Wire):
+    """One entry per folder, in the order asked for."""
+
+    data: list[SkillsListEntry]
+
+
+SKILLS_LIST = ClientRequest("skills/list", SkillsListParams, SkillsListResponse)
