@@ -46,7 +46,10 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(entry, default=str).decode()
+        try:
+            return orjson.dumps(entry).decode()
+        except TypeError:  # half a surrogate pair, as in a file name that is no UTF-8
+            return orjson.dumps({key: text.encode(errors="replace").decode() for key, text in entry.items()}).decode()
 
 
 class TextFormatter(logging.Formatter):
