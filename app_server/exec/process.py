@@ -95,7 +95,8 @@ class Process:
                 master, slave, path = pty.open_terminal(tty)
                 ours.append(master)
                 theirs.append(slave)
-                redirects = [(0, (path, os.O_RDWR)), (1, 0), (2, 0)]
+                # Opened by the leader of a new session, a terminal becomes its controlling one; a copy does not.
+                redirects = [(0, slave if command.takes_terminal else (path, os.O_RDWR)), (1, 0), (2, 0)]
             else:
                 redirects = [(0, ("/dev/null", os.O_RDONLY))]
                 if stdin:

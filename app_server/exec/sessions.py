@@ -179,7 +179,9 @@ class CommandSessions:
                 f"failed to spawn command: missing program for {'PTY' if request.tty else 'pipe'} spawn"
             )
         try:
-            command = await self._sandbox.wrap(request.command, cwd=cwd, env=env, profile=request.profile)
+            command = await self._sandbox.wrap(
+                request.command, cwd=cwd, env=env, profile=request.profile, terminal=request.tty
+            )
             process = Process.spawn(
                 command,
                 cwd=cwd,

@@ -39,9 +39,9 @@ def arguments(mounts: Mounts, *, cwd: str, network: bool, user_namespace: bool) 
     whole = "/" in mounts.writable
     options += ["--bind" if whole else "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
     for path in sorted({*mounts.writable, *mounts.steps} - {"/"}):
-        options += ["--bind", path, path]
-    for path in mounts.read_only:
-        options += ["--ro-bind", path, path]
+        options += ["--bind" if path in mounts.writable else "--bind-try", path, path]
+    for path in sorted({*mounts.read_only, *mounts.nested}):
+        options += ["--ro-bind" if path in mounts.read_only else "--ro-bind-try", path, path]
     return [*options, "--chdir", cwd]
 
 
@@ -63,9 +63,19 @@ class Bubblewrap:
                 self._user_namespace = await anyio.to_thread.run_sync(_probe, program)
 
     async def wrap(
-        self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], profile: PermissionProfile
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        profile: PermissionProfile,
+        terminal: bool = False,
     ) -> SandboxedCommand:
-        """The command that runs `argv` in `cwd` under a restricted `profile`. Raises SandboxUnavailable."""
+        """The command that runs `argv` in `cwd` under a restricted `profile`. Raises SandboxUnavailable.
+
+        In a terminal the command gets a session of its own inside, with that terminal: Ctrl-C then interrupts the
+        command, and not bubblewrap, which would take everything with it.
+        """
         if self._user_namespace is None:
             await self.available()
         mounts, held = Mounts(), ()
@@ -88,12 +98,14 @@ class Bubblewrap:
         except BaseException:
             self._release(held)
             raise
+        leader = shutil.which("setsid") if terminal else None
         return SandboxedCommand(
-            argv=[program, "--args", str(options_fd), "--", *argv],
+            argv=[program, "--args", str(options_fd), "--", *([leader, "--ctty"] if leader else []), *argv],
             env=inner,
             pass_fds=(filter_fd, options_fd),
             cleanup=functools.partial(self._release, held),
             contained=True,
+            takes_terminal=leader is not None,
             program=argv[0] if argv else "",
         )
 

@@ -32,15 +32,17 @@ NEVER_WRITABLE = ("/proc", "/sys", "/dev")
 
 @dataclass(frozen=True, slots=True)
 class Mounts:
-    """What is mounted over the read-only root: first `writable` and `steps` (read-write), then `read_only`.
+    """What is mounted over the read-only root: first `writable` and `steps` (read-write), then the read-only rest.
 
     All paths exist and are free of symbolic links. `steps` are directories on the way to a nested repository; as
-    mounts of their own they cannot be renamed, and with them the repository stays where it is.
+    mounts of their own they cannot be renamed, and with them the repository stays where it is. What is `nested` may
+    vanish before it is mounted, for the folders below a root are everybody's.
     """
 
     writable: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
     read_only: tuple[str, ...] = ()
+    nested: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -159,17 +161,17 @@ def plan(profile: PermissionProfile, stand_ins: StandIns) -> tuple[Mounts, tuple
         return Mounts(), ()
     held: list[str] = []
     try:
-        read_only: set[str] = set()
+        top: set[str] = set()
         for root in roots:
             if os.path.isdir(root):
-                # Searched first, so that a stand-in is not taken for a repository.
-                read_only.update(_top_level(root, profile, stand_ins, held))
-        for repository in find_repositories(roots):
-            read_only.update(_protect(repository, roots))
-        steps = {step for path in read_only for step in _steps(path, roots)} - set(roots) - read_only
-        steps = {step for step in steps if not _within_any(step, tuple(read_only))}
-        mounts = Mounts(roots, tuple(sorted(steps)), tuple(sorted(read_only)))
-        count = len(mounts.writable) + len(mounts.steps) + len(mounts.read_only)
+                # Before the search, so that what others do in between can only add to it.
+                top.update(_top_level(root, profile, stand_ins, held))
+        nested = {path for repository in find_repositories(roots) for path in _protect(repository, roots)} - top
+        fixed = tuple(top | nested)
+        steps = {step for path in fixed for step in _steps(path, roots)} - set(roots)
+        steps = {step for step in steps if not _within_any(step, fixed)}
+        mounts = Mounts(roots, tuple(sorted(steps)), tuple(sorted(top)), tuple(sorted(nested)))
+        count = len(roots) + len(steps) + len(fixed)
         if count > MOUNTS:
             raise SandboxUnavailable(
                 f"the writable roots hold so many repositories that {count} places would have to be protected "
@@ -217,8 +219,13 @@ def _top_level(root: str, profile: PermissionProfile, stand_ins: StandIns, held:
 
 
 def _protect(repository: str, roots: Sequence[str]) -> set[str]:
-    """The entry itself, and what it names if it is the pointer of a worktree or submodule."""
-    _refuse_symlink(repository)
+    """The entry itself, and what it names if it is the pointer of a worktree or submodule.
+
+    A link cannot be kept from being replaced, so its whole directory is kept as it is.
+    """
+    if os.path.islink(repository):
+        directory = os.path.dirname(repository)
+        return {directory} if directory not in roots else set()  # at the top of a root it was refused before
     paths = {repository}
     if os.path.isfile(repository):
         for directory in _named_by(repository):

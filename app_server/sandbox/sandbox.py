@@ -25,6 +25,7 @@ class SandboxedCommand:
 
     `pass_fds` are open descriptors that the child gets under their numbers; whoever starts the command closes them.
     `cleanup` is to be called once, when every process of the command is gone or it was not started after all.
+    `takes_terminal` says that it makes the terminal it finds on its standard input the controlling one by itself.
     `contained` says that the command and its descendants end with the process that is started; that process then
     fails for reasons of its own where the wanted program is missing, so `program` names it for a check beforehand.
     """
@@ -34,6 +35,7 @@ class SandboxedCommand:
     pass_fds: Sequence[int] = ()
     cleanup: Callable[[], None] = field(default=_nothing)
     contained: bool = False
+    takes_terminal: bool = False
     program: str | None = None
 
 
@@ -45,9 +47,15 @@ class Sandbox(Protocol):
         ...
 
     async def wrap(
-        self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], profile: PermissionProfile
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        profile: PermissionProfile,
+        terminal: bool = False,
     ) -> SandboxedCommand:
-        """The command that runs `argv` in `cwd` under `profile`. Raises SandboxUnavailable."""
+        """The command that runs `argv` in `cwd` under `profile`, in a terminal or not. Raises SandboxUnavailable."""
         ...
 
 
@@ -58,7 +66,13 @@ class Unsandboxed:
         """Always."""
 
     async def wrap(
-        self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], profile: PermissionProfile
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        profile: PermissionProfile,
+        terminal: bool = False,
     ) -> SandboxedCommand:
         """The command itself, with the flag that tells it to do without a network. Refuses restricted profiles."""
         if profile.kind == "restricted":
@@ -77,7 +91,13 @@ class Unsupported:
         raise SandboxUnavailable(self._reason)
 
     async def wrap(
-        self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], profile: PermissionProfile
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        profile: PermissionProfile,
+        terminal: bool = False,
     ) -> SandboxedCommand:
         """Raises SandboxUnavailable."""
         raise SandboxUnavailable(self._reason)
@@ -95,11 +115,17 @@ class Confinement:
         await self._restricted.available()
 
     async def wrap(
-        self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], profile: PermissionProfile
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        profile: PermissionProfile,
+        terminal: bool = False,
     ) -> SandboxedCommand:
         """The command to start for `argv` under `profile`. Raises SandboxUnavailable."""
         backend = self._restricted if profile.kind == "restricted" else self._unsandboxed
-        return await backend.wrap(argv, cwd=cwd, env=env, profile=profile)
+        return await backend.wrap(argv, cwd=cwd, env=env, profile=profile, terminal=terminal)
 
 
 def choose_sandbox() -> Sandbox:

@@ -1,0 +1,70 @@
+"""Real sandboxes. Skipped, with the reason, where the machine cannot build one."""
+
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from app_server.exec.process import Process
+from app_server.exec.pty import Size
+from app_server.exec.reaper import Reaper
+from app_server.sandbox.permissions import PermissionProfile
+from app_server.sandbox.sandbox import Sandbox, SandboxUnavailable, choose_sandbox
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a confined command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Jail:
+    """Runs commands confined, in a workspace of their own."""
+
+    def __init__(self, sandbox: Sandbox, reaper: Reaper, workspace: Path) -> None:
+        self.sandbox, self.reaper, self.workspace = sandbox, reaper, workspace
+
+    async def start(
+        self,
+        argv: Sequence[str],
+        profile: PermissionProfile,
+        *,
+        tty: Size | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: bool = False,
+    ) -> Process:
+        """A running command."""
+        environment = {**os.environ, **(env or {})}
+        command = await self.sandbox.wrap(
+            argv, cwd=str(self.workspace), env=environment, profile=profile, terminal=tty is not None
+        )
+        return Process.spawn(command, cwd=str(self.workspace), reaper=self.reaper, tty=tty, stdin=stdin)
+
+    async def run(
+        self, script: str, profile: PermissionProfile, *, tty: Size | None = None, env: Mapping[str, str] | None = None
+    ) -> Ran:
+        """A shell script run to its end."""
+        streams = {"stdout": b"", "stderr": b""}
+        async with await self.start(["/bin/sh", "-c", script], profile, tty=tty, env=env) as process:
+            async for stream, data in process:
+                streams[stream] += data
+            code = await process.wait()
+        return Ran(code, streams["stdout"].decode(), streams["stderr"].decode())
+
+
+@pytest.fixture
+async def jail(tmp_path: Path) -> AsyncIterator[Jail]:
+    sandbox = choose_sandbox()
+    try:
+        await sandbox.available()
+    except SandboxUnavailable as error:
+        pytest.skip(f"NO SANDBOX HERE, ITS TESTS DO NOT RUN: {error}")
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    async with Reaper() as reaper:
+        yield Jail(sandbox, reaper, workspace)
