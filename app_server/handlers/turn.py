@@ -22,7 +22,7 @@ async def start(ctx: RequestContext, params: wire.TurnStartParams) -> wire.TurnS
         raise invalid_request("`input` must not be empty")
     if params.tool_output is not None:
         raise invalid_request("`toolOutput` is not supported by this server")
-    if loaded.active is not None:
+    if not await loaded.settled():
         running = await loaded.steer(params.input, params.client_user_message_id)
         return wire.TurnStartResponse(turn=_begun(running.id))
     changed = with_changes(loaded.settings, ctx.settings, params)
@@ -42,7 +42,7 @@ async def steer(ctx: RequestContext, params: wire.TurnSteerParams) -> wire.TurnS
     loaded: Thread = ctx.threads.loaded(params.thread_id)
     if not params.input:
         raise invalid_request("`input` must not be empty")
-    if loaded.active is None:
+    if loaded.active is None or loaded.active.ending:
         raise invalid_request("no active turn to steer")
     if params.expected_turn_id != loaded.active.id:
         raise invalid_request(f"expected active turn id `{params.expected_turn_id}` but found `{loaded.active.id}`")

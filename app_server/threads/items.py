@@ -1,5 +1,6 @@
 """The items of one turn: opened, streamed, completed; stored before any client is told that they are done."""
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -8,13 +9,16 @@ import orjson
 
 from app_server.rpc.outbound import DeltaStream, encode, now_ms
 from app_server.threads.events import ThreadEvents, encoded_item_event
+from app_server.threads.history import text_message
 from protocol.v2 import item as wire
+
+logger = logging.getLogger(__name__)
 
 PERSIST_SECONDS = 5.0
 """How long storing one item may hold up a cancellation."""
 
-Persist = Callable[[bytes, Any], Awaitable[None]]
-"""Stores one completed item: its JSON and its model."""
+Persist = Callable[[bytes, Any, Sequence[bytes]], Awaitable[None]]
+"""Stores one completed item (its JSON and its model) and, with it, what the model is shown of it."""
 
 
 class _Open:
@@ -95,14 +99,16 @@ class TurnItems:
             self._output[item_id] = stream
         self._events.push(stream.frame(text))
 
-    async def completed(self, item: Any) -> None:
+    async def completed(self, item: Any, history: Sequence[bytes] = ()) -> None:
         """Store a finished item, then tell that it is done; a cancellation does not come between the two."""
         encoded = encode(item)
-        with anyio.move_on_after(PERSIST_SECONDS, shield=True):
-            await self._persist(encoded, item)
-            self._running.pop(item.id, None)
-            self._output.pop(item.id, None)
+        with anyio.move_on_after(PERSIST_SECONDS, shield=True) as storing:
+            await self._persist(encoded, item, history)
             self._tell_completed(encoded, item)
+        self._running.pop(item.id, None)
+        self._output.pop(item.id, None)
+        if storing.cancelled_caught:
+            logger.error("item %s was not stored within %s s, so its end is not told", item.id, PERSIST_SECONDS)
 
     def tell(self, item: Any, encoded: bytes) -> None:
         """Tell of an item that was stored as a whole, such as the user's message."""
@@ -138,7 +144,7 @@ class TurnItems:
         opened.texts.append(text)
         self._events.push(opened.deltas.frame(text))
 
-    async def close_message(self, item: Mapping[str, Any], item_id: str) -> None:
+    async def close_message(self, item: Mapping[str, Any], item_id: str, history: Sequence[bytes]) -> None:
         """The model finished a message; its final text counts, whatever was streamed."""
         opened = self._open.get(item_id)
         if not isinstance(opened, _OpenMessage):
@@ -146,7 +152,7 @@ class TurnItems:
             opened = cast("_OpenMessage", self._open[item_id])
         opened.texts = [text_of(item)]
         opened.phase = item.get("phase", opened.phase)
-        await self._close(opened)
+        await self._close(opened, history)
 
     def open_reasoning(self, item_id: str) -> None:
         """The model began to think."""
@@ -199,19 +205,15 @@ class TurnItems:
             opened.content = {index: [text] for index, text in enumerate(content)}
         await self._close(opened)
 
-    async def _close(self, opened: _Open) -> None:
-        item = opened.build(now_ms())
-        await self.completed(item)
+    async def _close(self, opened: _Open, history: Sequence[bytes] = ()) -> None:
+        await self.completed(opened.build(now_ms()), history)
         self._open.pop(opened.id, None)
 
-    async def close_open(self) -> str:
-        """Complete what the model left unfinished with the text so far, and return the messages' text."""
-        said: list[str] = []
+    async def close_open(self) -> None:
+        """Complete what the model left unfinished, with the text so far; a message stays in its history as it is."""
         for opened in list(self._open.values()):
-            if isinstance(opened, _OpenMessage):
-                said.extend(opened.texts)
-            await self._close(opened)
-        return "".join(said)
+            text = "".join(opened.texts) if isinstance(opened, _OpenMessage) else ""
+            await self._close(opened, [text_message("assistant", text)] if text else ())
 
     async def close_running(self) -> None:
         """Complete as failed what a tool left without an end."""

@@ -22,7 +22,7 @@ from app_server.model.events import (
 )
 from app_server.model.provider import ModelProvider, ModelRequest, backoff
 from app_server.store.ids import uuid7
-from app_server.threads.history import call_output, kept, text_message
+from app_server.threads.history import call_output, kept
 from app_server.threads.turn import Turn, TurnFailed, UserMessage
 from app_server.tools.context import ToolCall
 from protocol.v2.account import ACCOUNT_RATE_LIMITS_UPDATED
@@ -66,9 +66,13 @@ class ModelTurn(Turn):
                     break
                 output = await self._thread.tools.dispatch(call.call, self._context)
                 self._entries.append(call_output(call.call.call_id, output.text, custom=call.custom))
-            await self._flush_history()
+            if calls or self._steered:
+                await self._flush_history()
             if not await self._take_steered() and not calls:
                 return
+
+    async def _keep_unread(self) -> None:
+        await self._take_steered()
 
     async def _take_steered(self) -> bool:
         taken, self._steered = self._steered, []
@@ -158,9 +162,11 @@ class ModelTurn(Turn):
     async def _on_item(self, item: dict[str, Any], answer: "_Answer") -> None:
         kind = item.get("type")
         if (entry := kept(item)) is not None:
-            answer.entries.append((kind == "message", entry))
+            answer.entries.append(entry)
         if kind == "message":
-            await self.items.close_message(item, answer.message_id(item.get("id")))
+            # With the message goes the reasoning before it, so that the history keeps the model's order.
+            entries, answer.entries = answer.entries, []
+            await self.items.close_message(item, answer.message_id(item.get("id")), entries)
             answer.message = None
         elif kind == "reasoning":
             await self.items.close_reasoning(item, answer.reasoning_id(item.get("id")))
@@ -169,15 +175,14 @@ class ModelTurn(Turn):
             answer.calls.append(_call(item, custom=kind == "custom_tool_call"))
 
     async def _keep(self, answer: "_Answer", *, whole: bool) -> None:
-        """Put an answer into the history. Of one that was cut only messages stay: its calls are never answered."""
-        said = await self.items.close_open()
-        self._entries += [entry for is_message, entry in answer.entries if whole or is_message]
-        if said:
-            self._entries.append(text_message("assistant", said))
+        """Put the rest of an answer into the history, unless it was cut: its calls are then never answered."""
+        await self.items.close_open()
         if answer.usage is not None:
             self._thread.count_tokens(self.id, answer.usage)
-        if answer.calls or not whole:
-            await self._flush_history()
+        if whole:
+            self._entries += answer.entries
+            if answer.calls:
+                await self._flush_history()
 
     def _tell_retry(self, failure: ModelError, attempt: int, limit: int) -> None:
         notice = TurnError.model_validate(
@@ -212,7 +217,7 @@ class _Answer:
     """What one request to the model has given so far."""
 
     def __init__(self) -> None:
-        self.entries: list[tuple[bool, bytes]] = []
+        self.entries: list[bytes] = []
         self.calls: list[_Call] = []
         self.usage: Usage | None = None
         self.deltas = 0

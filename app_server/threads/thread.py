@@ -230,6 +230,7 @@ class Thread:
 
     async def start_turn(self, inputs: Sequence[UserInput], options: TurnOptions) -> Turn:
         """Store a new turn and run it; the caller answers before the turn tells anything."""
+        self.left_at = monotonic()
         user = UserMessage(inputs, await model_content(inputs), options.client_id)
         provider = self._world.provider(self.settings.model_provider, self.config)
         turn = ModelTurn(self, provider, user, output_schema=options.output_schema, service_tier=options.service_tier)
@@ -271,10 +272,16 @@ class Thread:
     async def steer(self, inputs: Sequence[UserInput], client_id: str | None) -> Turn:
         """Give the running turn a further message. Raises -32600 `no active turn to steer`."""
         user = UserMessage(inputs, await model_content(inputs), client_id)
-        if self.active is None:
+        if self.active is None or self.active.ending:
             raise invalid_request("no active turn to steer")
         self.active.steer(user)
         return self.active
+
+    async def settled(self) -> bool:
+        """Whether no turn runs. One that is just ending is waited for."""
+        if self.active is not None and self.active.ending:
+            await self.active.finished.wait()
+        return self.active is None
 
     def turn_ended(self, turn: Turn, status: str) -> None:
         """The turn is over; told by the turn before its `turn/completed`."""

@@ -81,6 +81,7 @@ class Turn:
         self._message_item = None if self._message is None else user_item(self._message)
         self._began = monotonic_ns()
         self._interrupted = False
+        self._done = False
         self._waiting: anyio.CancelScope | None = None
         self._scope = anyio.CancelScope()
         self._entries: list[bytes] = []
@@ -108,6 +109,11 @@ class Turn:
             expiration.cancel("interrupted")
         if self._waiting is not None:
             self._waiting.cancel()
+
+    @property
+    def ending(self) -> bool:
+        """Whether the turn has done what it does; a message that comes now belongs to the next one."""
+        return self._interrupted or self._done
 
     def steer(self, user: UserMessage) -> None:
         """Give the turn a further message. Raises -32600 where nobody would read it."""
@@ -144,6 +150,7 @@ class Turn:
                 self.items.tell(self._message_item, encode(self._message_item))
             with self._scope:
                 await self._drive()
+            self._done = True
             if self._interrupted or self._scope.cancelled_caught:
                 status = "interrupted"
         except TurnFailed as failure:
@@ -165,6 +172,9 @@ class Turn:
         """Do what the turn is for. Raises TurnFailed."""
         raise NotImplementedError
 
+    async def _keep_unread(self) -> None:
+        """Store what a client was told is taken, though the turn ends before it was used."""
+
     async def _add_message(self, user: UserMessage) -> None:
         """Store and tell a message that came while the turn ran."""
         item = user_item(user)
@@ -183,6 +193,7 @@ class Turn:
 
     async def _finish(self, status: TurnStatus, error: TurnError | None) -> None:
         """Close what is open, store the end, and tell it once."""
+        self._done = True
         self.row = TurnRow(
             id=self.id,
             status=status,
@@ -193,8 +204,8 @@ class Turn:
         )
         try:
             await self.items.close_running()
-            if said := await self.items.close_open():
-                self._entries.append(text_message("assistant", said))
+            await self.items.close_open()
+            await self._keep_unread()
             own = [*self._thread.history[self._history_start :], *self._entries]
             for call_id, custom in unanswered_calls(own):
                 self._entries.append(call_output(call_id, ABORTED_OUTPUT, custom=custom))
@@ -219,8 +230,8 @@ class Turn:
     def _item_row(self, encoded: bytes, item: Any) -> ItemRow:
         return ItemRow(self.id, item.id, item.type, encoded, item.started_at_ms, item.completed_at_ms)
 
-    async def _persist_item(self, encoded: bytes, item: Any) -> None:
-        await self._thread.store(items=[self._item_row(encoded, item)])
+    async def _persist_item(self, encoded: bytes, item: Any, history: Sequence[bytes]) -> None:
+        await self._thread.store(items=[self._item_row(encoded, item)], history=history)
 
 
 class RefusedTurn(Turn):
