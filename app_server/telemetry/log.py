@@ -120,6 +120,8 @@ def configure(environment: Mapping[str, str] = os.environ, fd: int = 2) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level_from(environment))
     logging.getLogger(_NOTICES).setLevel(logging.INFO)
+    # At debug it prints every statement with its values: what people wrote, and nothing that helps.
+    logging.getLogger("aiosqlite").setLevel(logging.INFO)
 
 
 def notice(message: str) -> None:

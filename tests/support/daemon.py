@@ -57,16 +57,15 @@ class Daemon:
         assert self.process.stderr is not None
         async for text in TextReceiveStream(self.process.stderr, errors="replace"):
             self.stderr += text
-            if (found := re.search(r"listening on ([a-z]+://\S+)", self.stderr)) is not None:
+            if (found := re.search(r'listening on ([a-z]+://[^\s"]+)[\s"]', self.stderr)) is not None:
                 self.url = found[1]
                 self._listening.set()
         self._listening.set()
 
-    async def ready(self) -> None:
-        """Wait until clients can connect. Raises RuntimeError with what the program said if it ends instead."""
+    async def ready(self) -> bool:
+        """Wait until clients can connect, or until the program has ended instead."""
         await self._listening.wait()
-        if not self.url:
-            raise RuntimeError(f"the daemon ended with {await self.process.wait()}: {self.stderr}")
+        return bool(self.url)
 
 
 @asynccontextmanager
@@ -78,7 +77,10 @@ async def running_daemon(
     program: Sequence[str] = PROGRAM,
     **variables: str,
 ) -> AsyncGenerator[Daemon]:
-    """Run `turnloom app-server --listen LISTEN OPTIONS` with its state in `home`; it is ready when this is entered."""
+    """Run `turnloom app-server --listen LISTEN OPTIONS` with its state in `home`; it is ready when this is entered.
+
+    Raises RuntimeError with what the program said if it ends instead.
+    """
     argv = [*program, "app-server", "--listen", listen, *options]
     async with await anyio.open_process(
         argv, env=environment(home, **variables), cwd=home, stdin=None, stdout=None
@@ -87,9 +89,11 @@ async def running_daemon(
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(daemon.watch_stderr)
-                await daemon.ready()
-                yield daemon
-                await daemon.stop()
+                if await daemon.ready():
+                    yield daemon
+                    await daemon.stop()
+            if not daemon.url:
+                raise RuntimeError(f"the daemon ended with {await process.wait()}: {daemon.stderr}")
         finally:
             if process.returncode is None:
                 process.kill()
