@@ -16,13 +16,13 @@ from anyio.abc import TaskStatus
 
 from app_server.rpc.connection import Connection, Connections
 from app_server.rpc.dispatch import Dispatcher
+from app_server.rpc.handshake import Hello, Welcome
 from app_server.rpc.outbound import Outbound
 from app_server.rpc.server_requests import ServerRequests
 from app_server.telemetry import log
 from app_server.transport.listen import ServerOptions, StartError, Stdio, UnixSocket, WebSocket, default_socket
 from app_server.version import PROTOCOL_VERSION, TURNLOOM_VERSION
 from protocol.jsonrpc import INVALID_REQUEST, RpcError
-from protocol.v1 import InitializeParams, InitializeResponse
 
 if TYPE_CHECKING:
     from app_server.handlers.context import RequestContext
@@ -169,19 +169,14 @@ class App:
         if self._daemon is not None:
             await self._daemon.forget(connection)
 
-    def _initialize(self, connection: Connection, params: InitializeParams) -> InitializeResponse:
-        info = params.client_info
+    def _initialize(self, connection: Connection, hello: Hello) -> Welcome:
         system = os.uname()
         agent = (
-            f"{info.name}/{PROTOCOL_VERSION} ({_system_name()}; {system.machine}) "
-            f"{os.environ.get('TERM', 'unknown')} ({info.name}; {info.version}) turnloom/{TURNLOOM_VERSION}"
+            f"{hello.name}/{PROTOCOL_VERSION} ({_system_name()}; {system.machine}) "
+            f"{os.environ.get('TERM', 'unknown')} ({hello.name}; {hello.version}) turnloom/{TURNLOOM_VERSION}"
         )
-        return InitializeResponse(
-            user_agent=agent,
-            codex_home=str(self._home),
-            platform_family="unix",
-            platform_os="macos" if sys.platform == "darwin" else "linux",
-        )
+        platform_os = "macos" if sys.platform == "darwin" else "linux"
+        return Welcome(agent, str(self._home), platform_family="unix", platform_os=platform_os)
 
     def _initialized(self, connection: Connection) -> None:
         self._greeted.set()

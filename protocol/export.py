@@ -12,9 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from protocol.methods import Empty
 from protocol.shapes import Choice, ListOf, MapOf, Member, Named, OneOf, Record, Scalar, Shape, Types
-from protocol.wire import Wire
+from protocol.wire import Empty, Wire
 
 ALL_MODULES = (
     "protocol.v1",

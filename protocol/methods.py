@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from protocol.wire import Wire
+if TYPE_CHECKING:
+    # The first answer of a daemon needs this module and not pydantic, which takes half of its time to import.
+    from protocol.wire import Wire
 
-P = TypeVar("P", bound=Wire)
-R = TypeVar("R", bound=Wire)
+P = TypeVar("P", bound="Wire")
+R = TypeVar("R", bound="Wire")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,6 @@ def reads_thread(params: Any) -> Order:
 def unordered(params: Any) -> None:
     """Runs at once, whatever else is running."""
     return
-
-
-class Empty(Wire):
-    """Params or a result without members."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from annotated_types import Ge, Le, MinLen
 from pydantic.fields import FieldInfo
 
 from protocol.jsonrpc import RequestId
-from protocol.methods import ClientNotification, ClientRequest, Empty, ServerNotification, ServerRequest
-from protocol.wire import AbsolutePath, Experimental, Wire
+from protocol.methods import ClientNotification, ClientRequest, ServerNotification, ServerRequest
+from protocol.wire import AbsolutePath, Empty, Experimental, Wire
 
 
 @dataclass(frozen=True)

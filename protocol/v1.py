@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from protocol.methods import ClientNotification, ClientRequest, Empty
-from protocol.wire import AbsolutePath, Wire
+from protocol.methods import ClientNotification, ClientRequest
+from protocol.wire import AbsolutePath, Empty, Wire
 
 
 class ClientInfo(Wire):

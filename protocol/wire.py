@@ -73,6 +73,10 @@ def models_in(annotation: Any) -> Iterator[type[Wire]]:
             yield from models_in(argument)
 
 
+class Empty(Wire):
+    """Params or a result without members."""
+
+
 class SnakeWire(Wire):
     """An object whose members keep their snake_case names on the wire, as configuration does."""
 

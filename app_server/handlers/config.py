@@ -7,9 +7,9 @@ from pydantic import ValidationError
 from app_server.config.layers import LayerStack
 from app_server.handlers.context import RequestContext
 from app_server.handlers.registry import handles
-from protocol.methods import Empty
 from protocol.v2.config import CONFIG_READ, Config, ConfigReadParams, ConfigReadResponse
 from protocol.v2.config_requirements import CONFIG_REQUIREMENTS_READ, ConfigRequirementsReadResponse
+from protocol.wire import Empty
 
 
 @handles(CONFIG_READ)

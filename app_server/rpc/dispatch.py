@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from inspect import BoundArguments, Signature, iscoroutinefunction
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 import anyio
 import orjson
-from pydantic import BaseModel, ValidationError
 
 from app_server.rpc.connection import MAX_MESSAGE_BYTES, Client, Connection, Oversized
-from app_server.rpc.experimental import refusal, refuse_experimental_fields, stripper
+from app_server.rpc.handshake import METHOD as INITIALIZE
+from app_server.rpc.handshake import Hello, Welcome, read_hello
 from app_server.rpc.ordering import RequestOrder, Turnstile
 from app_server.rpc.outbound import Frame, encode
 from app_server.rpc.server_requests import ServerRequests
@@ -27,7 +27,9 @@ from protocol.jsonrpc import (
     invalid_request,
 )
 from protocol.methods import ClientRequest
-from protocol.v1 import INITIALIZE, InitializeParams, InitializeResponse
+
+if TYPE_CHECKING:
+    from protocol.wire import Wire
 
 MAX_IN_FLIGHT = 128
 """Requests of one connection that may be unanswered at a time."""
@@ -76,7 +78,7 @@ class Dispatcher(Generic[C]):
 
     def __init__(
         self,
-        initialize: Callable[[Connection, InitializeParams], InitializeResponse],
+        initialize: Callable[[Connection, Hello], Welcome],
         initialized: Callable[[Connection], None],
         server_requests: ServerRequests,
     ) -> None:
@@ -92,6 +94,9 @@ class Dispatcher(Generic[C]):
     def load(self, surface: Surface[C]) -> None:
         """Open the door for everything but `initialize`; requests that came earlier go on now."""
         self._surface = surface
+        from app_server.rpc.experimental import stripper
+
+        self._stripper: Callable[[type[Wire]], Callable[[bytes], bytes] | None] = stripper
         self._call = _door(surface)
         self._at_once = {name for name, endpoint in surface.endpoints.items() if endpoint.at_once}
         self._loaded.set()
@@ -135,7 +140,7 @@ class Dispatcher(Generic[C]):
     async def _request(
         self, connection: Connection, request_id: RequestId, method: str, envelope: dict[str, Any]
     ) -> None:
-        if method == INITIALIZE.method:
+        if method == INITIALIZE:
             try:
                 connection.push(_result(request_id, self._answer_initialize(connection, envelope)))
             except RpcError as error:
@@ -173,14 +178,12 @@ class Dispatcher(Generic[C]):
     def _answer_initialize(self, connection: Connection, envelope: dict[str, Any]) -> bytes:
         if connection.initialized:
             raise invalid_request("Already initialized")
-        params = validated(InitializeParams, envelope.get("params"))
-        answer = self._initialize(connection, params)
-        info, capabilities = params.client_info, params.capabilities
-        connection.client = Client(info.name, info.version, info.title)
-        if capabilities is not None:
-            connection.outbound.experimental = bool(capabilities.experimental_api)
-            connection.outbound.opted_out = frozenset(capabilities.opt_out_notification_methods or ())
-        return encode(answer)
+        hello = read_hello(envelope.get("params"))
+        answer = self._initialize(connection, hello)
+        connection.client = Client(hello.name, hello.version, hello.title)
+        connection.outbound.experimental = hello.experimental
+        connection.outbound.opted_out = hello.opted_out
+        return answer.json()
 
     async def _run(
         self,
@@ -220,7 +223,7 @@ class Dispatcher(Generic[C]):
                 known = RpcError(INTERNAL_ERROR, "Internal error")
             connection.push(_error(request_id, known.code, known.message, known.data))
             return
-        if not connection.experimental and (strip := stripper(endpoint.descriptor.response)) is not None:
+        if not connection.experimental and (strip := self._stripper(endpoint.descriptor.response)) is not None:
             encoded = strip(encoded)
         connection.push(_result(request_id, encoded))
         context.answered()
@@ -234,6 +237,9 @@ def _door(surface: Surface[Any]) -> Callable[[Connection, dict[str, Any]], Any]:
     """
     from jsonrpcserver import Error, Success, dispatch_to_response
     from jsonrpcserver.codes import ERROR_METHOD_NOT_FOUND
+
+    from app_server.rpc.experimental import refusal, refuse_experimental_fields
+    from app_server.rpc.params import validated
 
     def method(endpoint: Endpoint[Any]) -> Callable[..., Any]:
         descriptor = endpoint.descriptor
@@ -286,34 +292,6 @@ def _as_it_is(value: Any) -> Any:
 
 def _is_id(value: Any) -> bool:
     return isinstance(value, str | int) and not isinstance(value, bool)
-
-
-M = TypeVar("M", bound=BaseModel)
-
-
-def validated(model: type[M], params: Any) -> M:
-    """`params` as a `model`; absent params count as an empty object. Raises -32600 naming the field."""
-    try:
-        return model.model_validate({} if params is None else params, by_alias=True, by_name=False)
-    except ValidationError as error:
-        raise invalid_request(f"Invalid request: {_first_problem(error)}") from None
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors(include_url=False, include_input=False)[0]
-    # Names of union members and validators stand between the fields in a location; they mean nothing to a client.
-    path = ".".join(str(part) for part in problem["loc"] if isinstance(part, int) or _is_field_name(part))
-    if problem["type"] == "missing":
-        return f"missing field `{path}`"
-    if problem["type"] == "string_pattern_mismatch":
-        # Paths are the only strings with a pattern, and it says nothing to a reader.
-        return f"`{path}`: must be an absolute path"
-    text = problem["msg"][0].lower() + problem["msg"][1:]
-    return f"`{path}`: {text}" if path else f"params: {text}"
-
-
-def _is_field_name(part: str) -> bool:
-    return part.isidentifier() and not part[0].isupper()
 
 
 def _rpc_error_within(error: BaseException) -> RpcError | None:

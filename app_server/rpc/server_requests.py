@@ -3,19 +3,19 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import orjson
-from pydantic import ValidationError
 
 from app_server.rpc.connection import Connection
-from app_server.rpc.experimental import stripper
 from app_server.rpc.outbound import Frame
 from protocol.methods import ServerRequest
-from protocol.wire import Wire
 
-R = TypeVar("R", bound=Wire)
+if TYPE_CHECKING:
+    from protocol.wire import Wire
+
+R = TypeVar("R", bound="Wire")
 
 
 class NoAnswer(Exception):
@@ -47,7 +47,7 @@ class ServerRequests:
     async def ask(
         self,
         descriptor: ServerRequest[Any, R],
-        params: Wire,
+        params: "Wire",
         topic: str,
         connections: Iterable[Connection],
         resolved: Callable[[int], None],
@@ -57,6 +57,10 @@ class ServerRequests:
         `resolved` is called with the request's id as soon as the question is closed, however it ended.
         Raises NoAnswer when it was withdrawn or the first answer is an error or does not fit the response model.
         """
+        from pydantic import ValidationError
+
+        from app_server.rpc.experimental import stripper
+
         request_id = next(self._ids)
         body = b'{"id":%d,"method":%b,"params":%b}' % (
             request_id,

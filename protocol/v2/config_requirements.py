@@ -4,11 +4,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from protocol.methods import ClientRequest, Empty
+from protocol.methods import ClientRequest
 from protocol.v2.config import AllowDenyRequirement, ForcedLoginMethod, WebSearchMode
 from protocol.v2.model import ReasoningEffort
 from protocol.v2.permissions import ApprovalsReviewer, AskForApproval, LegacyAppPathString, SandboxMode
-from protocol.wire import Experimental, SnakeWire, UInt, UInt16, Wire
+from protocol.wire import Empty, Experimental, SnakeWire, UInt, UInt16, Wire
 
 WindowsSandboxImplementation = Literal["elevated", "unelevated", "mxc"]
 """A way of sandboxing on Windows."""

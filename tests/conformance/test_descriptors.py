@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from protocol.export import import_all
-from protocol.methods import Descriptor, Empty, ServerNotification
+from protocol.methods import Descriptor, ServerNotification
 from protocol.shapes import Types
+from protocol.wire import Empty
 from tests.conformance import reference
 from tests.conformance.reference import Direction, Method
 

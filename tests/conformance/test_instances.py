@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
 from protocol.export import import_all
-from protocol.methods import Empty
 from protocol.shapes import Types
-from protocol.wire import Wire
+from protocol.wire import Empty, Wire
 from tests.conformance import reference
 from tests.conformance.instances import UNKNOWN_MEMBER, values_of, with_nulls, without_nulls
 

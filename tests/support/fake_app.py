@@ -15,12 +15,12 @@ import orjson
 
 from app_server.rpc.connection import Connection, Connections, Oversized
 from app_server.rpc.dispatch import Dispatcher, Endpoint, Surface
+from app_server.rpc.handshake import Hello, Welcome
 from app_server.rpc.outbound import DeltaStream, Outbound, notification_json
 from app_server.rpc.server_requests import ServerRequests
 from protocol.jsonrpc import RpcError
-from protocol.methods import ClientRequest, Empty, Order, OrderKey, unordered
-from protocol.v1 import InitializeParams, InitializeResponse
-from protocol.wire import Experimental, Wire
+from protocol.methods import ClientRequest, Order, OrderKey, unordered
+from protocol.wire import Empty, Experimental, Wire
 
 REFUSED = -32042
 
@@ -143,12 +143,12 @@ class FakeApp:
         description = _Description(method, params, Empty, order, experimental)
         return Endpoint(cast("ClientRequest[Any, Any]", description), handler)
 
-    def _initialize(self, connection: Connection, params: InitializeParams) -> InitializeResponse:
-        return InitializeResponse(
+    def _initialize(self, connection: Connection, hello: Hello) -> Welcome:
+        return Welcome(
             codex_home="/nowhere",
             platform_family="unix",
             platform_os="linux",
-            user_agent=f"{params.client_info.name}/0.169.0",
+            user_agent=f"{hello.name}/0.169.0",
         )
 
     async def _echo(self, context: FakeContext, params: EchoParams) -> EchoParams:
