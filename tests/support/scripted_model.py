@@ -157,6 +157,10 @@ def usage(*, input: int = 10, cached: int = 0, output: int = 5, reasoning: int =
     }
 
 
+def _done(_request: Body) -> Sequence[Part]:
+    return [say("done")]
+
+
 class ScriptedModel:
     """The server. `requests` and `headers` hold what was asked, oldest first; `hangups` counts abandoned answers."""
 
@@ -165,7 +169,7 @@ class ScriptedModel:
         self.headers: list[dict[str, str]] = []
         self.hangups = 0
         self.connections: set[Any] = set()
-        self.default: Script = [say("done")]
+        self.default: Script = _done
         self.usage = usage()
         self.response_headers: dict[str, str] = {}
         self._scripts: list[Script] = []
@@ -183,7 +187,7 @@ class ScriptedModel:
         self._scripts.clear()
         self.response_headers = {}
         self.hangups = 0
-        self.default = [say("done")]
+        self.default = _done
         self.usage = usage()
 
     def script(self, *parts: Part | Callable[[Body], Sequence[Part]]) -> None:
