@@ -68,7 +68,10 @@ class ModelTurn(Turn):
                 self._entries.append(call_output(call.call.call_id, output.text, custom=call.custom))
             if calls or self._steered:
                 await self._flush_history()
-            if not await self._take_steered() and not calls:
+            if await self._take_steered() or calls:
+                continue
+            await self._wait_beside()
+            if not self._steered:
                 return
 
     async def _keep_unread(self) -> None:

@@ -83,6 +83,10 @@ class World(Protocol):
         ...
 
 
+BEGIN_SECONDS = 10.0
+"""How long storing a turn's beginning may take, though the client that asked for it has gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class TurnOptions:
     """What `turn/start` says beside the message, for this turn alone."""
@@ -248,11 +252,10 @@ class Thread:
 
     async def run_shell_command(self, script: str, timeout_ms: int | None) -> None:
         """Run the user's own command: inside the running turn, or in a turn of its own."""
-        if self.active is not None:
-            command = partial(run_user_command, self._world.shell, script, timeout_ms)
-            self._world.spawn(self.active.run_beside, command)
-        else:
+        if await self.settled() or self.active is None:
             await self._begin(ShellTurn(self, self._world.shell, script, timeout_ms), ())
+        else:
+            self._world.spawn(self.active.join(partial(run_user_command, self._world.shell, script, timeout_ms)))
 
     def _refuse_while_running(self) -> None:
         if self.active is not None:
@@ -261,9 +264,12 @@ class Thread:
     async def _begin(self, turn: Turn, context: Sequence[bytes]) -> Turn:
         self.active = turn
         try:
-            await turn.begin(context)
+            # A client that leaves now must not leave a turn in the store that nobody runs.
+            with anyio.fail_after(BEGIN_SECONDS, shield=True):
+                await turn.begin(context)
         except BaseException:
             self.active = None
+            turn.finished.set()
             raise
         self.turn_changes += 1
         self._world.spawn(turn.run)

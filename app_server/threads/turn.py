@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -83,6 +84,8 @@ class Turn:
         self._interrupted = False
         self._done = False
         self._waiting: anyio.CancelScope | None = None
+        self._beside = 0
+        self._beside_ended = anyio.Event()
         self._scope = anyio.CancelScope()
         self._entries: list[bytes] = []
         self._history_start = len(thread.history)
@@ -93,7 +96,7 @@ class Turn:
             profile=profile_for(self._settings.sandbox, roots=self._settings.workspace_roots),
             approval_policy=self._settings.approval_kind,
             items=self.items,
-            interrupted=lambda: self._interrupted,
+            interrupted=lambda: self.ending,
         )
 
     def snapshot(self, view: str) -> bytes:
@@ -105,8 +108,7 @@ class Turn:
     def interrupt(self) -> None:
         """Stop: what the turn waits for is dropped, its commands expire, and it completes as interrupted."""
         self._interrupted = True
-        for expiration in list(self._context.running):
-            expiration.cancel("interrupted")
+        self._expire_commands("interrupted")
         if self._waiting is not None:
             self._waiting.cancel()
 
@@ -119,9 +121,37 @@ class Turn:
         """Give the turn a further message. Raises -32600 where nobody would read it."""
         raise invalid_request("the running turn takes no messages; wait for its end")
 
-    async def run_beside(self, work: Callable[[TurnContext], Awaitable[bytes]]) -> None:
-        """Do something of the user's while the turn runs; what `work` returns goes into the history."""
-        await self._thread.store(history=[await work(self._context)])
+    def join(self, work: Callable[[TurnContext], Awaitable[bytes]]) -> Callable[[], Awaitable[None]]:
+        """Let something of the user's run beside what the turn does; the turn ends after it. Await the result.
+
+        What `work` returns goes into the history.
+        """
+        self._beside += 1
+        return partial(self._run_beside, work)
+
+    async def _run_beside(self, work: Callable[[TurnContext], Awaitable[bytes]]) -> None:
+        try:
+            await self._thread.store(history=[await work(self._context)])
+        finally:
+            self._beside -= 1
+            self._beside_ended.set()
+
+    async def _wait_beside(self) -> None:
+        """Until what runs beside the turn has ended, or a message or an interrupt comes."""
+        while self._beside and not self._interrupted:
+            with anyio.CancelScope() as self._waiting:
+                await self._next_beside()
+            waited, self._waiting = self._waiting, None
+            if waited.cancelled_caught:
+                return
+
+    async def _next_beside(self) -> None:
+        self._beside_ended = anyio.Event()
+        await self._beside_ended.wait()
+
+    def _expire_commands(self, reason: str) -> None:
+        for expiration in list(self._context.running):
+            expiration.cancel(reason)
 
     def abandon(self) -> None:
         """Cancel everything at once, because the daemon ends."""
@@ -150,6 +180,7 @@ class Turn:
                 self.items.tell(self._message_item, encode(self._message_item))
             with self._scope:
                 await self._drive()
+                await self._wait_beside()
             self._done = True
             if self._interrupted or self._scope.cancelled_caught:
                 status = "interrupted"
@@ -203,6 +234,9 @@ class Turn:
             error=None if error is None else error.model_dump_json(),
         )
         try:
+            self._expire_commands("the turn ended")
+            while self._beside:
+                await self._next_beside()
             await self.items.close_running()
             await self.items.close_open()
             await self._keep_unread()
