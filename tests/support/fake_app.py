@@ -144,12 +144,7 @@ class FakeApp:
         return Endpoint(cast("ClientRequest[Any, Any]", description), handler)
 
     def _initialize(self, connection: Connection, hello: Hello) -> Welcome:
-        return Welcome(
-            codex_home="/nowhere",
-            platform_family="unix",
-            platform_os="linux",
-            user_agent=f"{hello.name}/0.169.0",
-        )
+        return Welcome(f"{hello.name}/0.169.0", "/nowhere", platform_family="unix", platform_os="linux")
 
     async def _echo(self, context: FakeContext, params: EchoParams) -> EchoParams:
         return params
