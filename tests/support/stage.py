@@ -1,6 +1,6 @@
 """A daemon with a scripted model behind it, its clients, and what tests say to them about threads and turns."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -54,11 +54,15 @@ def listen_on(transport: Transport, home: Path) -> str:
 
 @asynccontextmanager
 async def set_stage(
-    folder: Path, transport: Transport = "ws", *, more: str = "", settings: dict[str, object] | None = None
+    folder: Path,
+    transport: Transport = "ws",
+    *,
+    more: Callable[[str], str] | None = None,
+    settings: dict[str, object] | None = None,
 ) -> AsyncGenerator[Stage]:
-    """A stage of its own for one test; `more` and `settings` go into config.toml."""
+    """A stage of its own; `settings`, and what `more` makes of the model's URL, go into config.toml."""
     async with ScriptedModel() as model:
-        home = make_home(folder / "home", model.url, settings=settings, more=more)
+        home = make_home(folder / "home", model.url, settings=settings, more=more(model.url) if more else "")
         cwd = folder / "project"
         cwd.mkdir(exist_ok=True)
         if transport == "stdio":
