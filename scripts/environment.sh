@@ -49,7 +49,7 @@ ensure_environment() {
     "$python" -m venv .venv
   fi
   stamp=.venv/.installed${extra:+-$extra}
-  wanted=$(sha256sum pyproject.toml)
+  wanted=$(cksum pyproject.toml)
   if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     say "installing turnloom${extra:+ with $extra tools} into .venv"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${extra:+[$extra]}"

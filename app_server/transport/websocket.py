@@ -18,6 +18,8 @@ CEILING_BYTES = 4 * MAX_MESSAGE_BYTES
 """A message longer than this is not even read to its end: the socket is closed with code 1009."""
 HIGH_WATER_BYTES = 256 * 1024
 """What the socket's buffer holds before the next write waits."""
+IDLE_SECONDS = 30.0
+"""How long a connection may stay open without asking for anything; once it is a websocket there is no limit."""
 _OVERRUN_REASON = b"too far behind: reconnect and resume the thread"
 
 logger = logging.getLogger(__name__)
@@ -188,7 +190,9 @@ async def serve_websocket(
             finally:
                 done.set()
 
-        runner = web.ServerRunner(web.Server(handle, access_log=None), shutdown_timeout=1)
+        runner = web.ServerRunner(
+            web.Server(handle, access_log=None, keepalive_timeout=IDLE_SECONDS), shutdown_timeout=1
+        )
         await runner.setup()
         try:
             async with anyio.create_task_group() as clients:

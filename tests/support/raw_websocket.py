@@ -12,12 +12,13 @@ TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 
 
 class RawWebSocket:
-    """Sends frames as they are given. `head` is the server's answer to the upgrade."""
+    """Sends frames as they are given. `head` answers the upgrade; with `dribble` it sends single bytes."""
 
     def __init__(self, stream: anyio.abc.SocketStream) -> None:
         self._stream = stream
         self._incoming = BufferedByteReceiveStream(stream)
         self.head = ""
+        self.dribble = False
 
     async def upgrade(self, headers: dict[str, str], path: str = "/") -> int:
         """Ask for the upgrade; gives the status of the answer."""
@@ -30,13 +31,15 @@ class RawWebSocket:
             **headers,
         }
         lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
-        await self._stream.send("\r\n".join(lines).encode())
+        await self.send_bytes("\r\n".join(lines).encode())
         self.head = (await self._incoming.receive_until(b"\r\n\r\n", 65536)).decode()
         return int(self.head.split()[1])
 
     async def send_bytes(self, data: bytes) -> None:
         """Send any bytes."""
-        await self._stream.send(data)
+        size = 1 if self.dribble else len(data)
+        for start in range(0, len(data), size or 1):
+            await self._stream.send(data[start : start + size])
 
     async def send(self, payload: bytes, opcode: int = TEXT, *, final: bool = True, size: int | None = None) -> None:
         """Send one frame, masked with zeros. `size` declares another length than the payload's."""
@@ -48,9 +51,8 @@ class RawWebSocket:
             head = bytes((first, 0x80 | 126)) + length.to_bytes(2, "big")
         else:
             head = bytes((first, 0x80 | 127)) + length.to_bytes(8, "big")
-        await self._stream.send(head + bytes(4))
-        if payload:
-            await self._stream.send(payload)
+        await self.send_bytes(head + bytes(4))
+        await self.send_bytes(payload)
 
     async def request(self, request_id: Any, method: str, params: Any = None) -> None:
         """Send a request."""

@@ -1,5 +1,6 @@
 """Many clients over real sockets."""
 
+import asyncio
 import logging
 import os
 import socket
@@ -149,6 +150,15 @@ async def test_frames_that_break_the_websocket_rules_close_that_connection_only(
                 opcode, _ = await raw.receive()
                 assert opcode == CLOSE
         assert await other.call("test/echo", {"value": 1}) == {"value": 1, "number": None}
+
+
+async def test_a_client_whose_bytes_come_one_at_a_time_is_understood(server: Listening) -> None:
+    async with raw_connection(server.url) as raw:
+        raw.dribble = True
+        assert await raw.upgrade({}) == 101
+        await raw.initialize()
+        await raw.request(1, "test/echo", {"value": "é" * 100})
+        assert (await raw.message())["result"]["value"] == "é" * 100
 
 
 async def test_no_extension_or_subprotocol_is_agreed_on(server: Listening) -> None:
@@ -307,6 +317,34 @@ async def test_64_clients_at_once_each_get_their_own_answers() -> None:
             tasks.start_soon(one, number)
     assert len(server.app.served) == 64
     assert len(server.app.connections) == 0
+
+
+async def test_clients_that_have_gone_leave_nothing_behind() -> None:
+    async def come_and_go(number: int) -> None:
+        async with raw_websocket(server.url) as raw:
+            await raw.initialize()
+            await raw.request(1, "test/gate")
+            if number % 2:
+                await raw.send((1000).to_bytes(2, "big"), CLOSE)
+                await raw.receive()
+
+    async def gone() -> None:
+        while len(server.app.connections) or server.app.waiting:
+            await anyio.lowlevel.checkpoint()
+        await anyio.wait_all_tasks_blocked()
+
+    async with listening_at() as server:
+        await come_and_go(0)
+        await gone()
+        before = _descriptors(), len(asyncio.all_tasks())
+        for number in range(20):
+            await come_and_go(number)
+        await gone()
+        assert (_descriptors(), len(asyncio.all_tasks())) == before
+
+
+def _descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def test_a_client_that_does_not_read_is_not_felt_by_another_and_gets_the_exact_text_later() -> None:
