@@ -51,7 +51,7 @@ def errors(client: RpcClient, turn_id: str) -> list[Message]:
         (status(404, {"error": {"message": "no such", "code": "model_not_found"}}), "modelNotFound"),
         (status(429), {"responseTooManyFailedAttempts": {"httpStatusCode": 429}}),
         (status(429, {"error": {"type": "usage_limit_reached", "message": "limit"}}), "usageLimitExceeded"),
-        (drop(), {"httpConnectionFailed": {"httpStatusCode": None}}),
+        (drop(), {"responseStreamDisconnected": {"httpStatusCode": None}}),
         ([*partial("half"), *drop()], {"responseStreamDisconnected": {"httpStatusCode": None}}),
         ([*partial("half"), *end()], {"responseStreamDisconnected": {"httpStatusCode": None}}),
         (failed("context_length_exceeded", "ctx"), "contextWindowExceeded"),
