@@ -36,9 +36,14 @@ class Stage:
         self, name: str = "tester", *, experimental: bool = True, opt_out: Sequence[str] = ()
     ) -> RpcClient:
         """A further client that has said hello; it leaves at the end of the test."""
+        client = await self.connect()
+        await client.initialize(name, experimental=experimental, opt_out=opt_out)
+        return client
+
+    async def connect(self) -> RpcClient:
+        """A further client that has said nothing yet."""
         connecting = stdio_daemon(self.home) if self._daemon is None else self._daemon.client()
         client: RpcClient = await self._clients.enter_async_context(connecting)
-        await client.initialize(name, experimental=experimental, opt_out=opt_out)
         return client
 
     async def thread(self, client: RpcClient, **params: Any) -> str:
