@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Literal, Self
 
 import anyio
+import anyio.to_thread
 
 from app_server.exec import proctree, pty
 from app_server.exec.pty import Size
@@ -52,7 +53,7 @@ class Process:
     also ended when the command exits by itself, once its output has been read.
     """
 
-    def __init__(self, reaper: Reaper, execution: Execution, cleanup: Callable[[], None]) -> None:
+    def __init__(self, reaper: Reaper, execution: Execution, cleanup: Callable[[], None] | None) -> None:
         """Use `spawn`."""
         self._reaper, self._execution, self._cleanup = reaper, execution, cleanup
         self._loop = asyncio.get_running_loop()
@@ -78,7 +79,9 @@ class Process:
     def spawn(
         cls, command: SandboxedCommand, *, cwd: str, reaper: Reaper, stdin: bool = False, tty: Size | None = None
     ) -> Self:
-        """Start `command` in the directory `cwd`. Blocks for about 1 ms. Raises SpawnError.
+        """Start `command` in the directory `cwd`. Raises SpawnError.
+
+        Blocks for about 1 ms, and not in a worker thread: a sandbox dies with the very thread that started it.
 
         Without `stdin` the command reads from /dev/null; with `tty` it has a terminal of that size for everything,
         and its output is all "stdout". The command's descriptors and cleanup are taken over, also on failure.
@@ -113,7 +116,8 @@ class Process:
         except (SpawnError, OSError) as error:
             for fd in ours:
                 os.close(fd)
-            command.cleanup()
+            if command.cleanup is not None:
+                command.cleanup()
             raise SpawnError.of(error) if isinstance(error, OSError) else error from None
         finally:
             for fd in (*theirs, *command.pass_fds):
@@ -338,6 +342,10 @@ class Process:
                 await self._bury()
         finally:
             self._give_back()
+        if self._pidfd < 0 and self._cleanup is not None:
+            cleanup, self._cleanup = self._cleanup, None
+            with anyio.move_on_after(5, shield=True):
+                await anyio.to_thread.run_sync(cleanup)
 
     def _ask_to_end(self) -> None:
         if not self._execution.contained:
@@ -383,7 +391,12 @@ class Process:
         else:
             # It hangs in the kernel. Whenever it comes out, it is dead; the loop then takes note of it.
             self._loop.remove_reader(self._pidfd)
-            self._loop.add_reader(self._pidfd, self._reap)
+            self._loop.add_reader(self._pidfd, self._reap_late)
+
+    def _reap_late(self) -> None:
+        self._reap()
+        if self._cleanup is not None:
+            self._cleanup()
 
     def _reap(self) -> None:
         self._loop.remove_reader(self._pidfd)
@@ -392,4 +405,3 @@ class Process:
         os.close(self._pidfd)
         self._pidfd = -1
         self._reaper.forget(self._execution)
-        self._cleanup()

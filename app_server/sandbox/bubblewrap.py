@@ -12,7 +12,7 @@ import anyio.to_thread
 
 from app_server.sandbox import seccomp
 from app_server.sandbox.permissions import PermissionProfile
-from app_server.sandbox.protected import Mounts, StandIns, plan, writable_roots
+from app_server.sandbox.protected import Mounts, StandIns, plan
 from app_server.sandbox.sandbox import SandboxedCommand, SandboxUnavailable, with_network_flag
 
 PROGRAM = "bwrap"
@@ -53,14 +53,14 @@ class Bubblewrap:
         self._path = path
         self._probed = anyio.Lock()
         self._user_namespace: bool | None = None
+        self._programs: list[tuple[str, str]] = []
         self._stand_ins = StandIns()
 
     async def available(self) -> None:
         """Return if bubblewrap can build a sandbox here, else raise SandboxUnavailable. Probed once."""
         async with self._probed:
             if self._user_namespace is None:
-                program = self._find(())
-                self._user_namespace = await anyio.to_thread.run_sync(_probe, program)
+                self._user_namespace = await anyio.to_thread.run_sync(self._look)
 
     async def wrap(
         self,
@@ -82,7 +82,7 @@ class Bubblewrap:
         if profile.writable_roots:
             mounts, held = await anyio.to_thread.run_sync(plan, profile, self._stand_ins)
         try:
-            program = self._find((cwd, *writable_roots(profile)))
+            program = self._find((os.path.realpath(cwd), *mounts.writable))
             options = arguments(mounts, cwd=cwd, network=profile.network, user_namespace=bool(self._user_namespace))
             inner = dict(with_network_flag(env, profile))
             # The wrapper itself runs unconfined, so nothing may be loaded into it by way of the environment.
@@ -103,7 +103,7 @@ class Bubblewrap:
             argv=[program, "--args", str(options_fd), "--", *([leader, "--ctty"] if leader else []), *argv],
             env=inner,
             pass_fds=(filter_fd, options_fd),
-            cleanup=functools.partial(self._release, held),
+            cleanup=functools.partial(self._release, held) if held else None,
             contained=True,
             takes_terminal=leader is not None,
             program=argv[0] if argv else "",
@@ -114,24 +114,24 @@ class Bubblewrap:
             self._stand_ins.release(root)
 
     def _find(self, writable: Sequence[str]) -> str:
-        """The program, looked for only where no command could have put it."""
-        path = self._path if self._path is not None else os.environ.get("PATH", os.defpath)
-        for directory in path.split(os.pathsep):
-            if not os.path.isabs(directory):
-                continue
-            found = shutil.which(PROGRAM, path=directory)
-            if found is None:
-                continue
-            real = os.path.realpath(found)
-            if not any(_is_within(place, root) for place in (found, real) for root in writable):
+        """The program, taken only from where no command could have put it."""
+        for place, real in self._programs:
+            if not any(_is_within(path, root) for path in (place, real) for root in writable):
                 return real
         raise SandboxUnavailable(
             f"bubblewrap ({PROGRAM}) was not found, and without it commands cannot be confined; {INSTALL}"
         )
 
+    def _look(self) -> bool:
+        """Note every bubblewrap on the search path, and probe the first. For a worker thread."""
+        path = self._path if self._path is not None else os.environ.get("PATH", os.defpath)
+        places = [shutil.which(PROGRAM, path=directory) for directory in path.split(":") if os.path.isabs(directory)]
+        self._programs = [(place, os.path.realpath(place)) for place in places if place is not None]
+        return _probe(self._find(()))
+
 
 def _is_within(path: str, directory: str) -> bool:
-    return os.path.commonpath([path, os.path.realpath(directory)]) == os.path.realpath(directory) != "/"
+    return directory != "/" and (path == directory or path.startswith(directory + "/"))
 
 
 def _hand_over(data: bytes) -> int:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from app_server.sandbox.permissions import PermissionProfile
@@ -15,16 +15,12 @@ class SandboxUnavailable(Exception):
     """The policy cannot be enforced here, so the command does not run. The message says why and what helps."""
 
 
-def _nothing() -> None:
-    return
-
-
 @dataclass(frozen=True, slots=True)
 class SandboxedCommand:
     """What to execute so that the wanted command runs confined.
 
     `pass_fds` are open descriptors that the child gets under their numbers; whoever starts the command closes them.
-    `cleanup` is to be called once, when every process of the command is gone or it was not started after all.
+    `cleanup` touches files and is to be called once, when every process of the command is gone or it was not started after all.
     `takes_terminal` says that it makes the terminal it finds on its standard input the controlling one by itself.
     `contained` says that the command and its descendants end with the process that is started; that process then
     fails for reasons of its own where the wanted program is missing, so `program` names it for a check beforehand.
@@ -33,7 +29,7 @@ class SandboxedCommand:
     argv: Sequence[str]
     env: Mapping[str, str]
     pass_fds: Sequence[int] = ()
-    cleanup: Callable[[], None] = field(default=_nothing)
+    cleanup: Callable[[], None] | None = None
     contained: bool = False
     takes_terminal: bool = False
     program: str | None = None

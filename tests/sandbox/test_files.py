@@ -30,14 +30,14 @@ async def test_a_read_only_command_writes_nowhere_and_leaves_nothing(jail: Jail,
     places = f"{jail.workspace} {tmp_path} /tmp /var/tmp $HOME /etc /usr /run /dev"
     result = await jail.run(f"for d in {places}; do touch $d/escaped-x 2>/dev/null && echo $d; done", read_only())
     assert result.out == "/dev\n"  # its own, gone with it
-    assert not Path("/dev/escaped-x").exists()
+    assert "escaped-x" not in os.listdir("/dev")
     assert tree(jail.workspace) == {}
 
 
 async def test_a_read_only_command_cannot_change_what_exists(jail: Jail) -> None:
     file = jail.workspace / "file"
     file.write_text("text")
-    script = "echo x >file; echo x >>file; rm -f file; mv file other; chmod 777 file; ln -s a link; mkdir d; truncate -s0 file"
+    script = "echo x >file; echo x >>file; rm -f file; mv file o; chmod 7 file; ln -s a b; mkdir d; truncate -s0 file"
     result = await jail.run(script, read_only())
     assert result.err.count(READ_ONLY) + result.err.count("Directory nonexistent") >= 8
     assert tree(jail.workspace) == {"file": "text"}
@@ -127,7 +127,8 @@ async def test_a_protected_name_that_exists_cannot_be_touched(jail: Jail, name: 
 
 @pytest.mark.parametrize("name", PROTECTED_NAMES)
 async def test_a_protected_name_that_does_not_exist_cannot_be_made(jail: Jail, name: str) -> None:
-    script = f"test -d {name} && ls -A {name}; mkdir -p {name}/hooks; echo evil >{name}/config; rm -rf {name}; mv {name} x; echo done"
+    attempts = f"mkdir -p {name}/hooks; echo evil >{name}/config; rm -rf {name}; mv {name} /nowhere"
+    script = f"test -d {name} && ls -A {name}; {attempts}; echo done"
     result = await jail.run(script, only(jail.workspace))
     assert result.out == "done\n"
     assert tree(jail.workspace) == {}
@@ -243,19 +244,6 @@ async def test_nothing_stays_behind_of_a_command_that_cannot_start_or_is_cancell
             scope.cancel()
             await anyio.sleep_forever()
     assert os.listdir(jail.workspace) == []
-
-
-async def test_the_whole_file_system_as_a_root_still_protects_repositories(jail: Jail) -> None:
-    (jail.workspace / ".git").mkdir()
-    home = Path("/root") if os.geteuid() == 0 else Path.home()
-    script = f"echo x >{jail.workspace}/x; echo evil >{jail.workspace}/.git/config; ls -d {home}/ >/dev/null; echo 1 >/proc/sys/kernel/panic"
-    try:
-        result = await jail.run(script, only(Path("/")))
-    except SandboxUnavailable as error:
-        assert "narrower writable roots" in str(error) or "symbolic link" in str(error)
-        return
-    assert READ_ONLY in result.err
-    assert tree(jail.workspace) == {".git": None, "x": "x\n"}
 
 
 async def test_the_machines_own_proc_and_dev_are_no_writable_roots(jail: Jail) -> None:

@@ -233,16 +233,18 @@ async def test_when_the_daemon_is_killed_the_sandbox_dies_with_it(jail: Jail) ->
                 script = "setsid sleep {marker} & echo up; sleep {marker}"
                 async with await jail.start(["/bin/sh", "-c", script], read_only()) as process:
                     await process.read()
-                    print("up", flush=True)
+                    os.write(1, b"up\\n")
                     await anyio.sleep_forever()
 
         anyio.run(main)
     """
     async with await anyio.open_process([sys.executable, "-c", textwrap.dedent(daemon)], stderr=None) as process:
-        assert process.stdout is not None
-        assert await process.stdout.receive() == b"up\n"
-        assert sleeping(marker)
-        process.send_signal(signal.SIGKILL)
+        try:
+            assert process.stdout is not None
+            assert await process.stdout.receive() == b"up\n"
+            await until(lambda: len(sleeping(marker)) == 2)
+        finally:
+            process.kill()
         await process.wait()
         await until(lambda: not sleeping(marker))
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import sys
 import textwrap
 from pathlib import Path
@@ -90,7 +89,7 @@ async def test_closing_the_reaper_leaves_no_helper(tmp_path: Path) -> None:
 async def test_when_the_daemon_is_killed_its_commands_die_with_it() -> None:
     daemon = textwrap.dedent(
         """
-        import sys
+        import os
         from pathlib import Path
 
         import anyio
@@ -109,8 +108,7 @@ async def test_when_the_daemon_is_killed_its_commands_die_with_it() -> None:
                     seen = b""
                     while seen.count(b"\\n") < 3:
                         seen += (await process.read())[1]
-                    sys.stdout.buffer.write(seen.replace(b"\\n", b" ") + b"\\n")
-                    sys.stdout.flush()
+                    os.write(1, seen)
                     await anyio.sleep_forever()
 
 
@@ -118,10 +116,13 @@ async def test_when_the_daemon_is_killed_its_commands_die_with_it() -> None:
         """
     )
     async with await anyio.open_process([sys.executable, "-c", daemon], stdin=None, stderr=None) as process:
-        assert process.stdout is not None
-        commands = pids(await process.stdout.receive(), 3)
-        assert all(is_alive(pid) for pid in commands)
-        process.send_signal(signal.SIGKILL)
+        try:
+            assert process.stdout is not None
+            commands = pids(await process.stdout.receive(), 3)
+            alive = [is_alive(pid) for pid in commands]
+        finally:
+            process.kill()
+        assert alive == [True] * 3
         await process.wait()
         with anyio.fail_after(10):
             while any(is_alive(pid) for pid in commands):  # noqa: ASYNC110  # they are no children of ours

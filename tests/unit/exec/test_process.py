@@ -195,13 +195,13 @@ async def test_a_terminal_has_the_size_it_was_given_and_takes_another(runner: Ru
 
 
 async def test_a_terminal_is_the_controlling_one_and_ctrl_c_interrupts(runner: Runner) -> None:
-    async with runner.shell(
-        'test -c /dev/tty && echo </dev/tty >/dev/null & echo "tty $(tty)"; sleep 60', tty=Size(24, 80)
-    ) as p:
-        await read_until(p, b"tty /dev/pts/")
-        await p.write_stdin(b"\x03")
-        await collect(p)
-        assert await p.wait() == 128 + signal.SIGINT
+    async with runner.shell("echo ready >/dev/tty; exec cat", tty=Size(24, 80)) as process:
+        await read_until(process, b"ready\r\n")
+        await process.write_stdin(b"x\n")
+        await read_until(process, b"x\r\nx\r\n")  # the echo, and cat's answer: it is cat that is interrupted
+        await process.write_stdin(b"\x03")
+        await collect(process)
+        assert await process.wait() == 128 + signal.SIGINT
 
 
 @pytest.mark.parametrize("text", [b"", b"whole line\n", b"part of a line"])

@@ -1,0 +1,104 @@
+"""bubblewrap's arguments as text, and where the program is taken from."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from app_server.sandbox.bubblewrap import Bubblewrap, arguments
+from app_server.sandbox.permissions import read_only, workspace_write
+from app_server.sandbox.protected import Mounts
+from app_server.sandbox.sandbox import SandboxUnavailable
+
+NAMESPACES = "--die-with-parent --unshare-pid --unshare-ipc --cap-drop ALL --unshare-user"
+
+
+def text(mounts: Mounts, *, network: bool = False, user_namespace: bool = True) -> str:
+    return " ".join(arguments(mounts, cwd="/work", network=network, user_namespace=user_namespace))
+
+
+def test_a_read_only_command_gets_the_file_system_its_own_devices_and_no_network() -> None:
+    assert text(Mounts()) == f"{NAMESPACES} --unshare-net --ro-bind / / --dev /dev --proc /proc --chdir /work"
+
+
+def test_with_network_the_machines_own_namespace_is_kept() -> None:
+    assert "--unshare-net" not in text(Mounts(), network=True)
+
+
+def test_root_may_do_without_a_user_namespace() -> None:
+    assert "--unshare-user" not in text(Mounts(), user_namespace=False)
+
+
+def test_what_is_read_only_is_mounted_after_what_is_writable() -> None:
+    mounts = Mounts(("/work", "/tmp"), ("/work/sub",), ("/work/.git", "/tmp/.git"), ("/work/sub/.git",))
+    assert text(mounts).split(" --proc /proc ")[1] == (
+        "--bind /tmp /tmp --bind /work /work --bind-try /work/sub /work/sub "
+        "--ro-bind /tmp/.git /tmp/.git --ro-bind /work/.git /work/.git --ro-bind-try /work/sub/.git /work/sub/.git "
+        "--chdir /work"
+    )
+
+
+def test_the_whole_file_system_can_be_a_root_and_its_repositories_stay_protected() -> None:
+    mounts = Mounts(("/",), ("/work",), ("/.git",), ("/work/.git",))
+    assert text(mounts, network=True) == (
+        f"{NAMESPACES} --bind / / --dev /dev --proc /proc "
+        "--bind-try /work /work --ro-bind /.git /.git --ro-bind-try /work/.git /work/.git --chdir /work"
+    )
+
+
+async def test_without_bubblewrap_a_restricted_command_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    sandbox = Bubblewrap(path=str(tmp_path))
+    with pytest.raises(SandboxUnavailable, match="apt-get install bubblewrap"):
+        await sandbox.available()
+    with pytest.raises(SandboxUnavailable, match="apt-get install bubblewrap"):
+        await sandbox.wrap(["true"], cwd="/", env={}, profile=read_only())
+
+
+async def test_a_bubblewrap_that_cannot_build_a_sandbox_is_reported_with_its_words(tmp_path: Path) -> None:
+    _program(tmp_path, "echo 'bwrap: No permissions to create new namespace' >&2; exit 1")
+    with pytest.raises(SandboxUnavailable, match=r"No permissions to create new namespace.*unprivileged_userns_clone"):
+        await Bubblewrap(path=str(tmp_path)).available()
+
+
+async def test_a_program_that_a_command_could_have_written_is_not_trusted(tmp_path: Path) -> None:
+    workspace = tmp_path / "workspace"
+    _program(workspace / "bin", "exit 0")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "bwrap").symlink_to(workspace / "bin" / "bwrap")
+    sandbox = Bubblewrap(path=f"{workspace}/bin:{elsewhere}:relative")
+    await sandbox.available()
+    for cwd, profile in (
+        (str(workspace), read_only()),
+        ("/", workspace_write([str(workspace)], slash_tmp=False)),
+    ):
+        with pytest.raises(SandboxUnavailable, match="was not found"):
+            await sandbox.wrap(["true"], cwd=cwd, env={}, profile=profile)
+    assert os.listdir(workspace) == ["bin"]
+    command = await sandbox.wrap(["true"], cwd="/", env={}, profile=read_only())
+    assert command.argv[0] == str(workspace / "bin" / "bwrap")
+    for fd in command.pass_fds:
+        os.close(fd)
+
+
+async def test_what_the_loader_obeys_does_not_reach_the_wrapper(tmp_path: Path) -> None:
+    _program(tmp_path, "exit 0")
+    sandbox = Bubblewrap(path=str(tmp_path))
+    env = {"LD_PRELOAD": "/x.so", "GLIBC_TUNABLES": "y", "HOME": "/h"}
+    command = await sandbox.wrap(["true", "--flag"], cwd="/", env=env, profile=read_only(network=True))
+    options = os.read(command.pass_fds[1], 10_000).decode().split("\0")
+    assert command.env == {"HOME": "/h"}
+    assert [options[i + 1 : i + 3] for i, option in enumerate(options) if option == "--setenv"] == [
+        ["LD_PRELOAD", "/x.so"],
+        ["GLIBC_TUNABLES", "y"],
+    ]
+    assert command.argv[3:] == ["--", "true", "--flag"]
+    for fd in command.pass_fds:
+        os.close(fd)
+
+
+def _program(directory: Path, script: str) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    program = directory / "bwrap"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)

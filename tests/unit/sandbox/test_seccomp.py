@@ -1,0 +1,97 @@
+"""The system call filter, run by a small interpreter of its instructions."""
+
+import struct
+
+import pytest
+
+from app_server.sandbox.sandbox import SandboxUnavailable
+from app_server.sandbox.seccomp import ALLOW, ARCHITECTURES, EPERM, KILL, program
+
+MACHINES = list(ARCHITECTURES)
+
+
+def run(code: bytes, number: int, arguments: tuple[int, ...] = (), *, audit: int) -> int:
+    """What the filter answers to a system call."""
+    data = struct.pack("<IIQ6Q", number, audit, 0, *arguments, *[0] * (6 - len(arguments)))
+    instructions = list(struct.iter_unpack("<HBBI", code))
+    accumulator, place = 0, 0
+    while True:
+        operation, then, otherwise, value = instructions[place]
+        place += 1
+        match operation:
+            case 0x20:
+                (accumulator,) = struct.unpack_from("<I", data, value)
+            case 0x54:
+                accumulator &= value
+            case 0x15:
+                place += then if accumulator == value else otherwise
+            case 0x35:
+                place += then if accumulator >= value else otherwise
+            case 0x06:
+                return value
+            case _:
+                raise AssertionError(f"unknown operation {operation:#x}")
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("network", [False, True])
+def test_ordinary_calls_pass(machine: str, network: bool) -> None:
+    calls = ARCHITECTURES[machine]
+    special = {calls.socket, calls.socketpair, calls.sendto, calls.ioctl, *calls.network, *calls.tracing, 425, 426, 427}
+    for number in set(range(450)) - special:
+        assert run(program(network=network, machine=machine), number, audit=calls.audit) == ALLOW
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("network", [False, True])
+def test_another_architecture_kills(machine: str, network: bool) -> None:
+    code = program(network=network, machine=machine)
+    for audit in (0x40000003, 0xC000003E, 0xC00000B7, 0):
+        expected = ALLOW if audit == ARCHITECTURES[machine].audit else KILL
+        assert run(code, 0, audit=audit) == expected
+
+
+def test_the_second_table_of_x86_64_kills() -> None:
+    code, audit = program(network=True, machine="x86_64"), ARCHITECTURES["x86_64"].audit
+    assert run(code, 0x40000000 + 41, audit=audit) == KILL
+    assert run(code, 0x40000000, audit=audit) == KILL
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("network", [False, True])
+def test_io_uring_and_typing_into_the_terminal_are_always_refused(machine: str, network: bool) -> None:
+    code, calls = program(network=network, machine=machine), ARCHITECTURES[machine]
+    for number in (425, 426, 427):
+        assert run(code, number, audit=calls.audit) == EPERM
+    for request, expected in ((0x5412, EPERM), (0x541C, EPERM), (0x1_0000_5412, EPERM), (0x5401, ALLOW)):
+        assert run(code, calls.ioctl, (0, request), audit=calls.audit) == expected
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_with_network_only_packet_and_vsock_sockets_are_refused(machine: str) -> None:
+    code, calls = program(network=True, machine=machine), ARCHITECTURES[machine]
+    families = {1: ALLOW, 2: ALLOW, 10: ALLOW, 16: ALLOW, 17: EPERM, 40: EPERM}
+    for family, expected in families.items():
+        assert run(code, calls.socket, (family, 1), audit=calls.audit) == expected
+    for number in (*calls.network, *calls.tracing, calls.sendto, calls.socketpair):
+        assert run(code, number, (1, 2), audit=calls.audit) == ALLOW
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_without_network_only_pairs_of_local_streams_remain(machine: str) -> None:
+    code, calls = program(network=False, machine=machine), ARCHITECTURES[machine]
+    for number in (calls.socket, calls.socketpair):
+        for family in range(50):
+            assert run(code, number, (family, 1), audit=calls.audit) == (ALLOW if family == 1 else EPERM)
+        close_on_exec = 0o2000000
+        for kind, expected in ((1, ALLOW), (5, ALLOW), (2, EPERM)):
+            assert run(code, number, (1, kind | close_on_exec), audit=calls.audit) == expected
+    for number in (*calls.network, *calls.tracing):
+        assert run(code, number, audit=calls.audit) == EPERM
+    for address, expected in ((0, ALLOW), (0x1000, EPERM), (0x7F00_0000_0000, EPERM)):
+        assert run(code, calls.sendto, (3, 0x5000, 4, 0, address, 16), audit=calls.audit) == expected
+
+
+def test_an_unknown_machine_is_refused() -> None:
+    with pytest.raises(SandboxUnavailable, match="riscv64"):
+        program(network=False, machine="riscv64")
