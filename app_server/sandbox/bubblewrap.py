@@ -82,7 +82,7 @@ class Bubblewrap:
         if profile.writable_roots:
             mounts, held = await anyio.to_thread.run_sync(plan, profile, self._stand_ins)
         try:
-            program = self._find((os.path.realpath(cwd), *mounts.writable))
+            program = self._find((cwd, *mounts.writable))
             options = arguments(mounts, cwd=cwd, network=profile.network, user_namespace=bool(self._user_namespace))
             inner = dict(with_network_flag(env, profile))
             # The wrapper itself runs unconfined, so nothing may be loaded into it by way of the environment.
@@ -115,6 +115,7 @@ class Bubblewrap:
 
     def _find(self, writable: Sequence[str]) -> str:
         """The program, taken only from where no command could have put it."""
+        writable = [os.path.realpath(directory) for directory in writable]
         for place, real in self._programs:
             if not any(_is_within(path, root) for path in (place, real) for root in writable):
                 return real

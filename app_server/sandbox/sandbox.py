@@ -20,7 +20,7 @@ class SandboxedCommand:
     """What to execute so that the wanted command runs confined.
 
     `pass_fds` are open descriptors that the child gets under their numbers; whoever starts the command closes them.
-    `cleanup` touches files and is to be called once, when every process of the command is gone or it was not started after all.
+    `cleanup` touches files and is to be called once, when every process of the command is gone or none was started.
     `takes_terminal` says that it makes the terminal it finds on its standard input the controlling one by itself.
     `contained` says that the command and its descendants end with the process that is started; that process then
     fails for reasons of its own where the wanted program is missing, so `program` names it for a check beforehand.
