@@ -13,6 +13,7 @@ import anyio.to_thread
 from app_server.sandbox import seccomp
 from app_server.sandbox.permissions import PermissionProfile
 from app_server.sandbox.protected import Mounts, StandIns, plan
+from app_server.sandbox.repositories import RepositorySearch
 from app_server.sandbox.sandbox import SandboxedCommand, SandboxUnavailable, with_network_flag
 
 PROGRAM = "bwrap"
@@ -55,6 +56,7 @@ class Bubblewrap:
         self._user_namespace: bool | None = None
         self._programs: list[tuple[str, str]] = []
         self._stand_ins = StandIns()
+        self._repositories = RepositorySearch()
 
     async def available(self) -> None:
         """Return if bubblewrap can build a sandbox here, else raise SandboxUnavailable. Probed once."""
@@ -80,7 +82,7 @@ class Bubblewrap:
             await self.available()
         mounts, held = Mounts(), ()
         if profile.writable_roots:
-            mounts, held = await anyio.to_thread.run_sync(plan, profile, self._stand_ins)
+            mounts, held = await anyio.to_thread.run_sync(plan, profile, self._stand_ins, self._repositories)
         try:
             program = self._find((cwd, *mounts.writable))
             options = arguments(mounts, cwd=cwd, network=profile.network, user_namespace=bool(self._user_namespace))

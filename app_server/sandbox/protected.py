@@ -10,12 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from app_server.sandbox.permissions import PermissionProfile
+from app_server.sandbox.repositories import NEVER_WRITABLE, RepositorySearch, is_within_any
 from app_server.sandbox.sandbox import SandboxUnavailable
-
-GIT = ".git"
-
-SEARCHED_DIRECTORIES = 400_000
-"""Directories looked into for repositories before the run is refused; some 10 microseconds each."""
 
 MOUNTS = 600
 """Mounts per command before the run is refused: their cost grows with the square of their number."""
@@ -25,9 +21,6 @@ STAND_IN_MTIME_NS = 86_400_000_000_001
 
 LOCK_ATTEMPTS = 50
 LOCK_PAUSE_S = 0.02
-
-NEVER_WRITABLE = ("/proc", "/sys", "/dev")
-"""The sandbox has its own; writing to the machine's would reach past it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +141,10 @@ def _is_stand_in(path: str) -> bool:
 def writable_roots(profile: PermissionProfile) -> tuple[str, ...]:
     """The roots that exist, without symbolic links, parents before what lies in them."""
     found = {os.path.realpath(root) for root in profile.writable_roots if os.path.exists(root)}
-    return tuple(sorted(root for root in found if not _within_any(root, NEVER_WRITABLE)))
+    return tuple(sorted(root for root in found if not is_within_any(root, NEVER_WRITABLE)))
 
 
-def plan(profile: PermissionProfile, stand_ins: StandIns) -> tuple[Mounts, tuple[str, ...]]:
+def plan(profile: PermissionProfile, stand_ins: StandIns, searcher: RepositorySearch) -> tuple[Mounts, tuple[str, ...]]:
     """What to mount for `profile`, and the roots to release from `stand_ins` when the command has ended.
 
     Walks the roots: call it in a worker thread. Raises SandboxUnavailable if something cannot be protected.
@@ -166,10 +159,10 @@ def plan(profile: PermissionProfile, stand_ins: StandIns) -> tuple[Mounts, tuple
             if os.path.isdir(root):
                 # Before the search, so that what others do in between can only add to it.
                 top.update(_top_level(root, profile, stand_ins, held))
-        nested = {path for repository in find_repositories(roots) for path in _protect(repository, roots)} - top
+        nested = {path for repository in searcher.find(roots) for path in _protect(repository, roots)} - top
         fixed = tuple(top | nested)
         steps = {step for path in fixed for step in _steps(path, roots)} - set(roots)
-        steps = {step for step in steps if not _within_any(step, fixed)}
+        steps = {step for step in steps if not is_within_any(step, fixed)}
         mounts = Mounts(roots, tuple(sorted(steps)), tuple(sorted(top)), tuple(sorted(nested)))
         count = len(roots) + len(steps) + len(fixed)
         if count > MOUNTS:
@@ -182,32 +175,6 @@ def plan(profile: PermissionProfile, stand_ins: StandIns) -> tuple[Mounts, tuple
             stand_ins.release(root)
         raise
     return mounts, tuple(held)
-
-
-def find_repositories(roots: Sequence[str], limit: int = SEARCHED_DIRECTORIES) -> list[str]:
-    """Every `.git` entry below `roots`. What cannot be read is passed over: the command cannot read it either."""
-    found: list[str] = []
-    waiting = [root for root in roots if not _within_any(root, tuple(other for other in roots if other != root))]
-    searched = 0
-    while waiting:
-        directory = waiting.pop()
-        searched += 1
-        if searched > limit:
-            raise SandboxUnavailable(
-                f"the writable roots hold more than {limit} directories, too many to find the repositories that must "
-                f"stay protected; choose narrower writable roots: {', '.join(roots)}"
-            )
-        try:
-            entries = os.scandir(directory)
-        except OSError:
-            continue
-        with entries:
-            for entry in entries:
-                if entry.name == GIT:
-                    found.append(entry.path)
-                elif entry.is_dir(follow_symlinks=False) and entry.path not in NEVER_WRITABLE:
-                    waiting.append(entry.path)
-    return found
 
 
 def _top_level(root: str, profile: PermissionProfile, stand_ins: StandIns, held: list[str]) -> list[str]:
@@ -230,7 +197,7 @@ def _protect(repository: str, roots: Sequence[str]) -> set[str]:
     if os.path.isfile(repository):
         for directory in _named_by(repository):
             real = os.path.realpath(directory)
-            if _within_any(real, tuple(roots)) and os.path.exists(real):
+            if is_within_any(real, tuple(roots)) and os.path.exists(real):
                 paths.add(real)
     return paths
 
@@ -272,7 +239,3 @@ def _steps(path: str, roots: Sequence[str]) -> list[str]:
         steps.append(directory)
         directory = os.path.dirname(directory)
     return steps if directory in roots else []
-
-
-def _within_any(path: str, directories: tuple[str, ...]) -> bool:
-    return any(path == directory or path.startswith(directory.rstrip("/") + "/") for directory in directories)
