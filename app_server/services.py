@@ -39,6 +39,9 @@ from protocol.jsonrpc import RpcError, invalid_request
 
 logger = logging.getLogger(__name__)
 
+IDLE_SECONDS = 2.0
+"""When after the start work is done that only saves time later."""
+
 STOP_SECONDS = 8.0
 """How long running turns may take to end when they are interrupted by the end of the daemon."""
 
@@ -186,6 +189,8 @@ async def _build_validators() -> None:
             endpoint.descriptor.params.model_rebuild()
             endpoint.descriptor.response.model_rebuild()
 
+    # Not beside what clients ask first.
+    await anyio.sleep(IDLE_SECONDS)
     await anyio.to_thread.run_sync(build, abandon_on_cancel=True)
 
 

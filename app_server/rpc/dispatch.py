@@ -171,6 +171,7 @@ class Dispatcher(Generic[C]):
         order = endpoint.descriptor.order(params)
         if order is None and method in self._at_once:
             await self._run(connection, request_id, endpoint, params, None)
+            connection.outbound.flush()
             return
         place = None if order is None else self._order.enqueue(order)
         connection.start(partial(self._run, connection, request_id, endpoint, params, place))

@@ -106,6 +106,8 @@ class Outbound:
         self.framing: Framing = framing
         self.opted_out: frozenset[str] = frozenset()
         self.experimental = False
+        self.write_now: Callable[[bytes], int] | None = None
+        """Set by a transport that can write without waiting: it takes what fits and tells how much, 0 while it is busy."""
         self._on_overrun = on_overrun
         self._queue: deque[bytes | _MergingDelta] = deque()
         self._merging: dict[object, _MergingDelta] = {}
@@ -155,6 +157,18 @@ class Outbound:
         """Queue a message that was encoded by hand."""
         self.push(Frame(method, body))
 
+    def flush(self) -> None:
+        """Write what is queued at once, if the transport can; otherwise the writer does it on its next turn."""
+        if self.write_now is None or not self._queue or self._merging or self._queued > WRITE_BYTES:
+            return
+        data = self._take_all()
+        written = self.write_now(data)
+        if written < len(data):
+            rest = data[written:]
+            self._queue.append(rest)
+            self._queued = self._unmergeable = len(rest)
+            self._wake.set()
+
     def _push_delta(self, frame: DeltaFrame) -> None:
         merging = self._merging.get(frame.key)
         if merging is None:
@@ -179,11 +193,7 @@ class Outbound:
             await self._wake.wait()
         queue = self._queue
         if self._queued <= WRITE_BYTES and not self._merged:
-            data = b"".join(queue)  # type: ignore[arg-type]  # without a merging delta the queue holds bytes only
-            queue.clear()
-            self._queued = self._unmergeable = 0
-            self._low.set()
-            return data
+            return self._take_all()
         taken: list[bytes] = []
         size = 0
         while queue and size < WRITE_BYTES:
@@ -203,6 +213,13 @@ class Outbound:
         if self._queued <= LOW_WATER_BYTES:
             self._low.set()
         return b"".join(taken)
+
+    def _take_all(self) -> bytes:
+        data = b"".join(cast("deque[bytes]", self._queue))
+        self._queue.clear()
+        self._queued = self._unmergeable = 0
+        self._low.set()
+        return data
 
     def close(self) -> None:
         """Take nothing more. What is queued can still be taken."""

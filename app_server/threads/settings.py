@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import orjson
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from app_server.config.settings import Settings
 from protocol.jsonrpc import invalid_request
@@ -23,9 +23,10 @@ from protocol.v2.permissions import (
 from protocol.v2.thread_data import ThreadEnvironment
 from protocol.v2.turn import TurnStartParams
 
-_APPROVAL: TypeAdapter[AskForApproval] = TypeAdapter(AskForApproval)
-_SANDBOX: TypeAdapter[SandboxPolicy] = TypeAdapter(SandboxPolicy)
-_MULTI_AGENT: TypeAdapter[MultiAgentMode] = TypeAdapter(MultiAgentMode)
+_LATER = ConfigDict(defer_build=True)
+_APPROVAL: TypeAdapter[AskForApproval] = TypeAdapter(AskForApproval, config=_LATER)
+_SANDBOX: TypeAdapter[SandboxPolicy] = TypeAdapter(SandboxPolicy, config=_LATER)
+_MULTI_AGENT: TypeAdapter[MultiAgentMode] = TypeAdapter(MultiAgentMode, config=_LATER)
 
 PROFILES = {":read-only": "read-only", ":workspace": "workspace-write", ":danger-full-access": "danger-full-access"}
 """The built-in permission profiles and the sandbox mode that each stands for."""

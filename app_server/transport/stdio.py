@@ -180,6 +180,15 @@ class Output:
             self._rest = memoryview(data)
             await self._flush()
 
+    def write_now(self, data: bytes) -> int:
+        """Write what fits at once, unless something waits to be written."""
+        if self._rest or not self._polled:
+            return 0
+        try:
+            return os.write(self._fd, data)
+        except OSError:  # full, or nobody reads: the writer finds out
+            return 0
+
     async def _flush(self) -> None:
         while self._rest:
             if not self._polled:
@@ -239,6 +248,7 @@ async def serve_stdio(
         outbound = Outbound("line")
         connection = connect(outbound, False)
         lines, output = Lines(wire.input), Output(wire.output)
+        outbound.write_now = output.write_now
 
         async def write() -> None:
             try:
