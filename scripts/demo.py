@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 
 QUESTION = "What are you?"
-COMMAND = "echo 'written by the command' > note.txt && cat note.txt; touch /var/tmp/outside || echo '(the sandbox said no)'"
+COMMAND = "echo 'a note' > note.txt && cat note.txt; touch /var/tmp/outside || echo '(the sandbox said no)'"
 FOLLOWED = re.compile("^(turn|item|thread/(status|tokenUsage))/")
 """The notifications that everybody who follows a thread gets."""
 
