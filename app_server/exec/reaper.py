@@ -41,6 +41,7 @@ class Execution:
 
 # Children belong to the operating system's process, not to one Reaper: what another one started is no orphan.
 _live: dict[int, Execution] = {}
+_undertakers: set[int] = set()
 
 
 class Reaper:
@@ -63,7 +64,10 @@ class Reaper:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        pid = self._undertaker.pid
         await self._undertaker.dismiss()
+        if pid is not None:
+            _undertakers.discard(pid)
 
     def new_mark(self) -> str:
         """A value for `MARKER` in the environment of a command about to be started."""
@@ -81,6 +85,8 @@ class Reaper:
             process = proctree.stat(pid)
             execution.started = process.started if process else 0
             self._undertaker.watch(pid)
+            if self._undertaker.pid is not None:
+                _undertakers.add(self._undertaker.pid)
         return execution
 
     def forget(self, execution: Execution) -> None:
@@ -114,7 +120,7 @@ class Reaper:
         own = os.getpid()
         left = False
         for pid in proctree.children_of_thread(own, own) or []:
-            if pid in _live or pid == self._undertaker.pid:
+            if pid in _live or pid in _undertakers:
                 continue
             process = proctree.stat(pid)
             if process is None or process.session == self._session:

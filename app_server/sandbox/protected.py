@@ -1,5 +1,6 @@
 """Which paths within the writable roots stay read-only, and the stand-ins for those that do not exist."""
 
+import errno
 import fcntl
 import os
 import stat
@@ -16,8 +17,9 @@ from app_server.sandbox.sandbox import SandboxUnavailable
 MOUNTS = 600
 """Mounts per command before the run is refused: their cost grows with the square of their number."""
 
-STAND_IN_MTIME_NS = 86_400_000_000_001
-"""The modification time by which a stand-in is known again, also after a crash and by another daemon."""
+STAND_IN_MTIME_NS = 86_402_000_000_000
+STAND_IN_MODE = 0o555
+"""Modification time and mode by which a stand-in is known again, also after a crash and by another daemon."""
 
 LOCK_ATTEMPTS = 50
 LOCK_PAUSE_S = 0.02
@@ -81,7 +83,7 @@ class StandIns:
 
     def _ensure(self, path: str, entry: _Root) -> bool:
         try:
-            os.mkdir(path, 0o555)
+            os.mkdir(path)
         except FileExistsError:
             if _is_stand_in(path):
                 entry.made.add(path)
@@ -89,9 +91,10 @@ class StandIns:
         except (PermissionError, FileNotFoundError, NotADirectoryError):
             return False
         except OSError as error:
-            if error.errno in _READ_ONLY:
+            if error.errno == errno.EROFS:
                 return False
             raise SandboxUnavailable(f"{path} cannot be protected: {error.strerror}") from error
+        os.chmod(path, STAND_IN_MODE)
         os.utime(path, ns=(STAND_IN_MTIME_NS, STAND_IN_MTIME_NS))
         entry.made.add(path)
         return True
@@ -101,29 +104,37 @@ class StandIns:
         if entry.holders > 0:
             return
         del self._roots[root]
-        try:
-            fcntl.flock(entry.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return  # another daemon has commands here and will find the stand-ins when they end
-        else:
+        # Where another daemon has commands here, it will find the stand-ins when they end.
+        if _lock_alone(entry.fd):
             for path in entry.made:
                 if _is_stand_in(path):
                     with suppress(OSError):
                         os.rmdir(path)
-        finally:
-            os.close(entry.fd)
+        os.close(entry.fd)
 
 
-_READ_ONLY = (30,)  # EROFS
+def _lock_alone(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # a file system without locks
+    return True
 
 
 def _lock_shared(root: str) -> int:
-    fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise SandboxUnavailable(f"{root} cannot be opened to protect what is in it: {error.strerror}") from error
     for _ in range(LOCK_ATTEMPTS):
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             time.sleep(LOCK_PAUSE_S)  # in a worker thread
+        except OSError:
+            return fd  # a file system without locks: no other daemon is reckoned with
         else:
             return fd
     os.close(fd)
@@ -135,7 +146,7 @@ def _is_stand_in(path: str) -> bool:
         status = os.lstat(path)
     except OSError:
         return False
-    return stat.S_ISDIR(status.st_mode) and status.st_mtime_ns == STAND_IN_MTIME_NS
+    return status.st_mode == stat.S_IFDIR | STAND_IN_MODE and status.st_mtime_ns == STAND_IN_MTIME_NS
 
 
 def writable_roots(profile: PermissionProfile) -> tuple[str, ...]:
@@ -156,7 +167,7 @@ def plan(profile: PermissionProfile, stand_ins: StandIns, searcher: RepositorySe
     try:
         top: set[str] = set()
         for root in roots:
-            if os.path.isdir(root):
+            if os.path.isdir(root) and os.access(root, os.W_OK):
                 # Before the search, so that what others do in between can only add to it.
                 top.update(_top_level(root, profile, stand_ins, held))
         nested = {path for repository in searcher.find(roots) for path in _protect(repository, roots)} - top

@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from app_server.sandbox.permissions import PROTECTED_NAMES, PermissionProfile, read_only, workspace_write
-from app_server.sandbox.sandbox import SandboxUnavailable
+from app_server.sandbox.sandbox import SandboxUnavailable, choose_sandbox
 from tests.sandbox.conftest import Jail
 
 READ_ONLY = "Read-only file system"
@@ -218,10 +218,11 @@ async def test_commands_of_one_root_share_the_protection_until_the_last_has_ende
 async def test_a_stand_in_that_a_crash_left_is_removed_by_the_next_command(jail: Jail) -> None:
     profile = only(jail.workspace)
     async with await jail.start(["/bin/cat"], profile, stdin=True):
-        kept = {name: (jail.workspace / name).stat().st_mtime_ns for name in PROTECTED_NAMES}
-    for name, time_ns in kept.items():
+        kept = {name: (jail.workspace / name).stat() for name in PROTECTED_NAMES}
+    for name, status in kept.items():
         (jail.workspace / name).mkdir()
-        os.utime(jail.workspace / name, ns=(time_ns, time_ns))
+        (jail.workspace / name).chmod(status.st_mode)
+        os.utime(jail.workspace / name, ns=(status.st_mtime_ns, status.st_mtime_ns))
     (jail.workspace / ".agents").rmdir()
     (jail.workspace / ".agents").mkdir()  # the user's own, and empty
     await jail.run("true", profile)
@@ -249,3 +250,17 @@ async def test_nothing_stays_behind_of_a_command_that_cannot_start_or_is_cancell
 async def test_the_machines_own_proc_and_dev_are_no_writable_roots(jail: Jail) -> None:
     result = await jail.run("ls /proc | grep -c '^[0-9]'; ls /dev/vda* 2>/dev/null", only(Path("/proc"), Path("/dev")))
     assert int(result.out) < 10
+
+
+async def test_two_daemons_do_not_take_each_others_protection_away(jail: Jail) -> None:
+    profile = only(jail.workspace)
+    other = Jail(choose_sandbox(), jail.reaper, jail.workspace)
+    async with await jail.start(["/bin/sh", "-c", "read x; mkdir .git/hooks; rmdir .git"], profile, stdin=True) as slow:
+        await other.run("true", profile)
+        assert sorted(os.listdir(jail.workspace)) == sorted(PROTECTED_NAMES)
+        async with await other.start(["/bin/cat"], profile, stdin=True):
+            slow.close_stdin()
+            await slow.wait()
+            await slow.aclose()
+            assert sorted(os.listdir(jail.workspace)) == sorted(PROTECTED_NAMES)
+    assert os.listdir(jail.workspace) == []

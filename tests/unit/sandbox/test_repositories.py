@@ -116,5 +116,5 @@ def test_more_than_can_be_searched_is_refused(tmp_path: Path) -> None:
     for number in range(5):
         (tmp_path / str(number)).mkdir()
     assert RepositorySearch(limit=6).find([str(tmp_path)]) == []
-    with pytest.raises(SandboxUnavailable, match="more than 5 directories.*narrower writable roots"):
+    with pytest.raises(SandboxUnavailable, match=r"more than 5 directories.*narrower writable roots"):
         RepositorySearch(limit=5).find([str(tmp_path)])
