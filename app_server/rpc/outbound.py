@@ -159,7 +159,7 @@ class Outbound:
 
     def flush(self) -> None:
         """Write what is queued at once, if the transport can; otherwise the writer does it on its next turn."""
-        if self.write_now is None or not self._queue or self._merging or self._queued > WRITE_BYTES:
+        if self.write_now is None or not self._queue or self._merged or self._queued > WRITE_BYTES:
             return
         data = self._take_all()
         written = self.write_now(data)

@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app_server.rpc.outbound import (
@@ -127,6 +127,48 @@ def test_taking_in_between_loses_and_doubles_nothing(events: list[tuple[str, str
         return [orjson.loads(line) for line in data.splitlines()]
 
     messages = [message for message in anyio.run(run) if "filler" not in message]
+    for item in ITEMS:
+        said = "".join(text for kind, name, text in events if kind == "delta" and name == item)
+        deltas = [message["params"] for message in messages if message.get("method") == "delta"]
+        assert "".join(params["delta"] for params in deltas if params["itemId"] == item) == said
+    rest = [message for message in messages if message.get("method") != "delta"]
+    assert len(rest) == sum(kind in ("marker", "answer") for kind, _, _ in events)
+
+
+@given(
+    st.lists(st.one_of(_delta, _marker, _answer, st.sampled_from((("take", "", ""), ("flush", "", "")))), max_size=60),
+    st.lists(st.integers(min_value=0, max_value=200)),
+    st.booleans(),
+)
+@example([("delta", "a", "x"), ("answer", "", ""), ("take", "", ""), ("flush", "", "")], [], True)
+def test_writing_at_once_in_part_or_not_at_all_loses_and_doubles_nothing(
+    events: list[tuple[str, str, str]], accepts: list[int], lagging: bool
+) -> None:
+    async def run() -> bytes:
+        outbound = _lagging("line") if lagging else Outbound("line")
+        data, room = b"", iter(accepts)
+
+        def write_now(part: bytes) -> int:
+            nonlocal data
+            fits = min(len(part), next(room, len(part)))
+            data += part[:fits]
+            return fits
+
+        outbound.write_now = write_now
+        for number, event in enumerate(events):
+            if event[0] == "flush":
+                outbound.flush()
+            elif event[0] != "take":
+                _push(outbound, number, event)
+            elif outbound.queued_bytes:
+                data += await outbound.take() or b""
+        outbound.close()
+        while (part := await outbound.take()) is not None:
+            data += part
+        assert outbound.queued_bytes == 0
+        return data
+
+    messages = [message for line in anyio.run(run).splitlines() if "filler" not in (message := orjson.loads(line))]
     for item in ITEMS:
         said = "".join(text for kind, name, text in events if kind == "delta" and name == item)
         deltas = [message["params"] for message in messages if message.get("method") == "delta"]
