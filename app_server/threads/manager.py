@@ -108,6 +108,7 @@ class ThreadManager:
         thread = self._loaded.get(params.thread_id)
         if thread is None:
             thread = await self._load(params.thread_id, settings)
+        thread.touch()
         changed = with_overrides(thread.settings, settings, params)
         (await stored(thread.apply(changed)))()
         return thread
@@ -243,7 +244,7 @@ class ThreadManager:
     async def unload_unused(self, seconds: float) -> None:
         """Unload every thread that was not used for `seconds`, and tell it as `thread/closed`."""
         for thread in list(self._loaded.values()):
-            if thread.unused_for() < seconds:
+            if thread.in_use or thread.unused_for() < seconds:
                 continue
             try:
                 await self._unload(thread.id)

@@ -179,9 +179,18 @@ class Thread:
         self.left_at = monotonic()
         return True
 
+    @property
+    def in_use(self) -> bool:
+        """Whether somebody listens or something runs."""
+        return self.active is not None or len(self.events) > 0
+
     def unused_for(self) -> float:
         """Seconds for which nobody has listened and nothing ran."""
-        return 0.0 if self.active is not None or len(self.events) else monotonic() - self.left_at
+        return 0.0 if self.in_use else monotonic() - self.left_at
+
+    def touch(self) -> None:
+        """Count the time without use from now: somebody is about to listen."""
+        self.left_at = monotonic()
 
     # Durable state
 
