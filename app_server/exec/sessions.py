@@ -20,7 +20,7 @@ from app_server.exec.reaper import Reaper
 from app_server.exec.spawn import SpawnError
 from app_server.sandbox.permissions import PermissionProfile
 from app_server.sandbox.sandbox import Sandbox, SandboxUnavailable
-from protocol.jsonrpc import internal_error, invalid_params, invalid_request
+from protocol.jsonrpc import RpcError, internal_error, invalid_params, invalid_request
 
 DEFAULT_TIMEOUT_S = 10.0
 EXIT_TIMED_OUT = 124
@@ -82,6 +82,8 @@ class _Running:
     expiration: Expiration
     process: Process | None = None
     input_closed: bool = False
+    started: anyio.Event = field(default_factory=anyio.Event)
+    """Set when `process` is there, or will never be."""
     ended: anyio.Event = field(default_factory=anyio.Event)
 
 
@@ -113,6 +115,7 @@ class CommandSessions:
             if key is not None:
                 del self._named[key]
             self._all.discard(running)
+            running.started.set()
             running.ended.set()
 
     async def write(self, connection_id: int, process_id: str, delta_base64: str | None, *, close_stdin: bool) -> None:
@@ -120,7 +123,7 @@ class CommandSessions:
         if delta_base64 is None and not close_stdin:
             raise invalid_params("command/exec/write requires deltaBase64 or closeStdin")
         data = decode_base64(delta_base64) if delta_base64 is not None else b""
-        running, process = self._find(connection_id, process_id)
+        running, process = await self._find(connection_id, process_id)
         if not running.accepts_input:
             raise invalid_request("stdin streaming is not enabled for this command/exec")
         if running.input_closed and delta_base64 is not None:
@@ -133,10 +136,10 @@ class CommandSessions:
         elif data:
             await process.write_stdin(data)
 
-    def resize(self, connection_id: int, process_id: str, size: Size) -> None:
+    async def resize(self, connection_id: int, process_id: str, size: Size) -> None:
         """Change the size of a command's terminal. Raises RpcError."""
         _check_size(size)
-        _, process = self._find(connection_id, process_id)
+        _, process = await self._find(connection_id, process_id)
         try:
             process.resize(size)
         except OSError as error:
@@ -144,7 +147,10 @@ class CommandSessions:
 
     def terminate(self, connection_id: int, process_id: str) -> None:
         """Tell a command to stop; its own `run` returns when it has. Raises RpcError."""
-        running, _ = self._find(connection_id, process_id)
+        running = self._named.get((connection_id, process_id))
+        if running is None:
+            raise _not_active(process_id)
+        _check_runs(running)
         running.expiration.cancel("terminated")
 
     async def close_connection(self, connection_id: int) -> None:
@@ -163,12 +169,14 @@ class CommandSessions:
             for running in commands:
                 await running.ended.wait()
 
-    def _find(self, connection_id: int, process_id: str) -> tuple[_Running, Process]:
+    async def _find(self, connection_id: int, process_id: str) -> tuple[_Running, Process]:
+        """A command that runs, or is about to: its sandbox may take a moment to prepare."""
         running = self._named.get((connection_id, process_id))
+        if running is not None and running.process is None:
+            await running.started.wait()
         if running is None or running.process is None:
-            raise invalid_request(f"no active command/exec for process id {json.dumps(process_id)}")
-        if running.expiration.reason is not None or running.process.exit_code is not None:
-            raise invalid_request(f"command/exec {json.dumps(process_id)} is no longer running")
+            raise _not_active(process_id)
+        _check_runs(running)
         return running, running.process
 
     async def _run(self, running: _Running, sink: OutputSink, request: CommandRequest) -> CommandResult:
@@ -203,6 +211,7 @@ class CommandSessions:
             output = _Buffer(cap)
         async with process:
             running.process = process
+            running.started.set()
             with running.expiration as expiration:
                 while (chunk := await process.read()) is not None:
                     output.take(*chunk)
@@ -269,6 +278,16 @@ class _Streamed:
 
     def text(self, stream: Stream) -> Literal[""]:
         return ""
+
+
+def _not_active(process_id: str) -> RpcError:
+    return invalid_request(f"no active command/exec for process id {json.dumps(process_id)}")
+
+
+def _check_runs(running: _Running) -> None:
+    has_exited = running.process is not None and running.process.exit_code is not None
+    if has_exited or running.expiration.reason is not None:
+        raise invalid_request(f"command/exec {json.dumps(running.process_id)} is no longer running")
 
 
 def absolute_cwd(cwd: str | None) -> str:

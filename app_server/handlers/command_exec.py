@@ -52,7 +52,7 @@ async def write(ctx: RequestContext, params: CommandExecWriteParams) -> CommandE
 
 @handles(COMMAND_EXEC_RESIZE)
 async def resize(ctx: RequestContext, params: CommandExecResizeParams) -> CommandExecResizeResponse:
-    ctx.commands.resize(ctx.connection.id, params.process_id, _size(params.size))
+    await ctx.commands.resize(ctx.connection.id, params.process_id, _size(params.size))
     return CommandExecResizeResponse()
 
 

@@ -1,10 +1,13 @@
 """Real sandboxes. Skipped, with the reason, where the machine cannot build one."""
 
 import os
+import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import anyio.to_thread
 import pytest
 
 from app_server.exec.process import Process
@@ -68,3 +71,5 @@ async def jail(tmp_path: Path) -> AsyncIterator[Jail]:
     workspace.mkdir()
     async with Reaper() as reaper:
         yield Jail(sandbox, reaper, workspace)
+    # pytest keeps its folders, and every repository in /tmp is one more to protect for each command to come.
+    await anyio.to_thread.run_sync(partial(shutil.rmtree, tmp_path, ignore_errors=True))

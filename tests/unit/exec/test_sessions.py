@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,13 @@ from app_server.exec.pty import Size
 from app_server.exec.reaper import Reaper
 from app_server.exec.sessions import CommandRequest, CommandResult, CommandSessions, decode_base64
 from app_server.sandbox.permissions import FULL_ACCESS, external, read_only
-from app_server.sandbox.sandbox import Confinement, Unsandboxed, Unsupported
+from app_server.sandbox.sandbox import (
+    Confinement,
+    SandboxedCommand,
+    SandboxUnavailable,
+    Unsandboxed,
+    Unsupported,
+)
 from protocol.jsonrpc import RpcError
 from protocol.v2.command_exec import CommandExecOutputDeltaNotification
 from tests.unit.exec.conftest import is_alive
@@ -180,7 +187,7 @@ async def test_a_terminal_streams_takes_input_and_is_resized(sessions: CommandSe
 
         async def talk() -> None:
             await sink.until(b"31 101")
-            sessions.resize(1, "t", Size(45, 132))
+            await sessions.resize(1, "t", Size(45, 132))
             await sessions.write(1, "t", encode("line\n"), close_stdin=False)
 
         group.start_soon(talk)
@@ -211,6 +218,57 @@ async def test_terminate_ends_the_tree_and_the_command_answers_afterwards(
     assert (order, result) == (["told", "answered"], CommandResult(code, "", ""))
     assert b"trapped" not in sink.stream("stdout")
     assert not is_alive(int(sink.stream("stdout").split()[0]))
+
+
+async def test_a_command_whose_sandbox_is_still_being_prepared_takes_input_and_can_be_terminated(
+    reaper: Reaper,
+) -> None:
+    class Slow(Unsandboxed):
+        prepared = anyio.Event()
+
+        async def wrap(self, *args: Any, **options: Any) -> SandboxedCommand:
+            await self.prepared.wait()
+            return await super().wrap(*args, **options)
+
+    sandbox, sink = Slow(), Sink()
+    sessions = CommandSessions(sandbox, reaper)
+    results: dict[str, CommandResult] = {}
+
+    async def run(process_id: str) -> None:
+        wanted = shell("cat", process_id=process_id, stream_stdin=True)
+        results[process_id] = await sessions.run(1, sink, wanted)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run, "write")
+        group.start_soon(run, "stop")
+        await anyio.wait_all_tasks_blocked()
+        for part in ("one ", "two "):
+            group.start_soon(partial(sessions.write, 1, "write", encode(part), close_stdin=False))
+        group.start_soon(partial(sessions.write, 1, "write", encode("three"), close_stdin=True))
+        sessions.terminate(1, "stop")
+        await anyio.wait_all_tasks_blocked()
+        sandbox.prepared.set()
+    assert results == {"write": CommandResult(0, "one two three", ""), "stop": CommandResult(137, "", "")}
+
+
+async def test_input_for_a_command_that_fails_to_start_is_refused(reaper: Reaper) -> None:
+    class Failing(Unsandboxed):
+        async def wrap(self, *args: Any, **options: Any) -> SandboxedCommand:
+            await anyio.wait_all_tasks_blocked()
+            raise SandboxUnavailable("cannot")
+
+    sessions = CommandSessions(Failing(), reaper)
+    refused: list[str] = []
+
+    async def write() -> None:
+        with pytest.raises(RpcError) as caught:
+            await sessions.write(1, "p", encode("x"), close_stdin=False)
+        refused.append(caught.value.message)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(refusal, sessions, shell("cat", process_id="p", stream_stdin=True))
+        group.start_soon(write)
+    assert refused == ['no active command/exec for process id "p"']
 
 
 async def test_a_process_id_belongs_to_its_connection_and_is_free_again_afterwards(sessions: CommandSessions) -> None:
@@ -351,9 +409,9 @@ async def test_writing_to_nothing_is_refused(
 
 async def test_size_is_checked_before_the_process_id(sessions: CommandSessions) -> None:
     with pytest.raises(RpcError, match="rows and cols must be greater than 0"):
-        sessions.resize(1, "zz", Size(0, 1))
+        await sessions.resize(1, "zz", Size(0, 1))
     with pytest.raises(RpcError, match='no active command/exec for process id "zz"'):
-        sessions.resize(1, "zz", Size(1, 1))
+        await sessions.resize(1, "zz", Size(1, 1))
 
 
 async def test_what_a_running_command_does_not_offer_is_refused(sessions: CommandSessions) -> None:
@@ -365,7 +423,7 @@ async def test_what_a_running_command_does_not_offer_is_refused(sessions: Comman
         with pytest.raises(RpcError, match="stdin streaming is not enabled for this command/exec"):
             await sessions.write(1, "p", encode("x"), close_stdin=False)
         with pytest.raises(RpcError, match="failed to resize PTY: process is not attached to a PTY"):
-            sessions.resize(1, "p", Size(1, 1))
+            await sessions.resize(1, "p", Size(1, 1))
         sessions.terminate(1, "p")
         with pytest.raises(RpcError, match='command/exec "p" is no longer running'):
             sessions.terminate(1, "p")
