@@ -3,12 +3,13 @@
 import os
 import secrets
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Self
 
 import anyio
+import anyio.lowlevel
 
 from app_server.exec import proctree
 from app_server.exec.spawn import become_subreaper, seal_descriptors
@@ -29,14 +30,15 @@ class Execution:
     """One running command as its reaper knows it: the process that was started, and the mark on its descendants.
 
     `contained` says that descendants cannot leave: they live in a process-id namespace that ends with the command.
-    `started` is in clock ticks since boot. `seen` are descendants noted while each still had its parent.
+    `started` is in clock ticks since boot. `seen` are descendants noted while each still had its parent, by id and
+    start: an id alone may pass to a stranger.
     """
 
     pid: int
     mark: str
     contained: bool
     started: int = 0
-    seen: set[int] = field(default_factory=set[int])
+    seen: dict[int, int] = field(default_factory=dict[int, int])
 
 
 # Children belong to the operating system's process, not to one Reaper: what another one started is no orphan.
@@ -101,24 +103,28 @@ class Reaper:
         """
         deadline = anyio.current_time() + BURIAL_S
         if not execution.contained and not has_exited():
-            execution.seen.update(proctree.descendants(execution.pid))
+            self._note(execution, proctree.descendants(execution.pid))
         with suppress(ProcessLookupError, PermissionError):
             # The child is not reaped yet, so the number of its group cannot have passed to anybody else.
             os.killpg(execution.pid, signal.SIGKILL)
         pause = 0.0005
         while True:
-            left = self._kill_rest(execution)
-            if not left and has_exited():
+            alive, reaped = self._sweep(execution)
+            # Whoever was found dead may have had a child since the list was read, so another look follows.
+            if not alive and not reaped and has_exited():
                 return True
             if anyio.current_time() >= deadline:
                 return False
-            await anyio.sleep(pause)
-            pause = min(pause * 2, 0.02)
+            if alive or not has_exited():
+                await anyio.sleep(pause)
+                pause = min(pause * 2, 0.02)
+            else:
+                await anyio.lowlevel.checkpoint()
 
-    def _kill_rest(self, execution: Execution) -> bool:
-        """Kill every process of the tree that can be found, reap those that are dead; whether any is left."""
+    def _sweep(self, execution: Execution) -> tuple[bool, bool]:
+        """Kill every process of the tree that can be found; whether any is left, and whether orphans were reaped."""
         own = os.getpid()
-        left = False
+        alive = reaped = False
         for pid in proctree.children_of_thread(own, own) or []:
             if pid in _live or pid in _undertakers:
                 continue
@@ -126,22 +132,27 @@ class Reaper:
             if process is None or process.session == self._session:
                 continue
             if process.is_dead:
+                reaped = True
                 with suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
             elif self._belongs(process, execution):
-                execution.seen.add(pid)
-                execution.seen.update(proctree.descendants(pid))
-        for pid in list(execution.seen):
+                self._note(execution, [pid, *proctree.descendants(pid)])
+        for pid, started in list(execution.seen.items()):
             process = proctree.stat(pid)
-            if process is None or process.started < execution.started:
-                execution.seen.discard(pid)
+            if process is None or process.started != started:
+                del execution.seen[pid]
                 continue
             if not process.is_dead:
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
             # Also while it is a zombie: either we reap it in the next round or its parent, if that lives on, must.
-            left = left or not process.is_dead or process.parent == own
-        return left
+            alive = alive or not process.is_dead or process.parent == own
+        return alive, reaped
+
+    def _note(self, execution: Execution, pids: Sequence[int]) -> None:
+        for pid in pids:
+            if (process := proctree.stat(pid)) is not None and process.started >= execution.started:
+                execution.seen[pid] = process.started
 
     def _belongs(self, orphan: proctree.Stat, execution: Execution) -> bool:
         """Whether an orphan that we adopted descends from `execution`."""

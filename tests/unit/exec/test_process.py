@@ -324,3 +324,15 @@ async def test_only_commands_in_the_open_carry_a_mark(reaper: Reaper, tmp_path: 
         command = SandboxedCommand(argv=["/usr/bin/env"], env={}, contained=contained)
         async with Process.spawn(command, cwd=str(tmp_path), reaper=reaper) as process:
             assert (MARKER.encode() in (await collect(process))["stdout"]) is expected
+
+
+async def test_a_chain_of_orphans_that_renews_itself_is_broken(runner: Runner) -> None:
+    script = runner.cwd / "chain.sh"
+    count = runner.cwd / "count"
+    script.write_text(f"echo >>{count}\nsetsid sh {script} </dev/null >/dev/null 2>&1 &\n")
+    async with runner.shell(f"sh {script}; until [ -s {count} ]; do :; done; echo ready; sleep 1000") as process:
+        await read_until(process, b"ready\n")
+        await process.terminate()
+    before = count.stat().st_size
+    await runner.output("/bin/sleep", "0.1")
+    assert count.stat().st_size == before
