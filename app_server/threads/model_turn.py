@@ -42,7 +42,7 @@ class ModelTurn(Turn):
         self,
         thread: "Thread",
         provider: ModelProvider,
-        user: UserMessage,
+        user: UserMessage | None,
         *,
         output_schema: Any = None,
         service_tier: str | None = None,

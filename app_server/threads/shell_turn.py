@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from app_server.model.provider import ModelProvider
 from app_server.store.ids import uuid7
 from app_server.threads.history import text_message
-from app_server.threads.turn import Turn
+from app_server.threads.model_turn import ModelTurn
 from app_server.tools.context import ToolError, TurnContext
 from app_server.tools.shell import ShellTool, cut_middle
 
@@ -26,12 +27,18 @@ async def run_user_command(tool: ShellTool, script: str, timeout_ms: int | None,
     return text_message("user", f"<user_shell_command>\n{script}\n\n{outcome}\n</user_shell_command>")
 
 
-class ShellTurn(Turn):
-    """A turn that runs one command of the user."""
+class ShellTurn(ModelTurn):
+    """A turn that runs one command of the user. The model is asked only about messages that come meanwhile."""
 
-    def __init__(self, thread: "Thread", tool: ShellTool, script: str, timeout_ms: int | None) -> None:
-        super().__init__(thread)
+    def __init__(
+        self, thread: "Thread", provider: ModelProvider, tool: ShellTool, script: str, timeout_ms: int | None
+    ) -> None:
+        super().__init__(thread, provider, None)
         self._tool, self._script, self._timeout_ms = tool, script, timeout_ms
 
     async def _drive(self) -> None:
         self._entries.append(await run_user_command(self._tool, self._script, self._timeout_ms, self._context))
+        await self._flush_history()
+        await self._wait_beside()
+        if await self._take_steered():
+            await super()._drive()

@@ -256,19 +256,18 @@ class Thread:
 
     async def start_refused_turn(self, reason: str) -> Turn:
         """Run a turn that fails at once and says why, for requests whose clients cannot take an error answer."""
-        self._refuse_while_running()
+        if not await self.settled() and self.active is not None:
+            raise invalid_request(f"turn {self.active.id} is running; interrupt it or wait for its end")
         return await self._begin(RefusedTurn(self, reason), ())
 
     async def run_shell_command(self, script: str, timeout_ms: int | None) -> None:
         """Run the user's own command: inside the running turn, or in a turn of its own."""
         if await self.settled() or self.active is None:
-            await self._begin(ShellTurn(self, self._world.shell, script, timeout_ms), ())
+            provider = self._world.provider(self.settings.model_provider, self.config)
+            turn = ShellTurn(self, provider, self._world.shell, script, timeout_ms)
+            await self._begin(turn, await self._context())
         else:
             self._world.spawn(self.active.join(partial(run_user_command, self._world.shell, script, timeout_ms)))
-
-    def _refuse_while_running(self) -> None:
-        if self.active is not None:
-            raise invalid_request(f"turn {self.active.id} is running; interrupt it or wait for its end")
 
     async def _begin(self, turn: Turn, context: Sequence[bytes]) -> Turn:
         self.active = turn

@@ -407,6 +407,30 @@ async def test_a_shell_command_can_be_interrupted(stage: Stage) -> None:
     assert_balanced(client, turn_id)
 
 
+@pytest.mark.parametrize("method", ["turn/start", "turn/steer"])
+async def test_a_message_during_a_shell_command_is_answered_after_it(stage: Stage, method: str) -> None:
+    client = await stage.client()
+    thread = await stage.thread(client)
+    await anyio.run_process(["mkfifo", str(stage.cwd / "go")])
+    await client.call("thread/shellCommand", {"threadId": thread, "command": "echo mine; read line < go"})
+    turn_id = (await client.until("turn/started"))["params"]["turn"]["id"]
+    await client.until("item/commandExecution/outputDelta")
+    stage.model.script(say("I saw it"))
+    await client.call(method, {"threadId": thread, "expectedTurnId": turn_id, "input": text("look at that")})
+    await anyio.to_thread.run_sync((stage.cwd / "go").write_text, "x\n")
+    assert (await ended(client, turn_id))["status"] == "completed"
+    assert_balanced(client, turn_id)
+    assert [item["type"] for item in completed_items(client, turn_id)] == [
+        "commandExecution",
+        "userMessage",
+        "agentMessage",
+    ]
+    told = texts(stage.model.requests[0], "user")
+    assert told[-1] == "look at that"
+    assert "echo mine" in told[-2]
+    assert "<environment_context>" in told[0]
+
+
 async def test_a_shell_command_in_a_running_turn_joins_it(stage: Stage) -> None:
     client = await stage.client()
     thread = await stage.thread(client)
