@@ -53,9 +53,9 @@ class Process:
     also ended when the command exits by itself, once its output has been read.
     """
 
-    def __init__(self, reaper: Reaper, execution: Execution, cleanup: Callable[[], None] | None) -> None:
+    def __init__(self, reaper: Reaper, execution: Execution, pidfd: int, cleanup: Callable[[], None] | None) -> None:
         """Use `spawn`."""
-        self._reaper, self._execution, self._cleanup = reaper, execution, cleanup
+        self._reaper, self._execution, self._pidfd, self._cleanup = reaper, execution, pidfd, cleanup
         self._loop = asyncio.get_running_loop()
         self._outlets: list[_Outlet] = []
         self._chunks: deque[tuple[Stream, bytes]] = deque()
@@ -72,7 +72,6 @@ class Process:
         self._drain_timer: asyncio.TimerHandle | None = None
         self._drain_over = False
         self._buried = False
-        self._pidfd = os.pidfd_open(execution.pid)
         self._loop.add_reader(self._pidfd, self._on_exit)
 
     @classmethod
@@ -113,6 +112,7 @@ class Process:
                     theirs.append(writing)
                     redirects.append((number, writing))
             pid = spawn(command.argv, env=env, cwd=cwd, redirects=redirects, pass_fds=command.pass_fds)
+            pidfd = _open_pidfd(pid)
         except (SpawnError, OSError) as error:
             for fd in ours:
                 os.close(fd)
@@ -122,7 +122,8 @@ class Process:
         finally:
             for fd in (*theirs, *command.pass_fds):
                 os.close(fd)
-        self = cls(reaper, reaper.register(pid, mark, contained=command.contained), command.cleanup)
+        execution = reaper.register(pid, mark, contained=command.contained)
+        self = cls(reaper, execution, pidfd, command.cleanup)
         if tty is not None:
             self._terminal = self._stdin = ours[0]
             self._open_outlet(ours[0], "stdout")
@@ -405,3 +406,13 @@ class Process:
         os.close(self._pidfd)
         self._pidfd = -1
         self._reaper.forget(self._execution)
+
+
+def _open_pidfd(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        # Too many descriptors are open: a command whose end cannot be seen must not run.
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise

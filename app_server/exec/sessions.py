@@ -23,6 +23,7 @@ from app_server.sandbox.sandbox import Sandbox, SandboxUnavailable
 from protocol.jsonrpc import RpcError, internal_error, invalid_params, invalid_request
 
 DEFAULT_TIMEOUT_S = 10.0
+LONGEST_TIMEOUT_MS = 1 << 62
 EXIT_TIMED_OUT = 124
 EXIT_TERMINAL_TERMINATED = 1
 
@@ -347,4 +348,4 @@ def _check_size(size: Size) -> None:
 def _timeout_s(request: CommandRequest) -> float | None:
     if request.disable_timeout:
         return None
-    return DEFAULT_TIMEOUT_S if request.timeout_ms is None else request.timeout_ms / 1000
+    return DEFAULT_TIMEOUT_S if request.timeout_ms is None else min(request.timeout_ms, LONGEST_TIMEOUT_MS) / 1000
