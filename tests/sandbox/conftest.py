@@ -2,11 +2,12 @@
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 import pytest
 
@@ -73,3 +74,23 @@ async def jail(tmp_path: Path) -> AsyncIterator[Jail]:
         yield Jail(sandbox, reaper, workspace)
     # pytest keeps its folders, and every repository in /tmp is one more to protect for each command to come.
     await anyio.to_thread.run_sync(partial(shutil.rmtree, tmp_path, ignore_errors=True))
+
+
+def sleeping(marker: str) -> list[int]:
+    """The processes that sleep for `marker` seconds, wherever they are."""
+    found: list[int] = []
+    for entry in os.listdir("/proc"):
+        try:
+            words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[:2] == [b"sleep", marker.encode()]:
+            found.append(int(entry))
+    return found
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for what other processes do, which nobody tells us."""
+    with anyio.fail_after(10):
+        while not holds():  # noqa: ASYNC110  # there is no event to wait for
+            await anyio.sleep(0.01)

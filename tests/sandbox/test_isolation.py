@@ -5,7 +5,6 @@ import signal
 import socket
 import sys
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -14,7 +13,7 @@ import pytest
 from app_server.exec.pty import Size
 from app_server.exec.spawn import SpawnError
 from app_server.sandbox.permissions import PermissionProfile, read_only, workspace_write
-from tests.sandbox.conftest import Jail
+from tests.sandbox.conftest import Jail, sleeping, until
 
 
 async def python(jail: Jail, code: str, profile: PermissionProfile, tty: Size | None = None) -> str:
@@ -225,7 +224,7 @@ async def test_when_the_daemon_is_killed_the_sandbox_dies_with_it(jail: Jail) ->
         from app_server.exec.reaper import Reaper
         from app_server.sandbox.permissions import read_only
         from app_server.sandbox.sandbox import choose_sandbox
-        from tests.sandbox.conftest import Jail
+        from tests.sandbox.conftest import Jail, sleeping, until
 
         async def main():
             async with Reaper() as reaper:
@@ -273,23 +272,3 @@ async def test_a_library_named_by_the_environment_is_loaded_only_inside(jail: Ja
     )
     assert result.out == "/no/such.so /x\n"
     assert "bwrap" not in result.err
-
-
-def sleeping(marker: str) -> list[int]:
-    """The processes that sleep for `marker` seconds, wherever they are."""
-    found: list[int] = []
-    for entry in os.listdir("/proc"):
-        try:
-            words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if words[:2] == [b"sleep", marker.encode()]:
-            found.append(int(entry))
-    return found
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Wait for what other processes do, which nobody tells us."""
-    with anyio.fail_after(10):
-        while not holds():  # noqa: ASYNC110  # there is no event to wait for
-            await anyio.sleep(0.01)
