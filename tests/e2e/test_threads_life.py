@@ -238,6 +238,19 @@ async def test_a_fork_in_the_middle_of_a_turn_shows_it_as_interrupted(stage: Sta
         assert calls == outputs == ["call_f"]
 
 
+async def test_an_archived_thread_can_be_forked_and_archived_again(stage: Stage) -> None:
+    client = await stage.client()
+    source = await stage.thread(client)
+    turn = await run_turn(client, source, "one")
+    for _ in range(2):
+        assert await client.call("thread/archive", {"threadId": source}) == {}
+    fork = (await client.call("thread/fork", {"threadId": source}))["thread"]
+    assert [shown["id"] for shown in fork["turns"]] == [turn["id"]]
+    assert (await run_turn(client, fork["id"], "two"))["status"] == "completed"
+    listed = await client.call("thread/list", {"cwd": str(stage.cwd)})
+    assert [row["id"] for row in listed["data"]] == [fork["id"]]
+
+
 async def test_an_ephemeral_fork_needs_exclude_turns(stage: Stage) -> None:
     client = await stage.client()
     source = await stage.thread(client)

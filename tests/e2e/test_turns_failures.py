@@ -204,6 +204,17 @@ async def test_retry_after_is_kept_to(patient: Stage) -> None:
     assert done["emittedAtMs"] - told["emittedAtMs"] >= 590
 
 
+async def test_a_server_that_asks_for_a_very_long_wait_fails_the_turn_at_once(patient: Stage) -> None:
+    patient.model.reset()
+    client = await patient.client()
+    thread = await patient.thread(client, modelProvider="patient")
+    patient.model.script(status(429, headers={"retry-after": "3600"}))
+    turn = await run_turn(client, thread)
+    assert turn["status"] == "failed"
+    assert turn["error"]["codexErrorInfo"] == {"responseTooManyFailedAttempts": {"httpStatusCode": 429}}
+    assert len(patient.model.requests) == 1
+
+
 async def test_a_server_error_is_retried_within_the_request_budget(patient: Stage) -> None:
     patient.model.reset()
     client = await patient.client()

@@ -156,7 +156,8 @@ def deltas(client: RpcClient, item_id: str) -> str:
 
 def assert_balanced(client: RpcClient, turn_id: str) -> None:
     """Every started item of the turn was completed once and in between; the turn began and ended once."""
-    told = of_turn(client, turn_id)
+    # Token usage is told again to a client that resumes, naming the newest turn.
+    told = [message for message in of_turn(client, turn_id) if message["method"] != "thread/tokenUsage/updated"]
     methods = [message["method"] for message in told]
     assert methods.count("turn/started") == 1
     assert methods.count("turn/completed") == 1
