@@ -264,3 +264,24 @@ async def test_two_daemons_do_not_take_each_others_protection_away(jail: Jail) -
             await slow.aclose()
             assert sorted(os.listdir(jail.workspace)) == sorted(PROTECTED_NAMES)
     assert os.listdir(jail.workspace) == []
+
+
+async def test_a_user_namespace_of_its_own_gives_a_command_no_way_around_the_mounts(jail: Jail, tmp_path: Path) -> None:
+    hooks = jail.workspace / "sub" / ".git" / "hooks"
+    hooks.mkdir(parents=True)
+    (jail.workspace / "point").mkdir()
+    before = tree(tmp_path)
+    script = f"""
+        umount sub/.git; umount -l sub/.git; mount -o remount,rw,bind sub/.git; mount -o remount,rw /
+        mount --bind . point && echo evil >point/sub/.git/hooks/x; umount sub
+        mount --bind sub point && echo evil >point/.git/hooks/x
+        mount --rbind {tmp_path} point && echo evil >point/escaped; mount -t tmpfs none / ; chroot /proc/1/root touch /x
+        echo evil >sub/.git/hooks/y; echo evil >{tmp_path}/escaped; echo tried
+    """
+    program = jail.workspace.parent / "attempt.sh"
+    program.write_text(script)
+    result = await jail.run(f"unshare --user --map-root-user --mount sh {program}", only(jail.workspace))
+    if "unshare:" in result.err:
+        pytest.skip(f"no nested user namespaces here: {result.err}")
+    assert result.out == "tried\n", result.err
+    assert tree(tmp_path) == {**before, "attempt.sh": script}
