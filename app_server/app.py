@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 QUICK_SECONDS = 2.0
 """What requests that were read get to end by themselves once the input has ended."""
 
+INTERRUPT_SECONDS = 5.0
+"""How long interrupted turns may take to say so to clients that are still connected."""
+
 NEW_WORK = frozenset(
     {
         "thread/start",
@@ -195,7 +198,8 @@ class App:
                 elif number != signal.SIGHUP:
                     logger.warning("second %s: interrupting what runs", number.name)
                     if self._daemon is not None:
-                        await self._daemon.threads.stop()
+                        with anyio.move_on_after(INTERRUPT_SECONDS):
+                            await self._daemon.threads.stop()
                     self._stop.set()
 
     async def _drain_soon(self, number: signal.Signals) -> None:
