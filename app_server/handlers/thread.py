@@ -1,6 +1,7 @@
 """thread/*: the life of threads and reading them."""
 
 from functools import partial
+from typing import Any
 
 from app_server.handlers.context import RequestContext
 from app_server.handlers.registry import handles
@@ -12,28 +13,33 @@ from protocol.methods import Encoded
 from protocol.v2 import thread as wire
 
 
+def _in_force(ctx: RequestContext, thread: Thread) -> dict[str, Any]:
+    """What the answers of start, resume and fork have in common: the thread, and the settings it goes on with."""
+    settings = thread.settings
+    return {
+        "thread": ctx.threads.wire_thread(thread.row),
+        "model": settings.model,
+        "model_provider": settings.model_provider,
+        "cwd": settings.cwd,
+        "approval_policy": settings.approval_policy,
+        "approvals_reviewer": settings.approvals_reviewer,
+        "sandbox": settings.sandbox,
+        "active_permission_profile": settings.active_profile,
+        "disabled_plugin_ids": list(settings.disabled_plugin_ids),
+        "instruction_sources": list(thread.instruction_sources),
+        "multi_agent_mode": settings.multi_agent_mode,
+        "reasoning_effort": settings.effort,
+        "runtime_workspace_roots": list(settings.workspace_roots),
+        "service_tier": settings.service_tier,
+    }
+
+
 @handles(wire.THREAD_START)
 async def start(ctx: RequestContext, params: wire.ThreadStartParams) -> wire.ThreadStartResponse:
     thread = await ctx.threads.start(params, ctx.connection)
     thread.follow(ctx.connection)
     ctx.afterwards(partial(ctx.threads.tell_started, thread))
-    settings = thread.settings
-    return wire.ThreadStartResponse(
-        thread=ctx.threads.wire_thread(thread.row),
-        model=settings.model,
-        model_provider=settings.model_provider,
-        cwd=settings.cwd,
-        approval_policy=settings.approval_policy,
-        approvals_reviewer=settings.approvals_reviewer,
-        sandbox=settings.sandbox,
-        active_permission_profile=settings.active_profile,
-        disabled_plugin_ids=list(settings.disabled_plugin_ids),
-        instruction_sources=list(thread.instruction_sources),
-        multi_agent_mode=settings.multi_agent_mode,
-        reasoning_effort=settings.effort,
-        runtime_workspace_roots=list(settings.workspace_roots),
-        service_tier=settings.service_tier,
-    )
+    return wire.ThreadStartResponse(**_in_force(ctx, thread))
 
 
 @handles(wire.THREAD_RESUME)
@@ -58,23 +64,9 @@ async def resume(
     thread.follow(ctx.connection)
     if thread.active is None and thread.tokens is not None and newest is not None:
         ctx.afterwards(partial(thread.tell_tokens, newest, ctx.connection))
-    settings = thread.settings
     answer = wire.ThreadResumeResponse(
-        thread=ctx.threads.wire_thread(thread.row),
-        model=settings.model,
-        model_provider=settings.model_provider,
-        cwd=settings.cwd,
-        approval_policy=settings.approval_policy,
-        approvals_reviewer=settings.approvals_reviewer,
-        sandbox=settings.sandbox,
-        active_permission_profile=settings.active_profile,
-        collaboration_mode=settings.collaboration_mode,
-        disabled_plugin_ids=list(settings.disabled_plugin_ids),
-        instruction_sources=list(thread.instruction_sources),
-        multi_agent_mode=settings.multi_agent_mode,
-        reasoning_effort=settings.effort,
-        runtime_workspace_roots=list(settings.workspace_roots),
-        service_tier=settings.service_tier,
+        **_in_force(ctx, thread),
+        collaboration_mode=thread.settings.collaboration_mode,
         turns_backwards_cursor=turns_cursor,
         items_backwards_cursor=items_cursor,
     )
@@ -92,23 +84,7 @@ async def fork(
     turns = [] if params.exclude_turns else await ctx.threads.all_turns(thread.row)
     thread.follow(ctx.connection)
     ctx.afterwards(partial(ctx.threads.tell_started, thread))
-    settings = thread.settings
-    answer = wire.ThreadForkResponse(
-        thread=ctx.threads.wire_thread(thread.row),
-        model=settings.model,
-        model_provider=settings.model_provider,
-        cwd=settings.cwd,
-        approval_policy=settings.approval_policy,
-        approvals_reviewer=settings.approvals_reviewer,
-        sandbox=settings.sandbox,
-        active_permission_profile=settings.active_profile,
-        disabled_plugin_ids=list(settings.disabled_plugin_ids),
-        instruction_sources=list(thread.instruction_sources),
-        multi_agent_mode=settings.multi_agent_mode,
-        reasoning_effort=settings.effort,
-        runtime_workspace_roots=list(settings.workspace_roots),
-        service_tier=settings.service_tier,
-    )
+    answer = wire.ThreadForkResponse(**_in_force(ctx, thread))
     return Encoded(with_turns(encode(answer), turns))
 
 
