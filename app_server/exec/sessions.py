@@ -292,8 +292,13 @@ def _check_runs(running: _Running) -> None:
 
 
 def absolute_cwd(cwd: str | None) -> str:
-    """The directory of a command; a relative one is meant from the daemon's own."""
-    return os.path.join(os.getcwd(), cwd) if cwd else os.getcwd()
+    """The directory of a command; a relative one is meant from the daemon's own. Raises RpcError if that is gone."""
+    if cwd is not None and os.path.isabs(cwd):
+        return cwd
+    try:
+        return os.path.join(os.getcwd(), cwd) if cwd else os.getcwd()
+    except OSError as error:
+        raise internal_error(f"failed to spawn command: {SpawnError.of(error)}") from error
 
 
 def check(request: CommandRequest) -> None:

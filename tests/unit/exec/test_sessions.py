@@ -506,3 +506,16 @@ async def test_a_relative_directory_is_meant_from_the_daemons_own(
 
 def encode(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
+
+
+async def test_a_daemon_whose_own_directory_is_gone_still_runs_commands_elsewhere(
+    sessions: CommandSessions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert (await refusal(sessions, request("pwd")))[1] == (
+        "failed to spawn command: No such file or directory (os error 2)"
+    )
+    assert (await sessions.run(1, Sink(), request("pwd", cwd="/"))).stdout == "/\n"
