@@ -107,7 +107,7 @@ class Outbound:
         self.opted_out: frozenset[str] = frozenset()
         self.experimental = False
         self.write_now: Callable[[bytes], int] | None = None
-        """Set by a transport that can write without waiting: it takes what fits and tells how much, 0 while it is busy."""
+        """Set by a transport that can write without waiting: it takes what fits and tells how much; 0 if it is busy."""
         self._on_overrun = on_overrun
         self._queue: deque[bytes | _MergingDelta] = deque()
         self._merging: dict[object, _MergingDelta] = {}
@@ -140,9 +140,13 @@ class Outbound:
         else:
             data = frame.framed(self.framing)
             self._queue.append(data)
-            if frame.method is None and self._merging:
-                # An answer may tell an item's text so far (thread/resume): what comes later has to stay behind it.
-                self._merging.clear()
+            if self._merging:
+                if frame.method is None:
+                    # An answer may tell an item's text so far (thread/resume): what comes later has to stay behind it.
+                    self._merging.clear()
+                elif isinstance(frame, DeltaFrame):
+                    # Later text of the item must not be merged into what stands before this piece.
+                    self._merging.pop(frame.key, None)
             self._queued += len(data)
             self._unmergeable += len(data)
         if self._queued > LOW_WATER_BYTES:

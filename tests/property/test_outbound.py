@@ -264,3 +264,21 @@ async def test_experimental_members_go_only_to_clients_with_the_capability() -> 
     assert await plain.take() == await other.take() == b'"plain"\n'
     assert await experimental.take() == b'"trial"\n'
     assert stripped == [b'"trial"']
+
+
+async def test_text_is_not_merged_into_what_stands_before_a_later_piece() -> None:
+    """A client that catches up a little and falls behind again while a merged delta still waits."""
+    outbound = Outbound("line")
+    filler = Frame("filler", b'{"filler":"%b"}' % (b"x" * LAGGING_BYTES))
+    outbound.push(filler)
+    _push(outbound, 0, ("delta", "a", "merged "))
+    await outbound.take()
+    _push(outbound, 1, ("delta", "a", "plain "))
+    outbound.push(filler)
+    _push(outbound, 2, ("delta", "a", "merged again"))
+    messages = await _take_all(outbound)
+    assert [message["params"]["delta"] for message in messages if message.get("method") == "delta"] == [
+        "merged ",
+        "plain ",
+        "merged again",
+    ]
