@@ -221,7 +221,8 @@ class App:
             return
         with anyio.move_on_after(QUICK_SECONDS):
             await self._stdio.settled()
-        await self._daemon.end_work(self._stdio)
+        with anyio.move_on_after(INTERRUPT_SECONDS):
+            await self._daemon.end_work(self._stdio)
         with anyio.move_on_after(QUICK_SECONDS):
             await self._stdio.settled()
 

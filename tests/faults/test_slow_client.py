@@ -2,19 +2,24 @@
 
 import base64
 import os
+import signal
 import socket
 import struct
-from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
 import orjson
 import pytest
+from anyio.abc import Process
+from anyio.streams.buffered import BufferedByteReceiveStream
 
+from tests.support.daemon import PROGRAM
+from tests.support.home import environment, make_home
 from tests.support.rpc_client import Message, Predicate
-from tests.support.scripted_model import Part, event, gate, partial, say, usage
+from tests.support.scripted_model import Part, ScriptedModel, event, gate, partial, say, usage
 from tests.support.stage import Stage, Transport, begin, completed_items, deltas, ended, of_turn, run_turn, set_stage
 
 DELTAS = 5000
@@ -193,3 +198,69 @@ async def test_a_client_on_stdio_gets_the_exact_text_of_a_pouring_answer(tmp_pat
         await ended(client, turn_id)
         assert deltas(client, "msg_pipe") == text
         assert of_turn(client, turn_id)[-1]["method"] == "turn/completed"
+
+
+class SilentProgram:
+    """A client on stdio that writes and reads as little as it is told to."""
+
+    def __init__(self, process: Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self.process, self._input = process, process.stdin
+        self._output = BufferedByteReceiveStream(process.stdout)
+
+    async def call(self, request_id: int, method: str, params: Message) -> Message:
+        """The answer to a request."""
+        await self._input.send(orjson.dumps({"id": request_id, "method": method, "params": params}) + b"\n")
+        while True:
+            message = await self.receive()
+            if message.get("id") == request_id:
+                return message
+
+    async def receive(self) -> Message:
+        """The next line."""
+        return orjson.loads(await self._output.receive_until(b"\n", 1 << 30))
+
+
+@asynccontextmanager
+async def silent_program(home: Path) -> AsyncGenerator[SilentProgram]:
+    argv = [*PROGRAM, "app-server"]
+    async with await anyio.open_process(argv, env=environment(home), cwd=home, stderr=None) as process:
+        try:
+            program = SilentProgram(process)
+            info = {"name": "silent", "title": None, "version": "1"}
+            await program.call(1, "initialize", {"clientInfo": info})
+            yield program
+        finally:
+            if process.returncode is None:
+                process.kill()
+
+
+@pytest.mark.parametrize("end", ["reads again", "SIGTERM", "closes its input"])
+async def test_a_client_on_stdio_that_stops_reading_holds_up_its_turn_and_nothing_else(
+    tmp_path: Path, end: str
+) -> None:
+    async with ScriptedModel() as model:
+        home = make_home(tmp_path / "home", model.url)
+        async with silent_program(home) as program:
+            answer = await program.call(2, "thread/start", {"cwd": str(tmp_path)})
+            thread = answer["result"]["thread"]["id"]
+            pieces = [f"{number} {WORDS}" for number in range(DELTAS)]
+            whole = "".join(pieces)
+            model.script(say(whole, deltas=DELTAS, item_id="msg_p"))
+            given = {"threadId": thread, "input": [{"type": "text", "text": "a"}]}
+            await program.call(3, "turn/start", given)
+            if end == "SIGTERM":
+                program.process.send_signal(signal.SIGTERM)
+            elif end == "closes its input":
+                assert program.process.stdin is not None
+                await program.process.stdin.aclose()
+            if end == "reads again":
+                told: list[str] = []
+                while (message := await program.receive()).get("method") != "turn/completed":
+                    if message.get("method") == "item/agentMessage/delta":
+                        told.append(message["params"]["delta"])
+                assert message["params"]["turn"]["status"] == "completed"
+                assert "".join(told) == whole
+            else:
+                assert await program.process.wait() == 0
