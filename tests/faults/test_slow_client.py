@@ -2,6 +2,7 @@
 
 import base64
 import os
+import random
 import signal
 import socket
 import struct
@@ -88,6 +89,12 @@ class DeafClient:
         self.received.append(message)
         return message
 
+    async def sip(self, count: int) -> None:
+        """Read at least `count` bytes, without looking at them yet."""
+        goal = len(self._buffer) + count
+        while len(self._buffer) < goal:
+            self._buffer += await self._stream.receive(1 << 16)
+
     async def _take(self, count: int) -> bytes:
         while len(self._buffer) < count:
             self._buffer += await self._stream.receive(1 << 20)
@@ -154,6 +161,36 @@ async def test_a_client_that_stops_reading_disturbs_nobody_and_misses_no_text(
         ours = [m for m in client.notifications() if not m["method"].endswith("/delta")]
         assert kept == ours[len(ours) - len(kept) :]
         assert [m["method"] for m in kept if m["method"].startswith("turn/")] == ["turn/started", "turn/completed"] * 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_client_that_falls_behind_again_and_again_gets_the_text_in_order(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    async with set_stage(tmp_path, "unix") as stage:
+        client = await stage.client()
+        thread = await stage.thread(client)
+        async with await deaf_follower(stage, thread) as deaf:
+            bursts = [anyio.Event() for _ in range(30)]
+            pieces = [f"{number} {WORDS}" for number in range(len(bursts) * BURST)]
+            whole = "".join(pieces)
+            parts = in_bursts(pieces, bursts)
+            stage.model.script(partial("", item_id="msg_slow"), *parts, say(whole, item_id="msg_slow"))
+            turn_id = await begin(client, thread)
+            owed = 0
+            for number, burst in enumerate(bursts):
+                burst.set()
+                await client.until("item/agentMessage/delta", ends_with(pieces[number * BURST + BURST - 1]))
+                owed += BURST * len(WORDS)
+                wanted = chance.choice([0, 0, 0, owed - 200_000, owed // 2])
+                if wanted > 0:
+                    await deaf.sip(wanted)
+                    owed -= wanted
+            await ended(client, turn_id)
+            while (await deaf.receive()).get("method") != "turn/completed":
+                pass
+        late = [m["params"]["delta"] for m in deaf.received if m.get("method") == "item/agentMessage/delta"]
+        assert "".join(late) == whole
+        assert len(late) < len(pieces)
 
 
 def in_bursts(pieces: list[str], bursts: list[anyio.Event]) -> Iterator[Part]:
