@@ -18,10 +18,10 @@ def _begun(turn_id: str) -> Turn:
 @handles(wire.TURN_START)
 async def start(ctx: RequestContext, params: wire.TurnStartParams) -> wire.TurnStartResponse:
     loaded: Thread = ctx.threads.loaded(params.thread_id)
-    if not params.input:
-        raise invalid_request("`input` must not be empty")
     if params.tool_output is not None:
         raise invalid_request("`toolOutput` is not supported by this server")
+    if not params.input:
+        raise invalid_request("`input` must not be empty")
     if not await loaded.settled():
         running = await loaded.steer(params.input, params.client_user_message_id)
         return wire.TurnStartResponse(turn=_begun(running.id))

@@ -100,7 +100,7 @@ class ThreadManager:
         return thread
 
     async def resume(self, params: wire.ThreadResumeParams) -> Thread:
-        """The thread, loaded if it was not, with the overrides of `params` applied."""
+        """The thread, loaded if it was not. Overrides count only then: whoever joins others does not change their thread."""
         if params.history is not None or params.path is not None:
             field = "history" if params.history is not None else "path"
             raise invalid_request(f"`{field}`: only stored threads can be resumed, by `threadId`")
@@ -108,9 +108,8 @@ class ThreadManager:
         thread = self._loaded.get(params.thread_id)
         if thread is None:
             thread = await self._load(params.thread_id, settings)
+            (await stored(thread.apply(with_overrides(thread.settings, settings, params))))()
         thread.touch()
-        changed = with_overrides(thread.settings, settings, params)
-        (await stored(thread.apply(changed)))()
         return thread
 
     async def _load(self, thread_id: str, config: Settings) -> Thread:

@@ -116,13 +116,32 @@ async def test_resume_without_turns_gives_cursors_that_begin_at_the_newest(stage
     assert [entry["item"] for entry in items] == completed_items(client)[-1:]
 
 
-async def test_resume_with_overrides_applies_them_and_tells_the_followers(stage: Stage) -> None:
+async def test_resume_with_overrides_applies_them_when_it_loads_the_thread(stage: Stage) -> None:
+    client = await stage.client()
+    thread = await stage.thread(client)
+    await client.call("thread/archive", {"threadId": thread})
+    await client.call("thread/unarchive", {"threadId": thread})
+    answer = await client.call("thread/resume", {"threadId": thread, "model": "m3", "sandbox": "danger-full-access"})
+    assert (answer["model"], answer["sandbox"]) == ("m3", {"type": "dangerFullAccess"})
+
+
+async def test_whoever_joins_a_loaded_thread_does_not_change_its_settings(stage: Stage) -> None:
     client, other = await stage.client(), await stage.client()
     thread = await stage.thread(client)
     answer = await other.call("thread/resume", {"threadId": thread, "model": "m3", "sandbox": "danger-full-access"})
-    assert (answer["model"], answer["sandbox"]) == ("m3", {"type": "dangerFullAccess"})
-    told = await client.until("thread/settings/updated")
-    assert told["params"]["threadSettings"]["model"] == "m3"
+    assert (answer["model"], answer["sandbox"]["type"]) == ("mock-model", "readOnly")
+
+
+async def test_a_fork_goes_on_counting_the_tokens_of_its_source(stage: Stage) -> None:
+    client = await stage.client()
+    thread = await stage.thread(client)
+    await run_turn(client, thread)
+    before = client.notifications("thread/tokenUsage/updated")[-1]["params"]["tokenUsage"]["total"]
+    fork = (await client.call("thread/fork", {"threadId": thread}))["thread"]["id"]
+    await run_turn(client, fork)
+    after = client.notifications("thread/tokenUsage/updated")[-1]["params"]
+    assert after["threadId"] == fork
+    assert after["tokenUsage"]["total"]["totalTokens"] == 2 * before["totalTokens"]
 
 
 @pytest.mark.parametrize(
