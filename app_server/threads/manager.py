@@ -100,7 +100,7 @@ class ThreadManager:
         return thread
 
     async def resume(self, params: wire.ThreadResumeParams) -> Thread:
-        """The thread, loaded if it was not. Overrides count only then: whoever joins others changes nothing for them."""
+        """The thread, loaded if it was not. Overrides count only then: who joins others changes nothing for them."""
         if params.history is not None or params.path is not None:
             field = "history" if params.history is not None else "path"
             raise invalid_request(f"`{field}`: only stored threads can be resumed, by `threadId`")
