@@ -25,7 +25,9 @@ from app_server.rpc.connection import Connection, Connections
 from app_server.rpc.dispatch import Surface
 from app_server.rpc.outbound import Frame, notification_json
 from app_server.rpc.server_requests import ServerRequests
-from app_server.sandbox.sandbox import choose_sandbox
+from app_server.sandbox.permissions import PROTECTED_NAMES
+from app_server.sandbox.protected import sweep
+from app_server.sandbox.sandbox import SandboxUnavailable, choose_sandbox
 from app_server.store.daemons import Daemon as DaemonLock
 from app_server.store.database import Database
 from app_server.store.errors import StoreError
@@ -67,7 +69,8 @@ class Daemon:
             self.settings: Settings = self.config.settings()
         except ConfigError as error:
             raise StartError(str(error)) from error
-        self.sandbox = choose_sandbox()
+        self._journal = home / "turnloom" / "sandbox-roots"
+        self.sandbox = choose_sandbox(self._journal)
         self.watcher = Watcher(self._tell_changed)
         self._providers: dict[str, ModelProvider] = {}
         self._pool = HttpPool()
@@ -105,6 +108,10 @@ class Daemon:
             raise StartError(str(error)) from error
         except OSError as error:
             raise StartError(f"{folder} cannot be used for threads: {error.strerror or error}") from error
+        try:
+            await anyio.to_thread.run_sync(sweep, self._journal, PROTECTED_NAMES)
+        except SandboxUnavailable as error:
+            logger.warning("%s", error)
         for other in await lock.others():
             logger.warning(
                 "another turnloom (pid %d, %s) uses %s: its threads can be read here, and written there only",

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import anyio
 import anyio.to_thread
@@ -49,13 +50,13 @@ def arguments(mounts: Mounts, *, cwd: str, network: bool, user_namespace: bool) 
 class Bubblewrap:
     """The system's bubblewrap, found outside of whatever a command may write."""
 
-    def __init__(self, path: str | None = None) -> None:
-        """`path` is the search path for the program; None for that of the daemon."""
+    def __init__(self, path: str | None = None, journal: Path | None = None) -> None:
+        """`path` is the search path for the program; None for that of the daemon. `journal` as for `StandIns`."""
         self._path = path
         self._probed = anyio.Lock()
         self._user_namespace: bool | None = None
         self._programs: list[tuple[str, str]] = []
-        self._stand_ins = StandIns()
+        self._stand_ins = StandIns(journal)
         self._repositories = RepositorySearch()
 
     async def available(self) -> None:

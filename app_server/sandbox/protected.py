@@ -6,9 +6,11 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
 
 from app_server.sandbox.permissions import PermissionProfile
 from app_server.sandbox.repositories import NEVER_WRITABLE, RepositorySearch, is_within_any
@@ -54,9 +56,12 @@ class StandIns:
     has commands running there, and only who gets it for himself removes anything. Safe to use from any thread.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Path | None = None) -> None:
+        """`journal` is a file that lists the roots in which stand-ins were made; see `sweep`."""
         self._roots: dict[str, _Root] = {}
         self._lock = threading.Lock()
+        self._journal = journal
+        self._noted: set[str] = set()
 
     def hold(self, root: str, names: Sequence[str]) -> list[str]:
         """Make sure that each name exists in `root`, and keep it until `release`. The paths that now exist.
@@ -67,6 +72,7 @@ class StandIns:
             entry = self._roots.get(root)
             if entry is None:
                 entry = self._roots[root] = _Root(_lock_shared(root))
+                self._note(root)
             entry.holders += 1
             paths = [os.path.join(root, name) for name in names]
             try:
@@ -80,6 +86,14 @@ class StandIns:
         with self._lock:
             if (entry := self._roots.get(root)) is not None:
                 self._release(root, entry)
+
+    def _note(self, root: str) -> None:
+        if self._journal is None or root in self._noted:
+            return
+        with _journal_of(self._journal) as file:
+            if os.fsencode(root) not in file.read().split(b"\0"):
+                file.write(os.fsencode(root) + b"\0")
+        self._noted.add(root)
 
     def _ensure(self, path: str, entry: _Root) -> bool:
         try:
@@ -111,6 +125,50 @@ class StandIns:
                     with suppress(OSError):
                         os.rmdir(path)
         os.close(entry.fd)
+
+
+@contextmanager
+def _journal_of(path: Path) -> Generator[BinaryIO]:
+    """The journal, opened to read and append, and locked against other daemons."""
+    try:
+        with path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            yield file
+    except OSError as error:
+        raise SandboxUnavailable(
+            f"{path} cannot be written, so protected entries cannot be cleaned up: {error}"
+        ) from error
+
+
+def sweep(journal: Path, names: Sequence[str]) -> None:
+    """Remove the stand-ins that a killed daemon left in the roots that `journal` lists. Blocks on files.
+
+    A root where another daemon has commands is left alone, and stays in the journal.
+    """
+    if not journal.exists():
+        return
+    with _journal_of(journal) as file:
+        kept = [root for root in file.read().split(b"\0") if root and not _swept(os.fsdecode(root), names)]
+        file.truncate(0)
+        file.writelines(root + b"\0" for root in kept)
+
+
+def _swept(root: str, names: Sequence[str]) -> bool:
+    try:
+        fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return True
+    try:
+        if not _lock_alone(fd):
+            return False
+        for path in (os.path.join(root, name) for name in names):
+            if _is_stand_in(path):
+                with suppress(OSError):
+                    os.rmdir(path)
+        return True
+    finally:
+        os.close(fd)
 
 
 def _lock_alone(fd: int) -> bool:

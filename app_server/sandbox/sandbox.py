@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from app_server.sandbox.permissions import PermissionProfile
@@ -124,12 +125,15 @@ class Confinement:
         return await backend.wrap(argv, cwd=cwd, env=env, profile=profile, terminal=terminal)
 
 
-def choose_sandbox() -> Sandbox:
-    """The sandbox for this machine. Nothing is probed before it is needed."""
+def choose_sandbox(journal: Path | None = None) -> Sandbox:
+    """The sandbox for this machine. Nothing is probed before it is needed.
+
+    `journal` is a file in which a backend may note what it has to clean up after a crash.
+    """
     if sys.platform.startswith("linux"):
         from app_server.sandbox.bubblewrap import Bubblewrap
 
-        return Confinement(Bubblewrap())
+        return Confinement(Bubblewrap(journal=journal))
     return Confinement(
         Unsupported(
             f"sandboxed commands are not supported on {sys.platform} yet; run them with the dangerFullAccess policy, "

@@ -250,9 +250,9 @@ class Turn:
         except StoreError as failure:
             logger.error("the end of turn %s cannot be stored: %s", self.id, failure)
         finally:
+            self._thread.turn_ended(self, "systemError" if status == "failed" else "idle")
             if error is not None:
                 self._publish_error(error, will_retry=False)
-            self._thread.turn_ended(self, "systemError" if status == "failed" else "idle")
             self._thread.events.publish_json(wire.TURN_COMPLETED, self._event())
             self.finished.set()
 
