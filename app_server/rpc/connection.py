@@ -7,6 +7,7 @@ from itertools import count
 from typing import Protocol
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from app_server.rpc.outbound import Frame, Outbound
@@ -16,6 +17,9 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 CLOSE_SECONDS = 5.0
 """How long what a connection owns may take to end."""
+
+FAIR_SHARE = 64
+"""How many messages of one connection are handled before others get their turn."""
 
 _ids = count(1)
 
@@ -42,7 +46,15 @@ class Client:
 class Receiver(Protocol):
     """Takes each message of a connection; it starts what it has to in the connection's task group."""
 
-    async def receive(self, connection: "Connection", message: bytes | Oversized) -> None: ...
+    def receive(self, connection: "Connection", message: bytes | Oversized) -> None: ...
+
+    def ready(self, connection: "Connection") -> bool:
+        """Whether `receive` can be called now."""
+        ...
+
+    async def until_ready(self, connection: "Connection") -> None:
+        """Wait for it."""
+        ...
 
 
 class Connection:
@@ -59,6 +71,8 @@ class Connection:
         self._owned = AsyncExitStack()
         self._tasks: TaskGroup | None = None
         self._idle = anyio.Event()
+        self._received = 0
+        self._waits = False
 
     @property
     def initialized(self) -> bool:
@@ -98,13 +112,35 @@ class Connection:
             self._idle = anyio.Event()
             await self._idle.wait()
 
+    def take(self, message: bytes | Oversized) -> bool:
+        """Handle a message at once, for a transport that holds no earlier one; False if it has to queue instead."""
+        if self._tasks is None or self._waits or not self._receiver.ready(self):
+            return False
+        self._receiver.receive(self, message)
+        return True
+
+    async def _turn(self) -> None:
+        """Wait until the next message may be handled; meanwhile no later one overtakes it by `take`."""
+        self._received += 1
+        ready = self._receiver.ready(self)
+        if ready and self._received % FAIR_SHARE:
+            return
+        self._waits = True
+        if ready:
+            await anyio.lowlevel.checkpoint()
+        else:
+            await self._receiver.until_ready(self)
+        self._waits = False
+
     async def serve(self, messages: Inbound, *, at_end: Callable[[], Awaitable[None]] | None = None) -> None:
         """Handle `messages` until they end, run `at_end`, cancel what is left and close what the connection owns."""
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 async for message in messages:
-                    await self._receiver.receive(self, message)
+                    await self._turn()
+                    self._receiver.receive(self, message)
+                self._waits = True
                 if at_end is not None:
                     await at_end()
                 tasks.cancel_scope.cancel()

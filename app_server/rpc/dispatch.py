@@ -101,8 +101,25 @@ class Dispatcher(Generic[C]):
         self._at_once = {name for name, endpoint in surface.endpoints.items() if endpoint.at_once}
         self._loaded.set()
 
-    async def receive(self, connection: Connection, message: bytes | Oversized) -> None:
+    def ready(self, connection: Connection) -> bool:
+        """Whether the connection's next message can be handled now; else await `until_ready` first."""
+        return not connection.initialized or (self._surface is not None and connection.in_flight < MAX_IN_FLIGHT)
+
+    async def until_ready(self, connection: Connection) -> None:
+        """Wait until everything is loaded, and let requests of a connection that has many unanswered go on."""
+        await self._loaded.wait()
+        if connection.in_flight >= MAX_IN_FLIGHT:
+            await anyio.lowlevel.checkpoint()
+
+    def receive(self, connection: Connection, message: bytes | Oversized) -> None:
         """Handle one message of `connection`. Whatever it holds, only that client hears of it."""
+        try:
+            self._receive(connection, message)
+        except Exception:
+            logger.exception("unforeseen error with a message of connection %d", connection.id)
+            connection.push(_error(None, INTERNAL_ERROR, "Internal error"))
+
+    def _receive(self, connection: Connection, message: bytes | Oversized) -> None:
         if isinstance(message, Oversized):
             limit = MAX_MESSAGE_BYTES // (1024 * 1024)
             connection.push(_error(None, INVALID_REQUEST, f"Invalid request: message longer than {limit} MiB"))
@@ -135,11 +152,9 @@ class Dispatcher(Generic[C]):
             text = "missing field `method`" if method is None else "`method` must be a string"
             connection.push(_error(request_id, INVALID_REQUEST, f"Invalid request: {text}"))
             return
-        await self._request(connection, request_id, method, envelope)
+        self._request(connection, request_id, method, envelope)
 
-    async def _request(
-        self, connection: Connection, request_id: RequestId, method: str, envelope: dict[str, Any]
-    ) -> None:
+    def _request(self, connection: Connection, request_id: RequestId, method: str, envelope: dict[str, Any]) -> None:
         if method == INITIALIZE:
             try:
                 connection.push(_result(request_id, self._answer_initialize(connection, envelope)))
@@ -152,14 +167,10 @@ class Dispatcher(Generic[C]):
             connection.push(_error(request_id, INVALID_REQUEST, "Not initialized"))
             return
         if connection.in_flight >= MAX_IN_FLIGHT:
-            await anyio.lowlevel.checkpoint()
-            if connection.in_flight >= MAX_IN_FLIGHT:
-                connection.push(_error(request_id, OVERLOADED, "Server overloaded; retry later."))
-                return
-        if self._surface is None or self._call is None:
-            await self._loaded.wait()
-            assert self._surface is not None
-            assert self._call is not None
+            connection.push(_error(request_id, OVERLOADED, "Server overloaded; retry later."))
+            return
+        assert self._surface is not None
+        assert self._call is not None
         if (error := self._surface.refuse(method)) is not None:
             connection.push(_error(request_id, error.code, error.message, error.data))
             return
@@ -170,8 +181,7 @@ class Dispatcher(Generic[C]):
         endpoint, params = cast("tuple[Endpoint[C], Any]", call)
         order = endpoint.descriptor.order(params)
         if order is None and method in self._at_once:
-            await self._run(connection, request_id, endpoint, params, None)
-            connection.outbound.flush()
+            self._answer_at_once(connection, request_id, endpoint, params)
             return
         place = None if order is None else self._order.enqueue(order)
         connection.start(partial(self._run, connection, request_id, endpoint, params, place))
@@ -212,22 +222,39 @@ class Dispatcher(Generic[C]):
         context = self._surface.context(connection)
         try:
             # From the handler's last await to the push nothing else runs, so no event can slip in between.
-            result: Any = endpoint.handler(context, params)
-            encoded = encode(result if endpoint.descriptor.method in self._at_once else await result)
-        except RpcError as error:
-            connection.push(_error(request_id, error.code, error.message, error.data))
-            return
+            encoded = encode(await endpoint.handler(context, params))
         except Exception as error:
-            known = _rpc_error_within(error)
-            if known is None:
-                logger.exception("unforeseen error in %s", endpoint.descriptor.method)
-                known = RpcError(INTERNAL_ERROR, "Internal error")
-            connection.push(_error(request_id, known.code, known.message, known.data))
-            return
+            connection.push(_refusal(request_id, endpoint, error))
+        else:
+            self._push_answer(connection, request_id, endpoint, context, encoded)
+
+    def _answer_at_once(
+        self, connection: Connection, request_id: RequestId, endpoint: Endpoint[C], params: Any
+    ) -> None:
+        assert self._surface is not None
+        context = self._surface.context(connection)
+        try:
+            encoded = encode(endpoint.handler(context, params))
+            self._push_answer(connection, request_id, endpoint, context, encoded)
+        except Exception as error:
+            connection.push(_refusal(request_id, endpoint, error))
+        connection.outbound.flush()
+
+    def _push_answer(
+        self, connection: Connection, request_id: RequestId, endpoint: Endpoint[C], context: C, encoded: bytes
+    ) -> None:
         if not connection.experimental and (strip := self._stripper(endpoint.descriptor.response)) is not None:
             encoded = strip(encoded)
         connection.push(_result(request_id, encoded))
         context.answered()
+
+
+def _refusal(request_id: RequestId, endpoint: Endpoint[Any], error: Exception) -> Frame:
+    known = _rpc_error_within(error)
+    if known is None:
+        logger.error("unforeseen error in %s", endpoint.descriptor.method, exc_info=error)
+        known = RpcError(INTERNAL_ERROR, "Internal error")
+    return _error(request_id, known.code, known.message, known.data)
 
 
 def _door(surface: Surface[Any]) -> Callable[[Connection, dict[str, Any]], Any]:
@@ -236,8 +263,10 @@ def _door(surface: Surface[Any]) -> Callable[[Connection, dict[str, Any]], Any]:
     Its own asynchronous dispatch would run handlers in tasks outside the connection's task group, and its errors
     have other codes than clients of this protocol expect; both are mapped here and nowhere else.
     """
-    from jsonrpcserver import Error, Success, dispatch_to_response
+    from jsonrpcserver import Error, Success
     from jsonrpcserver.codes import ERROR_METHOD_NOT_FOUND
+    from jsonrpcserver.dispatcher import dispatch_request
+    from jsonrpcserver.request import Request
 
     from app_server.rpc.experimental import refusal, refuse_experimental_fields
     from app_server.rpc.params import validated
@@ -262,17 +291,15 @@ def _door(surface: Surface[Any]) -> Callable[[Connection, dict[str, Any]], Any]:
     methods = {name: method(endpoint) for name, endpoint in surface.endpoints.items()}
 
     def call(connection: Connection, envelope: dict[str, Any]) -> Any:
-        request = {"jsonrpc": "2.0", "id": envelope["id"], "method": envelope["method"]}
-        request["params"] = [envelope.get("params")]
-        response: Any = dispatch_to_response(
-            cast("str", request), methods, context=connection, deserializer=_as_it_is, validator=_as_it_is
-        )
-        answer = response._value if hasattr(response, "_value") else response._error
-        if hasattr(answer, "result"):
-            return answer.result
-        if answer.code == ERROR_METHOD_NOT_FOUND:
+        # The message is decoded and its envelope checked already, so only this part of a dispatch is left.
+        request = Request(envelope["method"], [envelope.get("params")], envelope["id"])
+        result: Any = dispatch_request(methods, connection, request)[1]
+        if hasattr(result, "_value"):
+            return result._value.result
+        error = result._error
+        if error.code == ERROR_METHOD_NOT_FOUND:
             return invalid_request(f"Invalid request: unknown method `{envelope['method']}`")
-        return RpcError(answer.code, answer.message, answer.data)
+        return RpcError(error.code, error.message, error.data)
 
     return call
 
@@ -285,10 +312,6 @@ class _Fitting(Signature):
 
     def bind(self, *args: Any, **kwargs: Any) -> BoundArguments:
         return BoundArguments(self, OrderedDict())
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
 
 
 def _is_id(value: Any) -> bool:

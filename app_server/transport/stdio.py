@@ -73,8 +73,9 @@ class LineSplitter:
 class Lines:
     """The lines of a descriptor, as an asynchronous iterator. It reads no further while nobody takes them."""
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self, fd: int, take: Callable[[bytes | Oversized], bool] | None = None) -> None:
+        """`take` is offered a line that comes alone; one that it refuses is given in its turn like the others."""
+        self._fd, self._take_now = fd, take
         self._splitter = LineSplitter()
         self._lines: deque[bytes | Oversized] = deque()
         self._backlog = 0
@@ -151,6 +152,8 @@ class Lines:
 
     def _take(self, chunk: bytes) -> None:
         lines = self._splitter.feed(chunk) if chunk else self._splitter.end()
+        if chunk and len(lines) == 1 and not self._lines and self._take_now is not None and self._take_now(lines[0]):
+            return
         if lines:
             self._lines.extend(lines)
             self._backlog += sum(len(line) for line in lines if isinstance(line, bytes))
@@ -247,7 +250,7 @@ async def serve_stdio(
     with _PrivateStdio() as wire:
         outbound = Outbound("line")
         connection = connect(outbound, False)
-        lines, output = Lines(wire.input), Output(wire.output)
+        lines, output = Lines(wire.input, connection.take), Output(wire.output)
         outbound.write_now = output.write_now
 
         async def write() -> None:
