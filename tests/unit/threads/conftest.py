@@ -24,8 +24,14 @@ from tests.support.scripted_model import ScriptedModel
 class Nobody:
     """Takes no messages: these tests call the room below the connection."""
 
-    async def receive(self, connection: Connection, message: bytes | Oversized) -> None:
-        raise AssertionError(message)
+    def ready(self, connection: Connection) -> bool:
+        return True
+
+    async def until_ready(self, connection: Connection) -> None:
+        raise AssertionError("it is always ready")
+
+    def receive(self, connection: Connection, message: bytes | Oversized) -> None:
+        raise AssertionError("no client talks")
 
 
 class Room:
