@@ -55,6 +55,8 @@ ensure_environment() {
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${extra:+[$extra]}"
     printf '%s\n' "$wanted" >"$stamp"
   fi
+  # Editors start the server often; where Python is told to write no bytecode it would compile everything each time.
+  .venv/bin/python -m compileall -q app_server protocol
 }
 
 # ensure_bubblewrap: true if sandboxed commands can run.
