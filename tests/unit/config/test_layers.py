@@ -251,8 +251,8 @@ def test_writable_roots_may_begin_with_the_home_folder(home: Home, monkeypatch: 
 
 
 def test_trust_is_read_per_folder(home: Home) -> None:
-    home.config('[projects."/work/a"]\ntrust_level = "trusted"\n[projects."/work/b"]\ntrust_level = "untrusted"\n')
-    assert dict(home.settings().projects) == {"/work/a": "trusted", "/work/b": "untrusted"}
+    home.config('[projects."/ws/a"]\ntrust_level = "trusted"\n[projects."/ws/b"]\ntrust_level = "untrusted"\n')
+    assert dict(home.settings().projects) == {"/ws/a": "trusted", "/ws/b": "untrusted"}
 
 
 def test_the_version_of_a_layer_follows_its_content(home: Home) -> None:

@@ -14,11 +14,11 @@ NAMESPACES = "--die-with-parent --unshare-pid --unshare-ipc --cap-drop ALL --uns
 
 
 def text(mounts: Mounts, *, network: bool = False, user_namespace: bool = True) -> str:
-    return " ".join(arguments(mounts, cwd="/work", network=network, user_namespace=user_namespace))
+    return " ".join(arguments(mounts, cwd="/ws", network=network, user_namespace=user_namespace))
 
 
 def test_a_read_only_command_gets_the_file_system_its_own_devices_and_no_network() -> None:
-    assert text(Mounts()) == f"{NAMESPACES} --unshare-net --ro-bind / / --dev /dev --proc /proc --chdir /work"
+    assert text(Mounts()) == f"{NAMESPACES} --unshare-net --ro-bind / / --dev /dev --proc /proc --chdir /ws"
 
 
 def test_with_network_the_machines_own_namespace_is_kept() -> None:
@@ -30,19 +30,19 @@ def test_root_may_do_without_a_user_namespace() -> None:
 
 
 def test_what_is_read_only_is_mounted_after_what_is_writable() -> None:
-    mounts = Mounts(("/work", "/tmp"), ("/work/sub",), ("/work/.git", "/tmp/.git"), ("/work/sub/.git",))
+    mounts = Mounts(("/ws", "/tmp"), ("/ws/sub",), ("/ws/.git", "/tmp/.git"), ("/ws/sub/.git",))
     assert text(mounts).split(" --proc /proc ")[1] == (
-        "--bind /tmp /tmp --bind /work /work --bind-try /work/sub /work/sub "
-        "--ro-bind /tmp/.git /tmp/.git --ro-bind /work/.git /work/.git --ro-bind-try /work/sub/.git /work/sub/.git "
-        "--chdir /work"
+        "--bind /tmp /tmp --bind /ws /ws --bind-try /ws/sub /ws/sub "
+        "--ro-bind /tmp/.git /tmp/.git --ro-bind /ws/.git /ws/.git --ro-bind-try /ws/sub/.git /ws/sub/.git "
+        "--chdir /ws"
     )
 
 
 def test_the_whole_file_system_can_be_a_root_and_its_repositories_stay_protected() -> None:
-    mounts = Mounts(("/",), ("/work",), ("/.git",), ("/work/.git",))
+    mounts = Mounts(("/",), ("/ws",), ("/.git",), ("/ws/.git",))
     assert text(mounts, network=True) == (
         f"{NAMESPACES} --bind / / --dev /dev --proc /proc "
-        "--bind-try /work /work --ro-bind /.git /.git --ro-bind-try /work/.git /work/.git --chdir /work"
+        "--bind-try /ws /ws --ro-bind /.git /.git --ro-bind-try /ws/.git /ws/.git --chdir /ws"
     )
 
 

@@ -132,8 +132,8 @@ def test_a_project_that_is_the_users_home_is_read_once(tmp_path: Path) -> None:
 
 def test_the_environment_names_folder_shell_day_and_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHELL", "/usr/bin/zsh")
-    text = environment_context("/work/<a>", now=datetime(2026, 3, 4))
-    assert text.startswith("<environment_context>\n  <cwd>/work/&lt;a&gt;</cwd>\n  <shell>zsh</shell>\n")
+    text = environment_context("/ws/<a>", now=datetime(2026, 3, 4))
+    assert text.startswith("<environment_context>\n  <cwd>/ws/&lt;a&gt;</cwd>\n  <shell>zsh</shell>\n")
     assert "  <current_date>2026-03-04</current_date>\n  <timezone>" in text
     assert text.endswith("</timezone>\n</environment_context>")
     assert "workspace_roots" not in text
@@ -150,11 +150,11 @@ def test_further_workspace_folders_are_named() -> None:
         (ReadOnlySandboxPolicy(network_access=True), ["The network is reachable"]),
         (DangerFullAccessSandboxPolicy(), ["without a sandbox"]),
         (ExternalSandboxSandboxPolicy(), ["its operator", "to be left alone"]),
-        (WorkspaceWriteSandboxPolicy(writable_roots=["/data"]), ["`/work`, `/data`, `/tmp`", "no network"]),
+        (WorkspaceWriteSandboxPolicy(writable_roots=["/data"]), ["`/ws`, `/data`, `/tmp`", "no network"]),
     ],
 )
 def test_the_permissions_say_what_the_sandbox_allows(policy: object, words: list[str]) -> None:
-    text = permissions_text(policy, "never", ["/work"])  # type: ignore[arg-type]
+    text = permissions_text(policy, "never", ["/ws"])  # type: ignore[arg-type]
     assert text.startswith("<permissions instructions>\n")
     assert text.endswith("\n</permissions instructions>")
     assert all(word in text for word in words)
@@ -162,9 +162,9 @@ def test_the_permissions_say_what_the_sandbox_allows(policy: object, words: list
 
 def test_temporary_folders_are_named_only_when_writable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", "/var/scratch")
-    assert "`/tmp`, `/var/scratch`" in permissions_text(WorkspaceWriteSandboxPolicy(), "never", ["/work"])
+    assert "`/tmp`, `/var/scratch`" in permissions_text(WorkspaceWriteSandboxPolicy(), "never", ["/ws"])
     closed = WorkspaceWriteSandboxPolicy(exclude_slash_tmp=True, exclude_tmpdir_env_var=True)
-    text = permissions_text(closed, "never", ["/work"])
+    text = permissions_text(closed, "never", ["/ws"])
     assert "/tmp" not in text
     assert "/var/scratch" not in text
 
