@@ -151,11 +151,6 @@ class Process:
         """None while running; 128 + n after death by signal n."""
         return self._exit_code
 
-    @property
-    def is_terminal(self) -> bool:
-        """Whether the command has a terminal."""
-        return self._terminal is not None
-
     # Output
 
     def __aiter__(self) -> Self:
