@@ -25,12 +25,18 @@ class PermissionProfile:
     `full_access` restricts nothing; `external` leaves the files to a sandbox around the daemon; `restricted` makes
     everything read-only but the writable roots, where `protected_names` and every `.git` that exists at the start
     stay read-only too. Roots are absolute paths; one that does not exist is not writable.
+
+    `readable_roots` of None leaves everything readable, else only they are (with what programs need to start).
+    `read_only` are paths within writable roots that stay read-only; `denied` can be neither read nor written.
     """
 
     kind: Literal["full_access", "external", "restricted"]
     network: bool
     writable_roots: tuple[str, ...] = ()
     protected_names: tuple[str, ...] = PROTECTED_NAMES
+    readable_roots: tuple[str, ...] | None = None
+    read_only: tuple[str, ...] = ()
+    denied: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for root in self.writable_roots:
