@@ -1,0 +1,160 @@
+"""Exec rules, merged: which commands the user allows, wants to be asked about, or forbids."""
+
+import os.path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+Decision = Literal["allow", "prompt", "forbidden"]
+"""What a rule says; the later one is the stricter one."""
+
+NetworkProtocol = Literal["http", "https", "socks5_tcp", "socks5_udp"]
+
+STRICTNESS: Mapping[Decision, int] = {"allow": 0, "prompt": 1, "forbidden": 2}
+
+SYSTEM_FOLDERS = frozenset(
+    {
+        "/bin",
+        "/sbin",
+        "/usr/bin",
+        "/usr/sbin",
+        "/usr/local/bin",
+        "/usr/local/sbin",
+        "/opt/homebrew/bin",
+        "/run/current-system/sw/bin",
+    }
+)
+"""Where programs are that no sandboxed command can have put there."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixRule:
+    """Commands that begin with `pattern`, each element of which is the words that may stand there."""
+
+    pattern: tuple[tuple[str, ...], ...]
+    decision: Decision = "allow"
+    justification: str | None = None
+
+    def matches(self, argv: Sequence[str]) -> bool:
+        """Whether the command begins with the pattern."""
+        pattern = self.pattern
+        if len(argv) < len(pattern):
+            return False
+        return all(word in words for word, words in zip(argv, pattern, strict=False))
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRule:
+    """What is decided about one host, in lower case and without port, and one protocol."""
+
+    host: str
+    protocol: NetworkProtocol
+    decision: Decision
+    justification: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostExecutable:
+    """The only absolute paths at which rules about the program `name` hold."""
+
+    name: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleMatch:
+    """One rule that matched. `resolved_program` is the path, where a rule about its last part matched."""
+
+    matched_prefix: tuple[str, ...]
+    decision: Decision
+    justification: str | None = None
+    resolved_program: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the rules say of one command: the strictest decision, or None where no rule matched."""
+
+    decision: Decision | None = None
+    matched: tuple[RuleMatch, ...] = ()
+
+    @property
+    def speaker(self) -> RuleMatch | None:
+        """Of the matches that are as strict as the decision, the longest: its justification is what is told."""
+        candidates = [match for match in self.matched if match.decision == self.decision]
+        return max(candidates, key=lambda match: len(match.matched_prefix), default=None)
+
+
+_NO_MATCH = Verdict()
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """All rules that are in force."""
+
+    prefix_rules: tuple[PrefixRule, ...] = ()
+    host_executables: tuple[HostExecutable, ...] = ()
+    network_rules: tuple[NetworkRule, ...] = ()
+    _by_program: Mapping[str, tuple[PrefixRule, ...]] = field(init=False, repr=False, compare=False)
+    _paths: Mapping[str, frozenset[str]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        by_program: dict[str, list[PrefixRule]] = {}
+        for rule in self.prefix_rules:
+            for program in dict.fromkeys(rule.pattern[0]):
+                by_program.setdefault(program, []).append(rule)
+        object.__setattr__(self, "_by_program", {name: tuple(rules) for name, rules in by_program.items()})
+        # A later definition replaces an earlier one: the file of the stronger layer has the last word.
+        object.__setattr__(self, "_paths", {known.name: frozenset(known.paths) for known in self.host_executables})
+
+    def evaluate(self, argv: Sequence[str], *, resolve_programs: bool = True, cwd: str = "/") -> Verdict:
+        """What the rules say of one plain command.
+
+        With `resolve_programs`, rules about a bare name hold for a path that ends in it too: an allow rule only at the
+        paths of `host_executable`, or in the system's folders where there is none. A relative path is one below `cwd`.
+        """
+        if not argv or not self._by_program:
+            return _NO_MATCH
+        exact = [
+            RuleMatch(tuple(argv[: len(rule.pattern)]), rule.decision, rule.justification)
+            for rule in self._by_program.get(argv[0], ())
+            if rule.matches(argv)
+        ]
+        if exact:
+            return _verdict(exact)
+        if resolve_programs and "/" in argv[0]:
+            return _verdict(self._matches_of_path(argv, os.path.normpath(os.path.join(cwd, argv[0]))))
+        return _NO_MATCH
+
+    def merged(self, other: "RuleSet") -> "RuleSet":
+        """These rules, and after them the other's."""
+        return RuleSet(
+            self.prefix_rules + other.prefix_rules,
+            self.host_executables + other.host_executables,
+            self.network_rules + other.network_rules,
+        )
+
+    def without_allowances(self) -> "RuleSet":
+        """Only what asks or forbids."""
+        return RuleSet(
+            tuple(rule for rule in self.prefix_rules if rule.decision != "allow"),
+            self.host_executables,
+            tuple(rule for rule in self.network_rules if rule.decision != "allow"),
+        )
+
+    def _matches_of_path(self, argv: Sequence[str], path: str) -> Iterable[RuleMatch]:
+        folder, name = os.path.split(path)
+        bare = (name, *argv[1:])
+        listed = self._paths.get(name)
+        for rule in self._by_program.get(name, ()):
+            if not rule.matches(bare):
+                continue
+            known = path in listed if listed is not None else folder in SYSTEM_FOLDERS
+            if known or (rule.decision != "allow" and listed is None):
+                yield RuleMatch(bare[: len(rule.pattern)], rule.decision, rule.justification, path)
+
+
+def _verdict(matches: Iterable[RuleMatch]) -> Verdict:
+    matched = tuple(matches)
+    decisions: list[Decision] = [match.decision for match in matched]
+    return Verdict(max(decisions, key=STRICTNESS.__getitem__, default=None), matched)
