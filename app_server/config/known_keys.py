@@ -19,6 +19,7 @@ KNOWN_KEYS = frozenset(
         "cli_auth_credentials_store",
         "client_search_provider",
         "cloud",
+        "command_limits",
         "compact_prompt",
         "computer_use",
         "daybreak",

@@ -52,6 +52,36 @@ class SandboxWorkspaceWriteSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ShellEnvironmentPolicy:
+    """What commands inherit of the daemon's environment.
+
+    `inherit` is "all", "core" (home, path, shell, user, language, temporary folders) or "none". Patterns are compared
+    with names in any case of letters; `*` stands for anything and `?` for one character. What is inherited loses the
+    names that look like secrets and those in `provider_keys` (unless `ignore_default_excludes`), then the names in
+    `exclude`; `set` is added, and of all that only `include_only` is kept, if it names anything.
+    """
+
+    inherit: str = "all"
+    ignore_default_excludes: bool = False
+    exclude: tuple[str, ...] = ()
+    set: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    include_only: tuple[str, ...] = ()
+    use_profile: bool = False
+    """`experimental_use_profile`: shells of the agent read the login profile where a call does not say."""
+    provider_keys: frozenset[str] = frozenset()
+    """The variables from which the configured model providers take their keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLimits:
+    """What one command and everything it starts may use together; None is no limit. `memory_mb` is in MiB."""
+
+    memory_mb: int | None = None
+    processes: int | None = 4096
+    cpu_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The configuration in force. None means that nobody chose and the user of the value decides.
 
@@ -70,6 +100,8 @@ class Settings:
     approvals_reviewer: str = "user"
     sandbox_mode: str = "read-only"
     sandbox_workspace_write: SandboxWorkspaceWriteSettings = SandboxWorkspaceWriteSettings()
+    shell_environment_policy: ShellEnvironmentPolicy = ShellEnvironmentPolicy()
+    command_limits: CommandLimits = CommandLimits()
     model_providers: Mapping[str, ModelProviderSettings] = field(default_factory=dict[str, ModelProviderSettings])
     base_instructions: str | None = None
     developer_instructions: str | None = None
@@ -94,6 +126,8 @@ class Settings:
 
 APPROVAL_POLICIES = ("untrusted", "on-request", "never")
 SANDBOX_MODES = ("read-only", "workspace-write", "danger-full-access")
+ENVIRONMENT_INHERITANCE = ("all", "core", "none")
+COMMAND_LIMITS = ("memory_mb", "processes", "cpu_seconds")
 REVIEWERS = ("user", "auto_review", "guardian_subagent")
 
 
@@ -144,6 +178,8 @@ def read_settings(
         "sandbox_mode": reader.choice("sandbox_mode", SANDBOX_MODES, decisive=True),
         "approvals_reviewer": reader.choice("approvals_reviewer", REVIEWERS, decisive=True),
         "sandbox_workspace_write": _read_workspace_write(reader),
+        "shell_environment_policy": _read_shell_environment(reader, providers),
+        "command_limits": _read_command_limits(reader),
         "model_reasoning_effort": reader.text("model_reasoning_effort"),
         "model_reasoning_summary": reader.choice(
             "model_reasoning_summary", ("auto", "concise", "detailed", "none"), decisive=False
@@ -236,6 +272,34 @@ def _read_workspace_write(reader: TableReader) -> SandboxWorkspaceWriteSettings:
         exclude_tmpdir_env_var=entry.flag("exclude_tmpdir_env_var", decisive=True) or False,
         exclude_slash_tmp=entry.flag("exclude_slash_tmp", decisive=True) or False,
     )
+
+
+def _read_shell_environment(
+    reader: TableReader, providers: Mapping[str, ModelProviderSettings]
+) -> ShellEnvironmentPolicy:
+    entry = reader.table("shell_environment_policy", decisive=True)
+    keys = {provider.env_key for provider in providers.values() if provider.env_key}
+    for provider in providers.values():
+        keys.update(provider.env_http_headers.values())
+    return ShellEnvironmentPolicy(
+        entry.choice("inherit", ENVIRONMENT_INHERITANCE, decisive=True) or "all",
+        ignore_default_excludes=entry.flag("ignore_default_excludes", decisive=True) or False,
+        exclude=entry.texts("exclude", decisive=True) or (),
+        set=MappingProxyType(entry.text_map("set") or {}),
+        include_only=entry.texts("include_only", decisive=True) or (),
+        use_profile=entry.flag("experimental_use_profile") or False,
+        provider_keys=frozenset(keys),
+    )
+
+
+def _read_command_limits(reader: TableReader) -> CommandLimits:
+    entry = reader.table("command_limits", decisive=True)
+    for name in entry.names():
+        if name not in COMMAND_LIMITS:
+            entry.problem(name, "there is no such limit; known limits: " + ", ".join(COMMAND_LIMITS), decisive=True)
+    given = {name: entry.count(name, decisive=True) for name in COMMAND_LIMITS}
+    # Zero is how a limit that is on by default, or that a weaker layer sets, is taken away.
+    return CommandLimits(**{name: value or None for name, value in given.items() if value is not None})
 
 
 def _read_projects(reader: TableReader) -> Mapping[str, str]:

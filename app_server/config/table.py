@@ -69,14 +69,14 @@ class TableReader:
             return value
         return self._wrong(key, "true or false", decisive)
 
-    def count(self, key: str, *, least: int = 0, most: int | None = None) -> int | None:
+    def count(self, key: str, *, least: int = 0, most: int | None = None, decisive: bool = False) -> int | None:
         """A whole number in the range; more than `most` counts as `most`."""
         value = self.raw(key)
         if value is None:
             return None
         if isinstance(value, int) and not isinstance(value, bool) and value >= least:
             return value if most is None else min(value, most)
-        return self._wrong(key, f"a whole number, at least {least}", decisive=False)
+        return self._wrong(key, f"a whole number, at least {least}", decisive)
 
     def texts(self, key: str, *, decisive: bool = False) -> tuple[str, ...] | None:
         """A list of strings."""
