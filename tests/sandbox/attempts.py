@@ -1,0 +1,396 @@
+"""Attempts to get out of the sandbox: what one is, the host around it, and how it is played.
+
+Each attempt is a small program with something on the host that it goes for. It is played without the sandbox, where
+it must succeed, and confined, where it must not; only both together say anything.
+"""
+
+import contextlib
+import os
+import signal
+import stat
+import subprocess
+import sys
+import textwrap
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from app_server.exec.process import Process
+from app_server.exec.pty import Size
+from app_server.exec.reaper import Reaper
+from app_server.sandbox.permissions import FULL_ACCESS, PermissionProfile
+from app_server.sandbox.sandbox import Sandbox
+
+PRELUDE = textwrap.dedent(
+    """
+    import ctypes, fcntl, os, sys
+    OUT, WORK, VICTIM = os.environ["OUT"], os.environ["WORK"], int(os.environ.get("VICTIM", "0"))
+    FILE = OUT + "/file"
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def checked(result):
+        if result < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        return result
+
+    def word(value):
+        return ctypes.c_long(value) if isinstance(value, int) else value
+
+    def call(number, *arguments):
+        return checked(libc.syscall(number, *map(word, arguments)))
+
+    def lib(name, *arguments):
+        return checked(getattr(libc, name)(*map(word, arguments)))
+
+    def each(*ways):
+        for way in ways:
+            try:
+                way()
+            except Exception as error:
+                print(type(error).__name__, error, file=sys.stderr)
+
+    def write(path, flags=os.O_WRONLY):
+        fd = os.open(path, flags)
+        os.write(fd, b"evil")
+        os.close(fd)
+
+    def escaped(*_):
+        print("ESCAPED", flush=True)
+
+    def ready():
+        print("ready", flush=True)
+        sys.stdin.read()
+
+    X86 = os.uname().machine == "x86_64"
+    print("tried", flush=True)
+    """
+)
+
+T = TypeVar("T")
+
+ATTEMPT_S = 30
+"""After which an attempt hangs. It says nothing about the machine's speed."""
+
+
+class Impossible(Exception):
+    """The attempt cannot be shown on this machine, with or without a sandbox. The message says why."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a program said, both streams in one."""
+
+    text: str = ""
+    code: int | None = None
+
+    @property
+    def says_so(self) -> bool:
+        """Whether the program itself found that it got through."""
+        return "ESCAPED" in self.text
+
+
+Check = Callable[[Outcome], bool]
+"""Whether the attempt succeeded, as seen from the host."""
+
+
+def sh(script: str) -> tuple[str, ...]:
+    """A shell program."""
+    return ("/bin/sh", "-c", "echo tried\n" + textwrap.dedent(script), "sh")
+
+
+def py(code: str) -> tuple[str, ...]:
+    """A Python program with the tools of `PRELUDE`."""
+    return (sys.executable, "-I", "-S", "-c", PRELUDE + textwrap.dedent(code))
+
+
+def entry_state(path: str) -> tuple[object, ...]:
+    """Everything of one file that a program could change."""
+    status = os.lstat(path)
+    content: object = None
+    if stat.S_ISREG(status.st_mode):
+        with open(path, "rb") as file:
+            content = file.read()
+    elif stat.S_ISLNK(status.st_mode):
+        content = os.readlink(path)
+    attributes: list[tuple[str, bytes]] = []
+    with suppress(OSError):
+        names = sorted(os.listxattr(path, follow_symlinks=False))
+        attributes = [(name, os.getxattr(path, name, follow_symlinks=False)) for name in names]
+    owner = (status.st_mode, status.st_uid, status.st_gid, status.st_nlink, status.st_ino)
+    return (*owner, status.st_size, status.st_mtime_ns, status.st_ctime_ns, content, attributes)
+
+
+def state(*places: Path) -> dict[str, tuple[object, ...]]:
+    """Every file in `places`; one that does not exist is not in the answer."""
+    found: dict[str, tuple[object, ...]] = {}
+    waiting = [str(place) for place in places]
+    while waiting:
+        path = waiting.pop()
+        try:
+            found[path] = entry_state(path)
+            if os.path.isdir(path) and not os.path.islink(path):
+                waiting += [os.path.join(path, name) for name in os.listdir(path)]
+        except FileNotFoundError:
+            continue
+    return found
+
+
+class Host:
+    """The machine as an attempt finds it: a workspace, what lies outside, and a process to be a victim."""
+
+    def __init__(self, top: Path, mark: str) -> None:
+        self.top, self.mark = top, mark
+        self.workspace, self.outside = top / "workspace", top / "outside"
+        self.workspace.mkdir(parents=True)
+        (self.outside / "dir").mkdir(parents=True)
+        self.file = self.outside / "file"
+        self.file.write_text("text\n")
+        (self.outside / "dir" / "inner").write_text("text\n")
+        self.env = {"OUT": str(self.outside), "WORK": str(self.workspace), "MARK": mark, "HOME": str(top)}
+        self.stack = ExitStack()
+
+    def close(self) -> None:
+        """End what the preparation started."""
+        self.stack.close()
+
+    def keep(self, thing: contextlib.AbstractContextManager[T]) -> T:
+        """Something that lasts until the attempt is over."""
+        return self.stack.enter_context(thing)
+
+    def opened(self, path: Path, flags: int) -> int:
+        """A descriptor of the host."""
+        fd = os.open(path, flags)
+        self.stack.callback(os.close, fd)
+        return fd
+
+    def watch(self, *places: Path) -> Check:
+        """The attempt succeeds if anything in `places` changes, what lies outside of the workspace if none is named."""
+        watched = places or (self.outside,)
+        before = state(*watched)
+        return lambda _: state(*watched) != before
+
+    def victim(
+        self, *argv: str, env: dict[str, str] | None = None, fds: Sequence[int] = ()
+    ) -> "subprocess.Popen[bytes]":
+        """A process of the user's with no part in any of this; VICTIM is its number."""
+        process = subprocess.Popen(
+            argv or ("/bin/cat",),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            cwd=self.outside,
+            env=env,
+            pass_fds=fds,
+        )
+
+        def end() -> None:
+            process.kill()
+            process.communicate()
+
+        self.stack.callback(end)
+        self.env["VICTIM"] = str(process.pid)
+        return process
+
+
+Prepare = Callable[[Host], Check]
+
+
+def outside(host: Host) -> Check:
+    """The usual preparation: nothing outside may change."""
+    return host.watch()
+
+
+def says(_: Host) -> Check:
+    """The program itself can tell."""
+    return lambda outcome: outcome.says_so
+
+
+CONFINED = ("read-only", "workspace")
+NETWORKED = ("read-only with network", "workspace with network")
+EVERYWHERE = (*CONFINED, "workspace with network")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One way out. `name` is what it does.
+
+    `before` are programs that run to their end before, as commands of the same thread; `beside` is one that runs
+    meanwhile; with `by_others` both belong to another thread, whose profile is not adjusted. `repeat` is how often it
+    is tried at most. With `alive` the check is made while the program waits after it said "ready"; with `killed` it
+    is then terminated first. `control` is "production" where the program's own way of starting commands is the
+    control, "plain" where that already prevents what is tried.
+    """
+
+    name: str
+    program: tuple[str, ...]
+    prepare: Prepare = outside
+    profiles: tuple[str, ...] = CONFINED
+    needs: tuple[Callable[[], str | None], ...] = ()
+    adjust: Callable[[Host, PermissionProfile], PermissionProfile] = lambda _, profile: profile
+    before: tuple[tuple[str, ...], ...] = ()
+    beside: tuple[str, ...] | None = None
+    by_others: bool = False
+    repeat: int = 1
+    alive: bool = False
+    killed: bool = False
+    tty: bool = False
+    control: str = "production"
+    unstarted_is_fine: bool = False
+    """Whether a refusal to run anything is an answer too."""
+
+
+class Runner(Protocol):
+    """Starts programs for an attempt, each in the same way."""
+
+    async def run(self, argv: Sequence[str], host: Host, attempt: Attempt, check: Check | None) -> Outcome:
+        """Run to the end. `check` is called where the attempt wants it, and ESCAPED then added to the text.
+
+        Without a check it is not the attempt itself but a command that comes before.
+        """
+        ...
+
+
+@dataclass
+class Commands:
+    """Commands as the daemon starts them, under `profile` or without any restriction."""
+
+    sandbox: Sandbox
+    reaper: Reaper
+    profile: PermissionProfile = FULL_ACCESS
+
+    async def start(self, argv: Sequence[str], host: Host, attempt: Attempt, *, other: bool = False) -> Process:
+        """The command of the attempt, or one of an `other` thread."""
+        size = Size(24, 80) if attempt.tty else None
+        profile = self.profile
+        if profile is not FULL_ACCESS and not (other and attempt.by_others):
+            profile = attempt.adjust(host, profile)
+        command = await self.sandbox.wrap(
+            [*argv, host.mark],
+            cwd=str(host.workspace),
+            env={**os.environ, **host.env},
+            profile=profile,
+            terminal=attempt.tty,
+        )
+        return Process.spawn(command, cwd=str(host.workspace), reaper=self.reaper, stdin=True, tty=size)
+
+    async def run(self, argv: Sequence[str], host: Host, attempt: Attempt, check: Check | None) -> Outcome:
+        """As `Runner` says."""
+        text = b""
+        async with await self.start(argv, host, attempt, other=check is None) as process:
+            if check is not None and (attempt.alive or attempt.killed):
+                text = await said(process, b"ready")
+                if attempt.killed:
+                    await process.terminate()
+                elif await anyio.to_thread.run_sync(check, Outcome(text.decode("utf-8", "replace"))):
+                    text += b"ESCAPED"
+            process.close_stdin()
+            text += b"".join([data async for _, data in process])
+            code = await process.wait()
+        return Outcome(text.decode("utf-8", "replace"), code)
+
+
+@dataclass
+class Plain:
+    """Programs as anybody might start them: a session of its own, killed as a group. A control."""
+
+    fds: tuple[int, ...] = ()
+
+    async def run(self, argv: Sequence[str], host: Host, attempt: Attempt, check: Check | None) -> Outcome:
+        """As `Runner` says."""
+
+        def start() -> Outcome:
+            process = subprocess.Popen(
+                [*argv, host.mark],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd=host.workspace,
+                env={**os.environ, **host.env},
+                close_fds=False,
+                start_new_session=True,
+            )
+            text = b""
+            assert process.stdout is not None
+            if attempt.killed:
+                while b"ready" not in text and (piece := os.read(process.stdout.fileno(), 4096)):
+                    text += piece
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            else:
+                text = process.communicate()[0]
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    stream.close()
+            return Outcome(text.decode("utf-8", "replace"), process.returncode)
+
+        return await anyio.to_thread.run_sync(start)
+
+
+async def said(process: Process, word: bytes) -> bytes:
+    """What a command has written once `word` is in it, or all if it never was."""
+    text = b""
+    while word not in text and (chunk := await process.read()) is not None:
+        text += chunk[1]
+    return text
+
+
+async def play(attempt: Attempt, host: Host, runner: Runner) -> tuple[bool, str]:
+    """Whether the attempt succeeds, and what was said. Raises `Impossible` if it cannot be prepared here."""
+    for needed in attempt.needs:
+        if (reason := needed()) is not None:
+            raise Impossible(reason)
+    check = attempt.prepare(host)
+    said_so: list[str] = []
+    got_out = False
+
+    async def tries() -> None:
+        nonlocal got_out
+        for argv in attempt.before:
+            said_so.append((await runner.run(argv, host, attempt, None)).text)
+        for _ in range(attempt.repeat):
+            outcome = await runner.run(attempt.program, host, attempt, check)
+            said_so.append(outcome.text)
+            got_out = outcome.says_so if attempt.alive else await anyio.to_thread.run_sync(check, outcome)
+            if got_out:
+                return
+
+    try:
+        with anyio.fail_after(ATTEMPT_S):
+            await _beside(attempt, host, runner, tries)
+    finally:
+        await anyio.to_thread.run_sync(end_marked, host.mark)
+    return got_out, "\n".join(said_so)
+
+
+async def _beside(attempt: Attempt, host: Host, runner: Runner, tries: Callable[[], Awaitable[None]]) -> None:
+    if attempt.beside is None:
+        await tries()
+        return
+    assert isinstance(runner, Commands)
+    async with await runner.start(attempt.beside, host, attempt, other=True) as process:
+        await said(process, b"ready")
+        await tries()
+
+
+def marked(mark: str) -> list[int]:
+    """The living processes of an attempt, wherever they are: each has the mark as its last argument."""
+    found: list[int] = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with suppress(OSError):
+                if Path(f"/proc/{entry}/cmdline").read_bytes().endswith(b"\0" + mark.encode() + b"\0"):
+                    found.append(int(entry))
+    return found
+
+
+def end_marked(mark: str) -> None:
+    """Kill what an attempt left, for it must not disturb the next."""
+    while pids := marked(mark):
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)

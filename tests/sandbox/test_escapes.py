@@ -1,0 +1,122 @@
+"""Nothing gets out: every attempt succeeds without the sandbox, and none in it."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from pathlib import Path
+
+import anyio.to_thread
+import pytest
+
+from app_server.exec.reaper import Reaper
+from app_server.sandbox.bubblewrap import Bubblewrap
+from app_server.sandbox.permissions import PermissionProfile, read_only, workspace_write
+from app_server.sandbox.sandbox import Confinement, SandboxUnavailable, Unsandboxed
+from tests.sandbox import escapes_files
+from tests.sandbox.attempts import Attempt, Commands, Host, Impossible, Plain, marked, play
+
+ATTEMPTS: list[Attempt] = [*escapes_files.ATTEMPTS]
+BACKENDS = ("bubblewrap",)
+
+_shown: dict[str, str | None] = {}
+"""What the control of each attempt gave: None where it got out, else why it cannot be shown here."""
+
+
+def profile_named(name: str, host: Host) -> PermissionProfile:
+    network = name.endswith("with network")
+    if name.startswith("read-only"):
+        return read_only(network=network)
+    return workspace_write([str(host.workspace)], slash_tmp=False, network=network)
+
+
+@pytest.fixture(scope="module")
+async def reaper() -> AsyncIterator[Reaper]:
+    async with Reaper() as reaper:
+        yield reaper
+
+
+@pytest.fixture(scope="module")
+async def backends() -> dict[str, Confinement | str]:
+    """The backends of this machine, or why one cannot be used."""
+    found: dict[str, Confinement | str] = {}
+    for name, backend in (("bubblewrap", Bubblewrap()),):
+        found[name] = Confinement(backend)
+        try:
+            await backend.available()
+        except SandboxUnavailable as error:
+            found[name] = str(error)
+    return found
+
+
+@pytest.fixture
+def host(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Host]:
+    host = Host(tmp_path / "host", f"escape-{os.getpid()}-{abs(hash(request.node.name)) % 10**9}")
+    yield host
+    host.close()
+    shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+async def shown(attempt: Attempt, reaper: Reaper) -> str | None:
+    """Play the control, once: None if the attempt succeeded without the sandbox, else why it is impossible here."""
+    if attempt.name not in _shown:
+        place = Path(tempfile.mkdtemp(prefix="turnloom-control-"))
+        host = Host(place / "host", f"control-{os.getpid()}-{len(_shown)}")
+        runner = Plain() if attempt.control == "plain" else Commands(Unsandboxed(), reaper)
+        try:
+            got_out, text = await play(attempt, host, runner)
+            assert got_out, f"without the sandbox this attempt does not succeed, so it shows nothing: {text}"
+            _shown[attempt.name] = None
+        except Impossible as reason:
+            _shown[attempt.name] = str(reason)
+        finally:
+            host.close()
+            await anyio.to_thread.run_sync(partial(shutil.rmtree, place, ignore_errors=True))
+    return _shown[attempt.name]
+
+
+def test_there_are_enough_attempts_and_each_has_its_own_name() -> None:
+    assert len({attempt.name for attempt in ATTEMPTS}) == len(ATTEMPTS)
+    assert len(ATTEMPTS) >= 60
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS, ids=lambda attempt: attempt.name)
+async def test_without_the_sandbox_it_is_possible_to(attempt: Attempt, reaper: Reaper) -> None:
+    if (reason := await shown(attempt, reaper)) is not None:
+        pytest.skip(f"CANNOT BE SHOWN HERE: {reason}")
+
+
+CASES = [
+    pytest.param(backend, profile, attempt, id=f"{attempt.name}-{profile}-{backend}")
+    for backend in BACKENDS
+    for attempt in ATTEMPTS
+    for profile in attempt.profiles
+]
+
+
+@pytest.mark.parametrize(("backend", "profile", "attempt"), CASES)
+async def test_in_the_sandbox_it_is_impossible_to(
+    backend: str,
+    profile: str,
+    attempt: Attempt,
+    host: Host,
+    reaper: Reaper,
+    backends: dict[str, Confinement | str],
+) -> None:
+    sandbox = backends[backend]
+    if isinstance(sandbox, str):
+        pytest.skip(f"NO {backend.upper()} HERE, ITS TESTS DO NOT RUN: {sandbox}")
+    if (reason := await shown(attempt, reaper)) is not None:
+        pytest.skip(f"CANNOT BE SHOWN HERE, AND SO IS NOT TRIED: {reason}")
+    runner = Commands(sandbox, reaper, profile_named(profile, host))
+    refused = False
+    text = ""
+    try:
+        got_out, text = await play(attempt, host, runner)
+    except SandboxUnavailable:
+        got_out, refused = False, True
+    assert not got_out, text
+    assert refused <= attempt.unstarted_is_fine
+    assert refused or "tried" in text, text
+    assert marked(host.mark) == []
