@@ -1,7 +1,7 @@
 """Everything behind the dispatcher, opened in order and closed in reverse. Imported after `initialize` is answered."""
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,14 @@ import anyio.to_thread
 import orjson
 from anyio.abc import TaskGroup
 
+from app_server.approvals.approvals import Declined
 from app_server.config.layers import ConfigError, load_settings
-from app_server.config.settings import Settings
+from app_server.config.settings import Settings, ShellEnvironmentPolicy
 from app_server.exec.environment import child_environment
 from app_server.exec.reaper import Reaper
 from app_server.exec.sessions import CommandSessions
+from app_server.execpolicy.folders import rules_folders
+from app_server.execpolicy.store import LoadedRules, RulesError, RulesStore
 from app_server.files.watch import Watcher
 from app_server.handlers.context import RequestContext, Services
 from app_server.handlers.registry import load_handlers
@@ -30,9 +33,11 @@ from app_server.sandbox.protected import sweep
 from app_server.sandbox.sandbox import SandboxUnavailable, choose_sandbox
 from app_server.store.daemons import Daemon as DaemonLock
 from app_server.store.database import Database
+from app_server.store.decisions import DecisionLog
 from app_server.store.errors import StoreError
 from app_server.store.threads import ThreadStore
 from app_server.threads.manager import ConfigSource, ThreadManager
+from app_server.tools.context import TurnContext
 from app_server.tools.orchestrator import ToolOrchestrator
 from app_server.tools.registry import ToolRegistry
 from app_server.tools.shell import ShellTool
@@ -55,6 +60,7 @@ class Daemon:
     thread_store: ThreadStore
     threads: ThreadManager
     commands: CommandSessions
+    decisions: DecisionLog
     tools: ToolRegistry
     shell: ShellTool
 
@@ -122,13 +128,27 @@ class Daemon:
         await stack.enter_async_context(self._pool)
         reaper = await stack.enter_async_context(Reaper())
         self.commands = CommandSessions(self.sandbox, reaper)
-        self.shell = ShellTool(ToolOrchestrator(self.sandbox, reaper, _command_environment))
+        self.decisions = DecisionLog(database)
+        await self.decisions.close_lost()
+        self._rules = RulesStore(self._home)
+        self.shell = ShellTool(ToolOrchestrator(self.sandbox, reaper, self._rules_for, _command_environment))
         self.tools = ToolRegistry([self.shell])
         self.threads = ThreadManager(self, ConfigSource(self.config))
         self._warnings = [_config_warning(text) for text in database.warnings]
         for warning in self.config.warnings:
             place = None if warning.line is None else {"line": warning.line, "column": warning.column or 1}
             self._warnings.append(_config_warning(warning.summary, warning.details, warning.path, place))
+
+    async def _rules_for(self, turn: TurnContext) -> LoadedRules:
+        """The exec rules in force: of the system, the user, and a trusted project."""
+        return await self._rules.current(rules_folders(self.settings, turn.cwd, turn.profile.writable_roots))
+
+    async def amend_rules(self, prefix: Sequence[str]) -> None:
+        """Allow commands that begin with `prefix` from now on. Raises Declined where that cannot be kept."""
+        try:
+            await self._rules.append_prefix(prefix)
+        except RulesError as error:
+            raise Declined(f"the rule could not be kept, so the command did not run: {error}", by_user=False) from error
 
     def surface(self, refuse: Callable[[str], RpcError | None]) -> Surface[RequestContext]:
         """What clients can call."""
@@ -201,8 +221,10 @@ async def _build_validators() -> None:
     await anyio.to_thread.run_sync(build, abandon_on_cancel=True)
 
 
-def _command_environment() -> dict[str, str]:
-    return child_environment({"NO_COLOR": "1", "PAGER": "cat", "GIT_PAGER": "cat", "GH_PAGER": "cat"})
+def _command_environment(turn: TurnContext, call_id: str) -> dict[str, str]:
+    return child_environment(
+        ShellEnvironmentPolicy(), {"NO_COLOR": "1", "PAGER": "cat", "GIT_PAGER": "cat", "GH_PAGER": "cat"}
+    )
 
 
 def _config_warning(

@@ -7,6 +7,7 @@ KNOWN_KEYS = frozenset(
         "allow_symlinked_codex_home",
         "analytics",
         "approval_policy",
+        "approval_unattended_seconds",
         "approvals_reviewer",
         "apps",
         "apps_mcp_product_sku",

@@ -98,6 +98,8 @@ class Settings:
     service_tier: str | None = None
     approval_policy: str | Mapping[str, Any] = "on-request"
     approvals_reviewer: str = "user"
+    approval_unattended_seconds: int | None = None
+    """How long a question waits while nobody is connected to answer it; None is for ever."""
     sandbox_mode: str = "read-only"
     sandbox_workspace_write: SandboxWorkspaceWriteSettings = SandboxWorkspaceWriteSettings()
     shell_environment_policy: ShellEnvironmentPolicy = ShellEnvironmentPolicy()
@@ -176,6 +178,7 @@ def read_settings(
         "model_providers": MappingProxyType(providers),
         "approval_policy": _read_approval_policy(reader),
         "sandbox_mode": reader.choice("sandbox_mode", SANDBOX_MODES, decisive=True),
+        "approval_unattended_seconds": reader.count("approval_unattended_seconds", least=1),
         "approvals_reviewer": reader.choice("approvals_reviewer", REVIEWERS, decisive=True),
         "sandbox_workspace_write": _read_workspace_write(reader),
         "shell_environment_policy": _read_shell_environment(reader, providers),

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import anyio
 import orjson
 
 from app_server.rpc.connection import Connection
 from app_server.rpc.outbound import Frame
+from protocol.jsonrpc import METHOD_NOT_FOUND
 from protocol.methods import ServerRequest
 
 if TYPE_CHECKING:
@@ -22,18 +23,32 @@ class NoAnswer(Exception):
     """The question ended without a usable answer: it was withdrawn, or the answer was an error or malformed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[R]):
+    """What a client answered."""
+
+    response: R
+    connection: Connection
+
+    @property
+    def client(self) -> str:
+        """The client's name, with the number of its connection."""
+        return _name(self.connection)
+
+
 @dataclass(slots=True, eq=False)
 class _Question:
     id: int
     topic: str
     frame: Frame
-    asked: set[int] = field(default_factory=set[int])
-    answer: dict[str, Any] | None = None
+    asked: dict[int, Connection] = field(default_factory=dict[int, Connection])
+    """The connections whose answer counts, by id."""
+    answer: tuple[dict[str, Any], Connection] | None = None
     done: anyio.Event = field(default_factory=anyio.Event)
 
     def ask(self, connection: Connection) -> None:
         if connection.id not in self.asked:
-            self.asked.add(connection.id)
+            self.asked[connection.id] = connection
             connection.push(self.frame)
 
 
@@ -50,12 +65,15 @@ class ServerRequests:
         params: "Wire",
         topic: str,
         connections: Iterable[Connection],
+        *,
+        opened: Callable[[], None],
         resolved: Callable[[int], None],
-    ) -> R:
+    ) -> Answer[R]:
         """Ask every one of `connections` and wait for the first answer.
 
-        `resolved` is called with the request's id as soon as the question is closed, however it ended.
-        Raises NoAnswer when it was withdrawn or the first answer is an error or does not fit the response model.
+        `opened` is called before anybody is asked, `resolved` with the request's id as soon as the question is closed,
+        however it ended. Raises NoAnswer when it was withdrawn, or when the first answer is an error or does not
+        fit the response model.
         """
         from pydantic import ValidationError
 
@@ -71,21 +89,22 @@ class ServerRequests:
         question = _Question(request_id, topic, Frame(None, body, strip))
         self._open[request_id] = question
         try:
+            opened()
             for connection in connections:
                 question.ask(connection)
             await question.done.wait()
         finally:
             self._open.pop(request_id, None)
             resolved(request_id)
-        answer = question.answer
-        if answer is None:
+        if question.answer is None:
             raise NoAnswer("the question was withdrawn")
+        answer, connection = question.answer
         if "error" in answer:
-            raise NoAnswer("the client answered with an error")
+            raise NoAnswer(f"{_name(connection)} answered with an error")
         try:
-            return descriptor.response.model_validate(answer.get("result"))
+            return Answer(descriptor.response.model_validate(answer.get("result")), connection)
         except ValidationError as error:
-            raise NoAnswer(f"the client's answer does not fit {descriptor.method}") from error
+            raise NoAnswer(f"the answer of {_name(connection)} does not fit {descriptor.method}") from error
 
     def resolve(self, connection_id: int, message: dict[str, Any]) -> None:
         """Take an answer. It counts only if that connection was asked and nobody answered before."""
@@ -95,7 +114,11 @@ class ServerRequests:
         question = self._open.get(request_id)
         if question is None or connection_id not in question.asked or question.done.is_set():
             return
-        question.answer = message
+        if len(question.asked) > 1 and _does_not_know(message):
+            # A client that cannot ask its user does not speak for one that can.
+            del question.asked[connection_id]
+            return
+        question.answer = message, question.asked[connection_id]
         question.done.set()
 
     def replay(self, topic: str, connection: Connection) -> None:
@@ -108,7 +131,7 @@ class ServerRequests:
         """A client left the topic: its answer no longer counts."""
         for question in self._open.values():
             if question.topic == topic:
-                question.asked.discard(connection_id)
+                question.asked.pop(connection_id, None)
 
     def withdraw(self, topic: str) -> None:
         """Close every open question of the topic without an answer."""
@@ -119,3 +142,14 @@ class ServerRequests:
     def pending(self, topic: str) -> int:
         """How many questions of the topic are open."""
         return sum(question.topic == topic for question in self._open.values())
+
+
+def _name(connection: Connection) -> str:
+    client = connection.client
+    known = "unknown" if client is None else f"{client.name} {client.version}"
+    return f"{known} (connection {connection.id})"
+
+
+def _does_not_know(message: dict[str, Any]) -> bool:
+    error = message.get("error")
+    return isinstance(error, dict) and cast("dict[str, Any]", error).get("code") == METHOD_NOT_FOUND

@@ -74,6 +74,24 @@ STEPS: tuple[str, ...] = (
     );
     CREATE UNIQUE INDEX history_by_ordinal ON history (thread, ordinal);
     """,
+    # The log of approvals. It outlives the threads that it is about, so it refers to them by name only.
+    """
+    CREATE TABLE decisions (
+        number INTEGER PRIMARY KEY,
+        thread_id TEXT NOT NULL,
+        turn_id TEXT NOT NULL,
+        item_id TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        summary TEXT NOT NULL,
+        asked_at_ms INTEGER NOT NULL,
+        decided_at_ms INTEGER,
+        decision TEXT,
+        decided_by TEXT
+    );
+    CREATE INDEX decisions_by_thread ON decisions (thread_id);
+    CREATE INDEX decisions_open ON decisions (turn_id) WHERE decision IS NULL;
+    """,
 )
 
 VERSION = len(STEPS)

@@ -5,6 +5,8 @@ from typing import Any, cast
 
 import orjson
 
+from app_server.tools.context import ToolCall, ToolOutput
+
 ABORTED_OUTPUT = "aborted"
 """The output of a call that an interrupt or a crash cut off."""
 
@@ -25,10 +27,19 @@ def text_message(role: str, text: str) -> bytes:
     return message(role, {"type": kind, "text": text})
 
 
-def call_output(call_id: str, text: str, *, custom: bool = False) -> bytes:
+def call_output(call: ToolCall, output: ToolOutput) -> bytes:
     """The answer to a call of the model."""
+    return _output(call.call_id, output.text if output.content is None else output.content, custom=call.custom)
+
+
+def aborted_output(call_id: str, *, custom: bool = False) -> bytes:
+    """The answer to a call that was cut off."""
+    return _output(call_id, ABORTED_OUTPUT, custom=custom)
+
+
+def _output(call_id: str, output: Any, *, custom: bool) -> bytes:
     kind = "custom_tool_call_output" if custom else "function_call_output"
-    return orjson.dumps({"type": kind, "call_id": call_id, "output": text})
+    return orjson.dumps({"type": kind, "call_id": call_id, "output": output})
 
 
 def kept(item: Mapping[str, Any]) -> bytes | None:

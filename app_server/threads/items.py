@@ -71,6 +71,7 @@ class TurnItems:
         self._events, self._thread_id, self._turn_id, self._persist = events, thread_id, turn_id, persist
         self._open: dict[str, _Open] = {}
         self._running: dict[str, Any] = {}
+        self._detached: dict[str, Any] = {}
         self._output: dict[str, DeltaStream] = {}
         self.done: list[bytes] = []
         """Completed items in the order in which they were completed, as stored."""
@@ -80,7 +81,8 @@ class TurnItems:
     def snapshot(self) -> list[bytes]:
         """Every item of the turn as it stands now, with the text so far of those in progress."""
         partial = [encode(item.build(None)) for item in self._open.values()]
-        return [*self.done, *(encode(item) for item in self._running.values()), *partial]
+        tools = (*self._detached.values(), *self._running.values())
+        return [*self.done, *map(encode, tools), *partial]
 
     async def congestion(self) -> None:
         """Wait for a follower that is never cut and has fallen behind."""
@@ -106,9 +108,16 @@ class TurnItems:
             await self._persist(encoded, item, history)
             self._tell_completed(encoded, item)
         self._running.pop(item.id, None)
+        self._detached.pop(item.id, None)
         self._output.pop(item.id, None)
         if storing.cancelled_caught:
             logger.error("item %s was not stored within %s s, so its end is not told", item.id, PERSIST_SECONDS)
+
+    async def detach(self, item_id: str) -> None:
+        """Let a tool's item outlive the turn. It is stored as it stands; `completed` stores its end at any time."""
+        item = self._running[item_id]
+        await self._persist(encode(item), item, ())
+        self._detached[item_id] = self._running.pop(item_id)
 
     def tell(self, item: Any, encoded: bytes) -> None:
         """Tell of an item that was stored as a whole, such as the user's message."""

@@ -19,7 +19,7 @@ from app_server.rpc.outbound import notification, notification_json, now_ms
 from app_server.store.errors import BadCursor, StoreError, ThreadInUse, ThreadMissing, TurnMissing
 from app_server.store.ids import uuid7
 from app_server.store.rows import ItemRow, Page, ThreadQuery, ThreadRow, TurnRow
-from app_server.threads.history import ABORTED_OUTPUT, call_output, unanswered_calls
+from app_server.threads.history import aborted_output, unanswered_calls
 from app_server.threads.settings import ThreadSettings, for_new_thread, restored, with_overrides
 from app_server.threads.thread import Thread, World
 from app_server.threads.turn import turn_json
@@ -154,7 +154,7 @@ class ThreadManager:
                 raise invalid_request("an ephemeral fork copies the whole thread; leave out the turn id")
             history = loaded.history if loaded is not None else await self._world.thread_store.history(source.id)
             # A turn may be running: its calls without an output yet would be refused by the model.
-            cut = [call_output(call_id, ABORTED_OUTPUT, custom=custom) for call_id, custom in unanswered_calls(history)]
+            cut = [aborted_output(call_id, custom=custom) for call_id, custom in unanswered_calls(history)]
             thread.history = [*history, *cut]
         elif loaded is not None and loaded.ephemeral:
             raise invalid_request("an ephemeral thread can only be forked into an ephemeral one")

@@ -1,11 +1,12 @@
 """A turn with the model: its stream becomes items and tool calls, then it is asked again, until no call is left."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import orjson
 
+from app_server.approvals.approvals import TurnCancelled
 from app_server.model.events import (
     Completed,
     Created,
@@ -24,7 +25,7 @@ from app_server.model.provider import ModelProvider, ModelRequest, backoff
 from app_server.store.ids import uuid7
 from app_server.threads.history import call_output, kept
 from app_server.threads.turn import Turn, TurnFailed, UserMessage
-from app_server.tools.context import ToolCall
+from app_server.tools.context import ToolCall, ToolOutput
 from protocol.v2.account import ACCOUNT_RATE_LIMITS_UPDATED
 from protocol.v2.thread_data import TurnError
 
@@ -61,11 +62,7 @@ class ModelTurn(Turn):
     async def _drive(self) -> None:
         while not self._interrupted:
             calls = await self._ask_model()
-            for call in calls:
-                if self._interrupted:
-                    break
-                output = await self._thread.tools.dispatch(call.call, self._context)
-                self._entries.append(call_output(call.call.call_id, output.text, custom=call.custom))
+            await self._run_calls(calls)
             if calls or self._steered:
                 await self._flush_history()
             if await self._take_steered() or calls:
@@ -73,6 +70,32 @@ class ModelTurn(Turn):
             await self._wait_beside()
             if not self._steered:
                 return
+
+    async def _run_calls(self, calls: Sequence[ToolCall]) -> None:
+        """Answer the calls of the model: those that may beside each other, the others one by one, all in order."""
+        rest = list(calls)
+        while rest and not self._interrupted:
+            together = [rest.pop(0)]
+            while rest and all(map(self._thread.tools.runs_beside_others, (together[0], rest[0]))):
+                together.append(rest.pop(0))
+            outputs: list[ToolOutput | None] = [None] * len(together)
+
+            async def answer(index: int, call: ToolCall, outputs: list[ToolOutput | None] = outputs) -> None:
+                try:
+                    outputs[index] = await self._thread.tools.dispatch(call, self._context)
+                except TurnCancelled:
+                    self.interrupt()
+
+            if len(together) == 1:
+                await answer(0, together[0])
+            else:
+                async with anyio.create_task_group() as tasks:
+                    for index, call in enumerate(together):
+                        tasks.start_soon(answer, index, call)
+            # What was cancelled has no output; the end of the turn gives it one.
+            self._entries += [
+                call_output(call, output) for call, output in zip(together, outputs, strict=True) if output
+            ]
 
     async def _keep_unread(self) -> None:
         await self._take_steered()
@@ -83,7 +106,7 @@ class ModelTurn(Turn):
             await self._add_message(user)
         return bool(taken)
 
-    async def _ask_model(self) -> list["_Call"]:
+    async def _ask_model(self) -> list[ToolCall]:
         """One answer, with retries of streams that broke. Empty when the answer was cut by a user."""
         limit = self._provider.settings.stream_max_retries
         attempt = 0
@@ -119,7 +142,7 @@ class ModelTurn(Turn):
             model=settings.model,
             instructions=settings.base_instructions or thread.base_instructions,
             input=thread.history,
-            tools=thread.tools.specs() if thread.offers_tools else (),
+            tools=thread.tools.specs(self._context) if thread.offers_tools else (),
             effort=settings.effort,
             summary=settings.summary,
             verbosity=thread.config.model_verbosity,
@@ -202,18 +225,13 @@ def _turn_error(failure: ModelError) -> TurnError:
     return TurnError.model_validate({"message": failure.message, "codexErrorInfo": failure.codex_error_info})
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    call: ToolCall
-    custom: bool
-
-
-def _call(item: dict[str, Any], *, custom: bool) -> _Call:
+def _call(item: dict[str, Any], *, custom: bool) -> ToolCall:
     arguments = item.get("input" if custom else "arguments") or ""
     name, call_id = item.get("name"), item.get("call_id")
+    namespace = item.get("namespace")
     if not isinstance(name, str) or not isinstance(call_id, str) or not isinstance(arguments, str):
         raise ModelError("the model sent a tool call without a name or call id", "other", retryable=False)
-    return _Call(ToolCall(call_id, name, arguments), custom)
+    return ToolCall(call_id, name, arguments, custom, namespace if isinstance(namespace, str) else None)
 
 
 class _Answer:
@@ -221,7 +239,7 @@ class _Answer:
 
     def __init__(self) -> None:
         self.entries: list[bytes] = []
-        self.calls: list[_Call] = []
+        self.calls: list[ToolCall] = []
         self.usage: Usage | None = None
         self.deltas = 0
         self.message: str | None = None

@@ -1,6 +1,6 @@
 """A loaded thread: its settings, its history, who follows it, and the turn that runs."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from time import monotonic
@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import anyio.to_thread
 import orjson
 
+from app_server.approvals.approvals import Approvals
 from app_server.config.settings import Settings
 from app_server.model.catalog import model_info
 from app_server.model.events import Usage
@@ -16,6 +17,7 @@ from app_server.model.provider import ModelProvider
 from app_server.rpc.connection import Connection
 from app_server.rpc.outbound import Frame, notification, now_ms
 from app_server.rpc.server_requests import ServerRequests
+from app_server.store.decisions import DecisionLog
 from app_server.store.rows import ItemRow, ThreadRow, TurnRow, cut_preview
 from app_server.store.threads import ThreadStore
 from app_server.threads.events import ThreadEvents
@@ -35,6 +37,7 @@ from app_server.tools.registry import ToolRegistry
 from app_server.tools.shell import ShellTool
 from protocol.jsonrpc import invalid_request
 from protocol.v2 import thread as wire
+from protocol.v2.platform import SERVER_REQUEST_RESOLVED, ServerRequestResolvedNotification
 from protocol.v2.thread_data import (
     ActiveThreadStatus,
     IdleThreadStatus,
@@ -62,6 +65,9 @@ class World(Protocol):
     def thread_store(self) -> ThreadStore: ...
 
     @property
+    def decisions(self) -> DecisionLog: ...
+
+    @property
     def server_requests(self) -> ServerRequests: ...
 
     @property
@@ -72,6 +78,10 @@ class World(Protocol):
 
     def provider(self, name: str, settings: Settings) -> ModelProvider:
         """The provider of that name under a thread's configuration. Raises -32600 naming the known ones."""
+        ...
+
+    async def amend_rules(self, prefix: Sequence[str]) -> None:
+        """Allow commands that begin with `prefix` from now on. Raises Declined where that cannot be kept."""
         ...
 
     def spawn(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
@@ -123,7 +133,11 @@ class Thread:
         self.left_at = monotonic()
         self.tokens = _restored_tokens(row.token_usage)
         self._world = world
+        self.approvals = Approvals(
+            self, world.server_requests, world.decisions, world.amend_rules, config.approval_unattended_seconds
+        )
         self._status = "idle"
+        self._waits = False
         self._project_text: str | None = None
         self._shown: dict[bytes, bytes] | None = None
 
@@ -146,8 +160,7 @@ class Thread:
     def status(self) -> ThreadStatus:
         """As the wire shows it."""
         if self._status == "active":
-            waiting = self._world.server_requests.pending(self.id) > 0
-            return ActiveThreadStatus(active_flags=["waitingOnApproval"] if waiting else [])
+            return ActiveThreadStatus(active_flags=["waitingOnApproval"] if self._waits else [])
         return SystemErrorThreadStatus() if self._status == "systemError" else IdleThreadStatus()
 
     def set_status(self, status: str) -> None:
@@ -169,7 +182,8 @@ class Thread:
     def follow(self, connection: Connection) -> None:
         """Send every further event to `connection`, and ask it what is still open."""
         self.events.attach(connection)
-        self._world.server_requests.replay(self.id, connection)
+        if connection.may_answer:
+            self._world.server_requests.replay(self.id, connection)
 
     def unfollow(self, connection_id: int) -> bool:
         """Stop sending; False if that connection did not follow."""
@@ -178,6 +192,33 @@ class Thread:
         self._world.server_requests.forget(self.id, connection_id)
         self.left_at = monotonic()
         return True
+
+    # Questions to the followers
+
+    def may_answer(self) -> Iterable[Connection]:
+        """The followers that are asked for approvals."""
+        return [connection for connection in self.events.subscribers() if connection.may_answer]
+
+    def alone_since(self) -> float | None:
+        """Since when (monotonic seconds) nobody is there to be asked; None while somebody is."""
+        return None if self.may_answer() else self.left_at
+
+    def waiting_changed(self) -> None:
+        """A question was opened or closed: the status says whether the thread waits."""
+        waits = self._world.server_requests.pending(self.id) > 0
+        if waits != self._waits:
+            self._waits = waits
+            if self._status == "active":
+                self._tell_status(self.status)
+
+    def resolved(self, request_id: int) -> None:
+        """Tell the followers that a question is closed."""
+        params = ServerRequestResolvedNotification(request_id=request_id, thread_id=self.id)
+        self.events.publish(SERVER_REQUEST_RESOLVED, params)
+
+    def withdraw_questions(self) -> None:
+        """Close every open question without an answer."""
+        self._world.server_requests.withdraw(self.id)
 
     @property
     def in_use(self) -> bool:
@@ -303,7 +344,7 @@ class Thread:
             self.active = None
         self.turn_changes += 1
         self.left_at = monotonic()
-        self._world.server_requests.withdraw(self.id)
+        self.withdraw_questions()
         self.set_status(status)
 
     async def stop(self) -> None:

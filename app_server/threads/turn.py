@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import anyio
 import orjson
 
+from app_server.model.catalog import model_info
 from app_server.rpc.outbound import encode, now_ms
 from app_server.sandbox.permissions import profile_for
 from app_server.store.errors import StoreError
 from app_server.store.ids import uuid7
 from app_server.store.rows import ItemRow, TurnRow
-from app_server.threads.history import ABORTED_OUTPUT, INTERRUPTED_NOTICE, call_output, text_message, unanswered_calls
+from app_server.threads.history import INTERRUPTED_NOTICE, aborted_output, text_message, unanswered_calls
 from app_server.threads.items import TurnItems
-from app_server.tools.context import TurnContext
+from app_server.tools.context import INTERRUPTED, TurnContext
 from protocol.jsonrpc import invalid_request
 from protocol.v2 import turn as wire
 from protocol.v2.item import UserMessageThreadItem
@@ -88,14 +89,21 @@ class Turn:
         self._beside_ended = anyio.Event()
         self._scope = anyio.CancelScope()
         self._entries: list[bytes] = []
+        self._notes: list[bytes] = []
         self._history_start = len(thread.history)
         self._context = TurnContext(
             thread_id=thread.id,
             turn_id=self.id,
             cwd=self._settings.cwd,
-            profile=profile_for(self._settings.sandbox, roots=self._settings.workspace_roots),
-            approval_policy=self._settings.approval_kind,
+            base_profile=profile_for(self._settings.sandbox, roots=self._settings.workspace_roots),
+            approval_policy=self._settings.approval_policy,
             items=self.items,
+            approvals=thread.approvals,
+            config=thread.config,
+            model=model_info(self._settings.model, thread.config),
+            mode=self._settings.mode,
+            publish=thread.events.publish,
+            tell_model=self._tell_model,
             interrupted=lambda: self.ending,
         )
 
@@ -108,7 +116,8 @@ class Turn:
     def interrupt(self) -> None:
         """Stop: what the turn waits for is dropped, its commands expire, and it completes as interrupted."""
         self._interrupted = True
-        self._expire_commands("interrupted")
+        self._expire_commands(INTERRUPTED)
+        self._thread.withdraw_questions()
         if self._waiting is not None:
             self._waiting.cancel()
 
@@ -148,6 +157,10 @@ class Turn:
     async def _next_beside(self) -> None:
         self._beside_ended = anyio.Event()
         await self._beside_ended.wait()
+
+    def _tell_model(self, text: str) -> None:
+        """A developer message, to be added after the outputs of the calls that are being answered."""
+        self._notes.append(text_message("developer", text))
 
     def _expire_commands(self, reason: str) -> None:
         for expiration in list(self._context.running):
@@ -214,7 +227,7 @@ class Turn:
         self.items.tell(item, encoded)
 
     async def _flush_history(self) -> None:
-        entries, self._entries = self._entries, []
+        entries, self._entries, self._notes = [*self._entries, *self._notes], [], []
         if entries:
             await self._thread.store(history=entries)
 
@@ -242,10 +255,10 @@ class Turn:
             await self._keep_unread()
             own = [*self._thread.history[self._history_start :], *self._entries]
             for call_id, custom in unanswered_calls(own):
-                self._entries.append(call_output(call_id, ABORTED_OUTPUT, custom=custom))
+                self._entries.append(aborted_output(call_id, custom=custom))
             if status == "interrupted":
                 self._entries.append(text_message("user", INTERRUPTED_NOTICE))
-            entries, self._entries = self._entries, []
+            entries, self._entries, self._notes = [*self._entries, *self._notes], [], []
             await self._thread.store(turn=self.row, history=entries)
         except StoreError as failure:
             logger.error("the end of turn %s cannot be stored: %s", self.id, failure)

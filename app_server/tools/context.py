@@ -1,28 +1,46 @@
 """All that a tool may see: its call, the turn it runs in, and how it answers."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from app_server.approvals.approvals import Approvals
+from app_server.config.settings import Settings
 from app_server.exec.expiration import Expiration
+from app_server.model.catalog import ModelInfo
 from app_server.sandbox.permissions import PermissionProfile
+from app_server.sandbox.profiles import with_additional
+from protocol.methods import ServerNotification
+from protocol.v2.permissions import AskForApproval, GrantedPermissionProfile, GranularApproval
+from protocol.wire import Wire
+
+INTERRUPTED = "interrupted"
+"""The reason of an expiration that the user caused by stopping the turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call as the model made it; `arguments` is the text it sent, which need not be valid JSON."""
+    """A call as the model made it; `arguments` is the text it sent, which need not be valid JSON.
+
+    `custom` marks a call of a freeform tool, whose `arguments` are no JSON at all. `namespace` is the group of tools
+    that the model named, if any.
+    """
 
     call_id: str
     name: str
     arguments: str
+    custom: bool = False
+    namespace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ToolOutput:
-    """What the model reads as the result."""
+    """What the model reads as the result: `text`, or `content` parts of the Responses API in its place."""
 
     text: str
+    content: Sequence[Mapping[str, Any]] | None = None
+    success: bool = True
 
 
 class ToolError(Exception):
@@ -32,13 +50,25 @@ class ToolError(Exception):
 class ItemSink(Protocol):
     """Where a tool reports the item that its call is for clients."""
 
-    async def started(self, item: Any) -> None: ...
+    async def started(self, item: Any) -> None:
+        """Tell that an item has begun."""
+        ...
 
-    def output_delta(self, item_id: str, text: str) -> None: ...
+    def output_delta(self, item_id: str, text: str) -> None:
+        """Tell what a command has printed."""
+        ...
 
-    async def congestion(self) -> None: ...
+    async def congestion(self) -> None:
+        """Wait for a client that is never cut and has fallen behind."""
+        ...
 
-    async def completed(self, item: Any) -> None: ...
+    async def completed(self, item: Any) -> None:
+        """Store a finished item and tell that it is done. Also for an item that outlives its turn."""
+        ...
+
+    async def detach(self, item_id: str) -> None:
+        """Let the item outlive the turn: it is stored as it stands, and `completed` may come at any time."""
+        ...
 
 
 @dataclass(slots=True)
@@ -48,18 +78,47 @@ class TurnContext:
     thread_id: str
     turn_id: str
     cwd: str
-    profile: PermissionProfile
-    approval_policy: str
+    base_profile: PermissionProfile
+    approval_policy: AskForApproval
     items: ItemSink
+    approvals: Approvals
+    config: Settings
+    model: ModelInfo
+    mode: str
+    """The collaboration mode: `default` or `plan`."""
+    publish: Callable[[ServerNotification[Any], Wire], None]
+    """Tells the thread's followers an event."""
+    tell_model: Callable[[str], None]
+    """Adds a developer message to the history, after the outputs of the calls that are being answered."""
     interrupted: Callable[[], bool]
     running: set[Expiration] = field(default_factory=set[Expiration])
+    granted: list[GrantedPermissionProfile] = field(default_factory=list[GrantedPermissionProfile])
+    """Permissions that the user added for this turn."""
+
+    @property
+    def profile(self) -> PermissionProfile:
+        """What commands and patches may touch now, the grants of turn and session included."""
+        profile = self.base_profile
+        for grant in (*self.approvals.granted, *self.granted):
+            profile = with_additional(profile, grant, self.cwd)
+        return profile
+
+    @property
+    def approval_kind(self) -> str:
+        """`untrusted`, `on-request`, `never` or `granular`."""
+        return self.approval_policy if isinstance(self.approval_policy, str) else "granular"
+
+    @property
+    def granular(self) -> GranularApproval | None:
+        """Which kinds of question may be asked, under the granular policy."""
+        return None if isinstance(self.approval_policy, str) else self.approval_policy.granular
 
     @contextmanager
     def expires_with_turn(self, expiration: Expiration) -> Generator[None]:
-        """Let an interrupt of the turn expire the command while it runs."""
+        """Let an interrupt of the turn expire the command, or the wait for one, while it runs."""
         self.running.add(expiration)
         if self.interrupted():
-            expiration.cancel("interrupted")
+            expiration.cancel(INTERRUPTED)
         try:
             yield
         finally:

@@ -1,17 +1,26 @@
-"""The way of every command of the model: approval, sandbox, process, expiration."""
+"""The way of every command of the model: rules and approval, sandbox, process, expiration."""
 
+import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
-from app_server.approvals.policy import requirement_for_command
+from app_server.approvals.approvals import CommandQuestion
 from app_server.exec.expiration import TIMEOUT, Expiration
 from app_server.exec.output import HeadTail
 from app_server.exec.process import Process
+from app_server.exec.pty import Size
 from app_server.exec.reaper import Reaper
 from app_server.exec.spawn import SpawnError
+from app_server.execpolicy.actions import actions
+from app_server.execpolicy.bash import canonical
+from app_server.execpolicy.judgement import judge
+from app_server.execpolicy.store import LoadedRules
+from app_server.sandbox.permissions import FULL_ACCESS, PermissionProfile
+from app_server.sandbox.profiles import with_additional
 from app_server.sandbox.sandbox import Sandbox, SandboxUnavailable
 from app_server.tools.context import ToolError, TurnContext
+from protocol.v2.permissions import AdditionalPermissionProfile
 
 TIMEOUT_EXIT_CODE = 124
 INTERRUPT_GRACE_SECONDS = 0.05
@@ -20,11 +29,26 @@ INTERRUPT_GRACE_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What the model, or the user through it, wants to run. `timeout` is in seconds, None for no limit."""
+    """What the model, or the user through it, wants to run.
+
+    `escalated` asks to run outside the sandbox, `additional` to have more within it; `justification` is the model's
+    question to the user for either, `prefix_rule` the prefix that it proposes to allow for good.
+    """
 
     argv: Sequence[str]
     cwd: str
-    timeout: float | None
+    tty: bool = False
+    escalated: bool = False
+    additional: AdditionalPermissionProfile | None = None
+    justification: str | None = None
+    prefix_rule: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Clearance:
+    """How a command may run. `escalated`: outside the sandbox, because a rule or the user said so."""
+
+    profile: PermissionProfile
     escalated: bool = False
 
 
@@ -38,41 +62,138 @@ class CommandResult:
     reason: str | None
 
 
+RulesFor = Callable[[TurnContext], Awaitable[LoadedRules]]
+"""The exec rules in force for a turn."""
+
+EnvironmentFor = Callable[[TurnContext, str], Mapping[str, str]]
+"""What a command inherits: its turn, and the id of the call that it runs for."""
+
+
 class ToolOrchestrator:
-    """Runs commands for tools. Nothing else starts a process for the model."""
+    """Clears and starts commands for tools. Nothing else starts a process for the model."""
 
-    def __init__(self, sandbox: Sandbox, reaper: Reaper, environment: Callable[[], Mapping[str, str]]) -> None:
-        """`environment` gives what a command inherits."""
-        self._sandbox, self._reaper, self._environment = sandbox, reaper, environment
+    def __init__(self, sandbox: Sandbox, reaper: Reaper, rules: RulesFor, environment: EnvironmentFor) -> None:
+        self._sandbox, self._reaper, self._rules, self._environment = sandbox, reaper, rules, environment
 
-    def check(self, command: Command, turn: TurnContext) -> None:
-        """Raise ToolError if the command may not run. There is nobody to ask yet, so what would be asked is refused."""
-        requirement = requirement_for_command(turn.approval_policy, escalated=command.escalated)
-        if requirement.decision == "ask":
-            raise ToolError(
-                f"rejected: {requirement.reason}, and this server cannot ask for approvals yet. "
-                "Choose a command that works inside the sandbox, or tell the user what they would have to run."
-            )
-        if requirement.decision == "forbid":
-            raise ToolError(f"rejected: {requirement.reason}")
+    async def clear(
+        self, command: Command, turn: TurnContext, item_id: str, before_asking: Callable[[], Awaitable[None]]
+    ) -> Clearance:
+        """How the command may run, by rules and policy, and where they say so by asking.
 
-    async def run(
-        self, command: Command, turn: TurnContext, on_output: Callable[[bytes], Awaitable[None]]
-    ) -> CommandResult:
-        """Run a checked command to its end, its timeout or the turn's interrupt; its whole tree is gone afterwards.
-
-        Raises ToolError where it cannot be started or confined.
+        `before_asking` is awaited before a question about the item goes out. Raises ToolError for what is forbidden,
+        Declined and TurnCancelled for what the user answered.
         """
-        output = HeadTail()
-        expiration = Expiration(command.timeout)
-        began = monotonic()
+        granular = turn.granular
+        judgement = judge(
+            command.argv,
+            (await self._rules(turn)).rules,
+            approval_policy=turn.approval_kind,
+            restricted_filesystem=turn.profile.kind == "restricted",
+            escalated=command.escalated,
+            extra_permissions=command.additional is not None,
+            prefix_rule=command.prefix_rule,
+            can_ask_rules=granular is None or granular.rules,
+            can_ask_sandbox=granular is None or granular.sandbox_approval,
+            cwd=command.cwd,
+        )
+        if judgement.decision == "forbid":
+            raise ToolError(judgement.reason or "rejected: the command is not allowed")
+        if judgement.decision == "ask":
+            await before_asking()
+            amendment = await turn.approvals.ask_command(
+                self._question(
+                    command, turn, item_id, judgement.reason or command.justification, judgement.proposed_amendment
+                )
+            )
+            if amendment is not None:
+                turn.tell_model(
+                    f"The user allowed every command that begins with this prefix from now on: {list(amendment)}"
+                )
+        if command.escalated or judgement.outside_sandbox:
+            return Clearance(FULL_ACCESS, escalated=True)
+        if command.additional is not None:
+            return Clearance(with_additional(turn.profile, command.additional, command.cwd))
+        return Clearance(turn.profile)
+
+    async def clear_retry(self, command: Command, turn: TurnContext, item_id: str) -> Clearance | None:
+        """Ask whether a command that the sandbox stopped may run again outside; None where nobody is to be asked.
+
+        The model asks by itself under `on-request`, and nobody may be asked under `never`. A no raises Declined.
+        """
+        granular = turn.granular
+        if turn.profile.kind != "restricted":
+            return None
+        if turn.approval_kind != "untrusted" and (granular is None or not granular.sandbox_approval):
+            return None
+        reason = "The sandbox stopped this command. Run it again outside the sandbox?"
+        await turn.approvals.ask_command(self._question(command, turn, item_id, reason, None, retry=True))
+        return Clearance(FULL_ACCESS, escalated=True)
+
+    def _question(
+        self,
+        command: Command,
+        turn: TurnContext,
+        item_id: str,
+        reason: str | None,
+        amendment: Sequence[str] | None,
+        *,
+        retry: bool = False,
+    ) -> CommandQuestion:
+        additional = None if command.additional is None else command.additional.model_dump_json()
+        outside = command.escalated or retry
+        return CommandQuestion(
+            turn_id=turn.turn_id,
+            item_id=item_id,
+            command=shlex.join(command.argv),
+            argv=command.argv,
+            cwd=command.cwd,
+            actions=actions(command.argv, command.cwd),
+            key=("command", canonical(command.argv), command.cwd, command.tty, outside, additional),
+            reason=reason,
+            proposed_amendment=amendment,
+            additional_permissions=command.additional,
+        )
+
+    async def spawn(
+        self,
+        command: Command,
+        clearance: Clearance,
+        turn: TurnContext,
+        call_id: str,
+        *,
+        stdin: bool = False,
+        size: Size | None = None,
+    ) -> Process:
+        """Start a cleared command; in a terminal of `size` if given. Raises ToolError."""
         try:
             wrapped = await self._sandbox.wrap(
-                command.argv, cwd=command.cwd, env=self._environment(), profile=turn.profile
+                command.argv,
+                cwd=command.cwd,
+                env=self._environment(turn, call_id),
+                profile=clearance.profile,
+                terminal=size is not None,
             )
-            process = Process.spawn(wrapped, cwd=command.cwd, reaper=self._reaper)
+            return Process.spawn(wrapped, cwd=command.cwd, reaper=self._reaper, stdin=stdin, tty=size)
         except (SandboxUnavailable, SpawnError) as error:
             raise ToolError(str(error)) from error
+
+    async def run(
+        self,
+        command: Command,
+        clearance: Clearance,
+        turn: TurnContext,
+        call_id: str,
+        timeout: float | None,
+        on_output: Callable[[bytes], Awaitable[None]],
+    ) -> CommandResult:
+        """Run a cleared command to its end, its timeout (seconds) or the turn's interrupt.
+
+        Its whole tree is gone afterwards. Raises ToolError where it cannot be started or confined.
+        """
+        output = HeadTail()
+        expiration = Expiration(timeout)
+        began = monotonic()
+        process = await self.spawn(command, clearance, turn, call_id)
         exit_code = 1
         with turn.expires_with_turn(expiration):
             async with process:

@@ -10,8 +10,9 @@ import orjson
 from app_server.exec.expiration import TIMEOUT
 from app_server.exec.output import Utf8Splitter
 from app_server.rpc.outbound import now_ms
+from app_server.sandbox.permissions import FULL_ACCESS
 from app_server.tools.context import ToolCall, ToolError, ToolOutput, TurnContext
-from app_server.tools.orchestrator import Command, CommandResult, ToolOrchestrator
+from app_server.tools.orchestrator import Clearance, Command, CommandResult, ToolOrchestrator
 from protocol.v2.item import CommandExecutionThreadItem, UnknownCommandAction
 
 DEFAULT_TIMEOUT_MS = 120_000
@@ -76,7 +77,12 @@ class _Arguments:
 class ShellTool:
     """The model's tool for commands, and the way in which a user's own command runs."""
 
-    spec = SPEC
+    name = "exec_command"
+    parallel = True
+
+    def spec(self, turn: TurnContext) -> dict[str, Any]:
+        """Always offered."""
+        return SPEC
 
     def __init__(self, orchestrator: ToolOrchestrator) -> None:
         self._orchestrator = orchestrator
@@ -86,8 +92,9 @@ class ShellTool:
         arguments = _parse(call.arguments)
         argv = _shell(arguments.cmd, login=arguments.login)
         cwd = _folder(turn.cwd, arguments.workdir)
-        command = Command(argv, cwd, arguments.timeout_ms / 1000, arguments.escalated)
-        result = await self.run_as_item(command, arguments.cmd, turn, call.call_id, "unifiedExecStartup")
+        command = Command(argv, cwd, escalated=arguments.escalated)
+        timeout = arguments.timeout_ms / 1000
+        result = await self.run_as_item(command, arguments.cmd, turn, call.call_id, "unifiedExecStartup", timeout)
         return ToolOutput(_report(result, arguments.max_output_tokens))
 
     async def run_user_script(
@@ -95,15 +102,20 @@ class ShellTool:
     ) -> CommandResult:
         """Run what the user typed, under the thread's sandbox policy. Raises ToolError."""
         timeout = None if timeout_ms is None else timeout_ms / 1000
-        command = Command(_shell(script, login=False), turn.cwd, timeout)
-        return await self.run_as_item(command, script, turn, item_id, "userShell")
+        command = Command(_shell(script, login=False), turn.cwd)
+        return await self.run_as_item(command, script, turn, item_id, "userShell", timeout)
 
     async def run_as_item(
-        self, command: Command, script: str, turn: TurnContext, item_id: str, source: Source
+        self, command: Command, script: str, turn: TurnContext, item_id: str, source: Source, timeout: float | None
     ) -> CommandResult:
         """Run a command and show it to clients as an item, from start to end."""
+
+        async def tell() -> None:
+            pass
+
+        clearance = Clearance(FULL_ACCESS)
         if source != "userShell":
-            self._orchestrator.check(command, turn)
+            clearance = await self._orchestrator.clear(command, turn, item_id, tell)
         item = CommandExecutionThreadItem(
             id=item_id,
             command=shlex.join(command.argv),
@@ -122,7 +134,7 @@ class ShellTool:
             await turn.items.congestion()
 
         try:
-            result = await self._orchestrator.run(command, turn, show)
+            result = await self._orchestrator.run(command, clearance, turn, item_id, timeout, show)
         except ToolError as error:
             failed = {"status": "failed", "exit_code": -1, "aggregated_output": str(error), "completed_at_ms": now_ms()}
             await turn.items.completed(item.model_copy(update=failed))

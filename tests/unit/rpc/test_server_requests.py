@@ -40,19 +40,25 @@ class Asked:
     def __init__(self, app: FakeApp, peers: Sequence[Peer], topic: str = "thread") -> None:
         self.app, self.peers, self.topic = app, peers, topic
         self.outcome: str | None = None
+        self.answered_by: str | None = None
         self.resolved: list[int] = []
 
     async def run(self) -> None:
         """Ask and wait."""
         connections = [peer.connection for peer in self.peers]
         try:
-            verdict = await self.app.server_requests.ask(
-                ASK, Question(text="may I?"), self.topic, connections, self.resolved.append
+            answer = await self.app.server_requests.ask(
+                ASK,
+                Question(text="may I?"),
+                self.topic,
+                connections,
+                opened=lambda: None,
+                resolved=self.resolved.append,
             )
         except NoAnswer as error:
             self.outcome = f"no answer: {error}"
         else:
-            self.outcome = verdict.decision
+            self.outcome, self.answered_by = answer.response.decision, answer.client
 
 
 @asynccontextmanager

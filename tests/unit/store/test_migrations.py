@@ -29,7 +29,7 @@ def _version(path: Path) -> int:
 
 async def test_a_database_of_schema_1_is_brought_up_to_date_with_its_content(tmp_path: Path) -> None:
     _make(tmp_path / "threads.sqlite3", _OLD.read_text())
-    assert _version(tmp_path / "threads.sqlite3") == 1
+    assert _version(tmp_path / "threads.sqlite3") == migrations.VERSION
     async with opened(tmp_path) as home:
         assert home.database.warnings == []
         (row,) = (await home.store.list(ThreadQuery())).rows
@@ -82,11 +82,11 @@ async def test_a_step_that_fails_leaves_the_database_as_it_was(tmp_path: Path, m
         row = await add_thread(home.store)
     with monkeypatch.context() as patch:
         patch.setattr(migrations, "STEPS", (*migrations.STEPS, "ALTER TABLE threads ADD COLUMN x TEXT; NONSENSE"))
-        patch.setattr(migrations, "VERSION", 2)
+        patch.setattr(migrations, "VERSION", migrations.VERSION + 1)
         with pytest.raises(StoreError, match=r"threads\.sqlite3: near \"NONSENSE\": syntax error"):
             async with opened(tmp_path):
                 pass
-    assert _version(tmp_path / "threads.sqlite3") == 1
+    assert _version(tmp_path / "threads.sqlite3") == migrations.VERSION
     async with opened(tmp_path) as home:
         assert (await home.store.get(row.id)).id == row.id
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app_server.threads.history import call_output, kept, message, text_message, unanswered_calls
+from app_server.threads.history import aborted_output, call_output, kept, message, text_message, unanswered_calls
+from app_server.tools.context import ToolCall, ToolOutput
 from app_server.threads.user_input import preview_of
 from protocol.v2.user_input import ImageUserInput, TextUserInput
 
@@ -20,11 +21,17 @@ def call(call_id: str, *, custom: bool = False) -> bytes:
 
 
 def test_calls_without_an_output_are_found_in_order() -> None:
-    history = [call("a"), call("b", custom=True), call_output("a", "done"), call("c"), text_message("user", "call_id")]
+    history = [
+        call("a"),
+        call("b", custom=True),
+        call_output(ToolCall("a", "t", ""), ToolOutput("done")),
+        call("c"),
+        text_message("user", "call_id"),
+    ]
     assert unanswered_calls(history) == [("b", True), ("c", False)]
     answered = [
         *history,
-        *(call_output(call_id, "aborted", custom=custom) for call_id, custom in [("b", True), ("c", False)]),
+        *(aborted_output(call_id, custom=custom) for call_id, custom in [("b", True), ("c", False)]),
     ]
     assert unanswered_calls(answered) == []
 
@@ -32,10 +39,10 @@ def test_calls_without_an_output_are_found_in_order() -> None:
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.booleans(), st.booleans()), max_size=20))
 def test_answering_what_is_unanswered_leaves_nothing_unanswered(steps: list[tuple[str, bool, bool]]) -> None:
     history = [
-        call_output(name, "x", custom=custom) if is_output else call(name, custom=custom)
+        call_output(ToolCall(name, "t", "", custom), ToolOutput("x")) if is_output else call(name, custom=custom)
         for name, is_output, custom in steps
     ]
-    history += [call_output(call_id, "aborted", custom=custom) for call_id, custom in unanswered_calls(history)]
+    history += [aborted_output(call_id, custom=custom) for call_id, custom in unanswered_calls(history)]
     assert unanswered_calls(history) == []
 
 

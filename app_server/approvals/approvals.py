@@ -1,0 +1,290 @@
+"""Approvals: what a thread's clients are asked before something happens, and what they have allowed so far."""
+
+import hashlib
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any, Protocol, TypeVar
+
+import anyio
+import orjson
+
+from app_server.rpc.connection import Connection
+from app_server.rpc.outbound import now_ms
+from app_server.rpc.server_requests import Answer, NoAnswer, ServerRequests
+from app_server.store.decisions import DecisionLog, Question
+from protocol.methods import ServerRequest
+from protocol.v2 import approval as wire
+from protocol.v2.item import CommandAction
+from protocol.v2.permissions import AdditionalPermissionProfile, GrantedPermissionProfile, RequestPermissionProfile
+from protocol.wire import Wire
+
+R = TypeVar("R", bound=Wire)
+
+ENVIRONMENT = "local"
+"""The name of the place where commands run."""
+
+
+class Declined(Exception):
+    """The answer was no, and the turn goes on. `by_user` is False where it was no answer to go by."""
+
+    def __init__(self, reason: str, *, by_user: bool = True) -> None:
+        super().__init__(reason)
+        self.by_user = by_user
+
+
+class TurnCancelled(Exception):
+    """The answer was no, and the user wants the turn to end."""
+
+
+class Audience(Protocol):
+    """The clients of one thread."""
+
+    @property
+    def id(self) -> str:
+        """The thread's id."""
+        ...
+
+    def may_answer(self) -> Iterable[Connection]:
+        """The followers that are asked."""
+        ...
+
+    def alone_since(self) -> float | None:
+        """Since when (monotonic seconds) nobody is there to be asked; None while somebody is."""
+        ...
+
+    def waiting_changed(self) -> None:
+        """A question was opened or closed."""
+        ...
+
+    def resolved(self, request_id: int) -> None:
+        """Tell the followers that a question is closed."""
+        ...
+
+
+AmendRules = Callable[[Sequence[str]], Awaitable[None]]
+"""Allows a command prefix from now on, on disk and at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandQuestion:
+    """May this command run? `key` is what an answer for the session covers."""
+
+    turn_id: str
+    item_id: str
+    command: str
+    argv: Sequence[str]
+    cwd: str
+    actions: Sequence[CommandAction]
+    key: Hashable
+    reason: str | None = None
+    proposed_amendment: Sequence[str] | None = None
+    approval_id: str | None = None
+    kind: wire.CommandExecutionApprovalKind = "command"
+    additional_permissions: AdditionalPermissionProfile | None = None
+
+
+@dataclass(slots=True)
+class Approvals:
+    """What one thread may do, as far as somebody was asked. Kept while the thread is loaded.
+
+    `unattended_seconds` is how long a question waits while nobody is there to answer it; None is for ever.
+    """
+
+    audience: Audience
+    requests: ServerRequests
+    log: DecisionLog
+    amend_rules: AmendRules
+    unattended_seconds: float | None = None
+    granted: list[GrantedPermissionProfile] = field(default_factory=list[GrantedPermissionProfile])
+    """Permissions for the rest of the session."""
+    _allowed: set[Hashable] = field(default_factory=set[Hashable])
+
+    async def ask_command(self, question: CommandQuestion) -> Sequence[str] | None:
+        """Return once the command may run, with the prefix that was allowed beside it. Raises Declined, TurnCancelled.
+
+        An answer for the session is remembered; the same question is then not asked again.
+        """
+        if question.key in self._allowed:
+            return None
+        params = wire.CommandExecutionRequestApprovalParams(
+            thread_id=self.audience.id,
+            turn_id=question.turn_id,
+            item_id=question.item_id,
+            started_at_ms=now_ms(),
+            approval_id=question.approval_id,
+            kind=question.kind,
+            environment_id=ENVIRONMENT,
+            reason=question.reason,
+            command=question.command,
+            cwd=question.cwd,
+            command_actions=list(question.actions),
+            proposed_execpolicy_amendment=None
+            if question.proposed_amendment is None
+            else list(question.proposed_amendment),
+            additional_permissions=question.additional_permissions,
+            available_decisions=_available(question.proposed_amendment),
+        )
+        digest = _digest(list(question.argv), question.cwd)
+        noted = Question(self.audience.id, question.turn_id, question.item_id, question.kind, digest, question.command)
+        answer = await self._put(wire.ITEM_COMMAND_EXECUTION_REQUEST_APPROVAL, params, noted, _command_word)
+        decision = answer.response.decision
+        if isinstance(decision, wire.AcceptWithExecpolicyAmendmentCommandExecutionApprovalDecision):
+            amendment = decision.accept_with_execpolicy_amendment.execpolicy_amendment
+            if not amendment:
+                raise Declined("approval request failed: the command prefix to allow is empty", by_user=False)
+            if not answer.connection.may_amend:
+                # Its token is not for what amounts to a shell; the answer holds for this one command.
+                return None
+            await self.amend_rules(amendment)
+            return amendment
+        if not isinstance(decision, str):
+            raise Declined("approval request failed: a network rule does not answer for a command", by_user=False)
+        self._take(decision, (question.key,))
+        return None
+
+    async def ask_file_change(
+        self,
+        turn_id: str,
+        item_id: str,
+        paths: Sequence[str],
+        *,
+        reason: str | None = None,
+        grant_root: str | None = None,
+        change: str = "",
+    ) -> None:
+        """Return once these files may be changed; `change` is what is to be done, for the log. Raises as above.
+
+        An answer for the session covers each of the files.
+        """
+        keys = [("file", path) for path in paths]
+        if keys and all(key in self._allowed for key in keys):
+            return
+        params = wire.FileChangeRequestApprovalParams(
+            thread_id=self.audience.id,
+            turn_id=turn_id,
+            item_id=item_id,
+            started_at_ms=now_ms(),
+            grant_root=grant_root,
+            reason=reason,
+        )
+        noted = Question(
+            self.audience.id, turn_id, item_id, "fileChange", _digest(list(paths), change), ", ".join(paths)
+        )
+        answer = await self._put(
+            wire.ITEM_FILE_CHANGE_REQUEST_APPROVAL, params, noted, lambda response: response.decision
+        )
+        self._take(answer.response.decision, keys)
+
+    async def ask_permissions(
+        self, turn_id: str, item_id: str, cwd: str, wanted: RequestPermissionProfile, reason: str | None
+    ) -> wire.PermissionsRequestApprovalResponse:
+        """What is granted of `wanted`, which may be nothing. A grant for the session is kept. Raises Declined."""
+        params = wire.PermissionsRequestApprovalParams(
+            thread_id=self.audience.id,
+            turn_id=turn_id,
+            item_id=item_id,
+            cwd=cwd,
+            permissions=wanted,
+            started_at_ms=now_ms(),
+            environment_id=ENVIRONMENT,
+            reason=reason,
+        )
+        text = wanted.model_dump_json()
+        noted = Question(self.audience.id, turn_id, item_id, "permissions", _digest([text], cwd), text)
+        answer = await self._put(
+            wire.ITEM_PERMISSIONS_REQUEST_APPROVAL,
+            params,
+            noted,
+            lambda response: f"granted for the {response.scope}: {response.permissions.model_dump_json()}",
+        )
+        if answer.response.scope == "session":
+            self.granted.append(answer.response.permissions)
+        return answer.response
+
+    async def ask(self, descriptor: ServerRequest[Any, R], params: Wire) -> Answer[R]:
+        """Ask what is no permission, such as a question to the user or a call of a client's tool. Raises NoAnswer."""
+        if self.unattended_seconds is None:
+            return await self._ask(descriptor, params)
+        answer: Answer[R] | NoAnswer = NoAnswer("the question was withdrawn")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._lose_patience, self.unattended_seconds)
+            try:
+                answer = await self._ask(descriptor, params)
+            except NoAnswer as error:
+                # Raised only outside of the group, which would wrap it.
+                answer = error
+            tasks.cancel_scope.cancel()
+        if isinstance(answer, NoAnswer):
+            raise answer
+        return answer
+
+    async def _ask(self, descriptor: ServerRequest[Any, R], params: Wire) -> Answer[R]:
+        audience = self.audience
+        return await self.requests.ask(
+            descriptor,
+            params,
+            audience.id,
+            audience.may_answer(),
+            opened=audience.waiting_changed,
+            resolved=self._resolved,
+        )
+
+    def _resolved(self, request_id: int) -> None:
+        self.audience.resolved(request_id)
+        self.audience.waiting_changed()
+
+    async def _lose_patience(self, seconds: float) -> None:
+        while True:
+            since = self.audience.alone_since()
+            left = seconds if since is None else since + seconds - monotonic()
+            if left <= 0:
+                self.requests.withdraw(self.audience.id)
+                return
+            await anyio.sleep(left)
+
+    async def _put(
+        self, descriptor: ServerRequest[Any, R], params: Wire, noted: Question, word: Callable[[R], str]
+    ) -> Answer[R]:
+        """Ask for a permission, with question and answer in the log. No usable answer is a no."""
+        number = await self.log.asked(noted)
+        decision, decided_by = "withdrawn", "the turn ended"
+        try:
+            answer = await self.ask(descriptor, params)
+            decision, decided_by = word(answer.response), answer.client
+            return answer
+        except NoAnswer as error:
+            decision, decided_by = "failed", str(error)
+            raise Declined("approval request failed", by_user=False) from error
+        finally:
+            with anyio.move_on_after(5, shield=True):
+                await self.log.decided(number, decision, decided_by)
+
+    def _take(self, decision: str, keys: Sequence[Hashable]) -> None:
+        if decision == "cancel":
+            raise TurnCancelled
+        if decision == "decline":
+            raise Declined("rejected by user")
+        if decision == "acceptForSession":
+            self._allowed.update(keys)
+
+
+def _available(amendment: Sequence[str] | None) -> list[wire.CommandExecutionApprovalDecision]:
+    decisions: list[wire.CommandExecutionApprovalDecision] = ["accept"]
+    if amendment is not None:
+        proposed = wire.ExecpolicyAmendmentDecision(execpolicy_amendment=list(amendment))
+        decisions.append(
+            wire.AcceptWithExecpolicyAmendmentCommandExecutionApprovalDecision(
+                accept_with_execpolicy_amendment=proposed
+            )
+        )
+    return [*decisions, "cancel"]
+
+
+def _command_word(response: wire.CommandExecutionRequestApprovalResponse) -> str:
+    decision = response.decision
+    return decision if isinstance(decision, str) else decision.model_dump_json()
+
+
+def _digest(parts: Sequence[str], place: str) -> str:
+    return hashlib.sha256(orjson.dumps([place, *parts])).hexdigest()

@@ -1,0 +1,104 @@
+"""The log of approvals: what was asked, and who answered what and when."""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import time_ns
+
+from app_server.store.database import Database
+
+SUMMARY_CHARACTERS = 2_000
+"""How much of a command is kept in plain text; the digest is of all of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Something that may only happen if somebody says yes. `digest` is a SHA-256 in hex of what is to be done."""
+
+    thread_id: str
+    turn_id: str
+    item_id: str
+    kind: str
+    digest: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A line of the log. `decision` is None while the question is open; `decided_by` names the client or the cause."""
+
+    question: Question
+    asked_at_ms: int
+    decided_at_ms: int | None
+    decision: str | None
+    decided_by: str | None
+
+
+class DecisionLog:
+    """Questions and answers in the store. A question is on disk before anybody sees it, an answer before it counts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def asked(self, question: Question) -> int:
+        """Note a question; the result names it to `decided`."""
+        values = (
+            question.thread_id,
+            question.turn_id,
+            question.item_id,
+            question.kind,
+            question.digest,
+            question.summary[:SUMMARY_CHARACTERS],
+            _now_ms(),
+        )
+
+        def work(connection: sqlite3.Connection) -> int:
+            cursor = connection.execute(
+                "INSERT INTO decisions (thread_id, turn_id, item_id, kind, digest, summary, asked_at_ms)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                values,
+            )
+            return cursor.lastrowid or 0
+
+        return await self._database.write(work)
+
+    async def decided(self, number: int, decision: str, decided_by: str) -> None:
+        """Note the answer to a question. The first one counts."""
+        values = (decision, decided_by, _now_ms(), number)
+        await self._database.write(
+            lambda connection: connection.execute(
+                "UPDATE decisions SET decision = ?, decided_by = ?, decided_at_ms = ?"
+                " WHERE number = ? AND decision IS NULL",
+                values,
+            )
+        )
+
+    async def close_lost(self) -> None:
+        """Note of questions whose turn has ended with its daemon that nobody answered them: that was a no."""
+        at = _now_ms()
+        await self._database.write(
+            lambda connection: connection.execute(
+                "UPDATE decisions SET decision = 'lost', decided_by = 'the daemon ended', decided_at_ms = ?"
+                " WHERE decision IS NULL"
+                " AND turn_id NOT IN (SELECT id FROM turns WHERE status = 'inProgress')",
+                (at,),
+            )
+        )
+
+    async def newest(self, limit: int, thread_id: str | None = None) -> Sequence[Decision]:
+        """The newest lines, newest first, of one thread or of all."""
+
+        def work(connection: sqlite3.Connection) -> Sequence[Decision]:
+            rows = connection.execute(
+                "SELECT thread_id, turn_id, item_id, kind, digest, summary,"
+                " asked_at_ms, decided_at_ms, decision, decided_by FROM decisions"
+                " WHERE ?1 IS NULL OR thread_id = ?1 ORDER BY number DESC LIMIT ?2",
+                (thread_id, limit),
+            )
+            return [Decision(Question(*row[:6]), *row[6:]) for row in rows]
+
+        return await self._database.read(work)
+
+
+def _now_ms() -> int:
+    return time_ns() // 1_000_000
