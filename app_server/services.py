@@ -28,7 +28,7 @@ from app_server.rpc.connection import Connection, Connections
 from app_server.rpc.dispatch import Surface
 from app_server.rpc.outbound import Frame, notification_json
 from app_server.rpc.server_requests import ServerRequests
-from app_server.sandbox.permissions import PROTECTED_NAMES
+from app_server.sandbox.permissions import PROTECTED_NAMES, Secrets
 from app_server.sandbox.protected import sweep
 from app_server.sandbox.sandbox import SandboxUnavailable, choose_sandbox
 from app_server.store.daemons import Daemon as DaemonLock
@@ -76,7 +76,9 @@ class Daemon:
         except ConfigError as error:
             raise StartError(str(error)) from error
         self._journal = home / "turnloom" / "sandbox-roots"
-        self.sandbox = choose_sandbox(self._journal)
+        tokens = (options.auth.token_file, options.auth.shared_secret_file)
+        secrets = Secrets(home, tuple(file for file in tokens if file is not None))
+        self.sandbox = choose_sandbox(self._journal, secrets)
         self.watcher = Watcher(self._tell_changed)
         self._providers: dict[str, ModelProvider] = {}
         self._pool = HttpPool()

@@ -50,12 +50,16 @@ def arguments(mounts: Mounts, *, cwd: str, network: bool, user_namespace: bool) 
 class Bubblewrap:
     """The system's bubblewrap, found outside of whatever a command may write."""
 
-    def __init__(self, path: str | None = None, journal: Path | None = None) -> None:
-        """`path` is the search path for the program; None for that of the daemon. `journal` as for `StandIns`."""
+    def __init__(self, path: str | None = None, journal: Path | None = None, home: Path | None = None) -> None:
+        """`path` is the search path for the program; None for that of the daemon. `journal` as for `StandIns`.
+
+        `home` is $CODEX_HOME: what is denied in it stays hidden also where it is made or replaced meanwhile.
+        """
         self._path = path
         self._probed = anyio.Lock()
         self._user_namespace: bool | None = None
         self._programs: list[tuple[str, str]] = []
+        self._home = None if home is None else os.path.realpath(home)
         self._stand_ins = StandIns(journal)
         self._repositories = RepositorySearch()
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from app_server.config.settings import Settings
@@ -17,6 +18,9 @@ from protocol.v2.permissions import (
 PROTECTED_NAMES = (".git", ".agents", ".codex", ".aws")
 """Entries at the top of a writable root that stay read-only: what is written there would later act unsandboxed."""
 
+PRIVATE_NAMES = ("auth.json", ".credentials.json", "turnloom")
+"""Entries of $CODEX_HOME that no restricted command sees: the credentials of the account and of MCP, and the store."""
+
 
 @dataclass(frozen=True, slots=True)
 class PermissionProfile:
@@ -27,7 +31,11 @@ class PermissionProfile:
     stay read-only too. Roots are absolute paths; one that does not exist is not writable.
 
     `readable_roots` of None leaves everything readable, else only they are (with what programs need to start).
-    `read_only` are paths within writable roots that stay read-only; `denied` can be neither read nor written.
+    `read_only` are paths within writable roots that stay read-only; `denied` can be neither read nor written. Where
+    paths lie within each other the innermost decides.
+
+    `denied_patterns` are absolute patterns whose matches are denied, looked for at most `pattern_depth` folders deep
+    (None: however deep); they become `denied` paths before a backend sees the profile.
     """
 
     kind: Literal["full_access", "external", "restricted"]
@@ -37,11 +45,30 @@ class PermissionProfile:
     readable_roots: tuple[str, ...] | None = None
     read_only: tuple[str, ...] = ()
     denied: tuple[str, ...] = ()
+    denied_patterns: tuple[str, ...] = ()
+    pattern_depth: int | None = None
 
     def __post_init__(self) -> None:
         for root in self.writable_roots:
             if not os.path.isabs(root):
                 raise ValueError(f"writable root {root!r} is not absolute")
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What of the daemon's own no restricted command may see: denied in every profile, whatever it says.
+
+    `home` is $CODEX_HOME, whose credentials and store are meant; `files` are others, such as that of a token. Links
+    are followed when this is made, which is to be before any command could have changed them.
+    """
+
+    home: Path | None = None
+    files: tuple[Path, ...] = ()
+
+    def denied(self) -> tuple[str, ...]:
+        """The paths, absolute and without symbolic links. They need not exist."""
+        home = () if self.home is None else tuple(self.home / name for name in PRIVATE_NAMES)
+        return tuple(dict.fromkeys(os.path.realpath(path) for path in (*home, *self.files)))
 
 
 FULL_ACCESS = PermissionProfile("full_access", network=True)

@@ -2,11 +2,11 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from app_server.sandbox.permissions import PermissionProfile
+from app_server.sandbox.permissions import PermissionProfile, Secrets
 
 NETWORK_DISABLED = "CODEX_SANDBOX_NETWORK_DISABLED"
 """Set to 1 for a command that may not use the network, wrapped or not."""
@@ -103,8 +103,10 @@ class Unsupported:
 class Confinement:
     """The sandbox of this machine, asked only where the profile wants one."""
 
-    def __init__(self, restricted: Sandbox) -> None:
+    def __init__(self, restricted: Sandbox, secrets: Secrets | None = None) -> None:
+        """`secrets` are denied to every restricted command, besides what its profile denies."""
         self._restricted = restricted
+        self._denied = () if secrets is None else secrets.denied()
         self._unsandboxed = Unsandboxed()
 
     async def available(self) -> None:
@@ -121,19 +123,22 @@ class Confinement:
         terminal: bool = False,
     ) -> SandboxedCommand:
         """The command to start for `argv` under `profile`. Raises SandboxUnavailable."""
-        backend = self._restricted if profile.kind == "restricted" else self._unsandboxed
-        return await backend.wrap(argv, cwd=cwd, env=env, profile=profile, terminal=terminal)
+        if profile.kind != "restricted":
+            return await self._unsandboxed.wrap(argv, cwd=cwd, env=env, profile=profile, terminal=terminal)
+        profile = replace(profile, denied=(*profile.denied, *self._denied))
+        return await self._restricted.wrap(argv, cwd=cwd, env=env, profile=profile, terminal=terminal)
 
 
-def choose_sandbox(journal: Path | None = None) -> Sandbox:
+def choose_sandbox(journal: Path | None = None, secrets: Secrets | None = None) -> Sandbox:
     """The sandbox for this machine. Nothing is probed before it is needed.
 
-    `journal` is a file in which a backend may note what it has to clean up after a crash.
+    `journal` is a file in which a backend may note what it has to clean up after a crash; `secrets` are hidden from
+    every restricted command.
     """
     if sys.platform.startswith("linux"):
         from app_server.sandbox.bubblewrap import Bubblewrap
 
-        return Confinement(Bubblewrap(journal=journal))
+        return Confinement(Bubblewrap(journal=journal, home=None if secrets is None else secrets.home), secrets)
     return Confinement(
         Unsupported(
             f"sandboxed commands are not supported on {sys.platform} yet; run them with the dangerFullAccess policy, "
