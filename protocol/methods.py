@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 if TYPE_CHECKING:
     # The first answer of a daemon needs this module and not pydantic, which takes half of its time to import.
@@ -39,6 +39,15 @@ def unordered(params: Any) -> None:
     return
 
 
+Access = Literal["read", "act", "shell"]
+"""What a request does, for clients whose token does not allow everything: `read` only looks or subscribes, `act`
+drives threads under the policies in force, and `shell` runs commands, touches files or changes the configuration, or
+whatever else is worth as much."""
+
+AccessOf = Callable[[Any], Access]
+"""Tells from a request's params what it does."""
+
+
 @dataclass(frozen=True, slots=True)
 class Encoded(Generic[R]):
     """The JSON text of an `R`, spliced from stored parts where building the model would cost more."""
@@ -48,16 +57,24 @@ class Encoded(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class ClientRequest(Generic[P, R]):
-    """A request that a client makes. `experimental` is the reason a client without the capability reads."""
+    """A request that a client makes. `experimental` is the reason a client without the capability reads.
+
+    `access` is the most guarded kind until somebody has thought about the method.
+    """
 
     method: str
     params: type[P]
     response: type[R]
     order: OrderKey = unordered
     experimental: str | None = None
+    access: Access | AccessOf = "shell"
 
     def __post_init__(self) -> None:
         _register(self)
+
+    def access_of(self, params: P) -> Access:
+        """What this request does with these params."""
+        return self.access(params) if callable(self.access) else self.access
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,11 @@ class LayerStack:
         """What is in force for the daemon. Never raises: what cannot be used is at its default and in `warnings`."""
         return self._read[0]
 
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """What is wrong in the merged configuration."""
+        return self._read[1].problems
+
     def with_thread_config(self, overrides: Mapping[str, Any] | None = None) -> Settings:
         """What is in force for a thread that gives `overrides` (dotted keys, JSON values) of its own.
 
@@ -113,7 +118,7 @@ class LayerStack:
             details, path, line = self._describe(problem)
             summary = "Invalid configuration; threads cannot start until it is corrected."
             if not problem.decisive:
-                summary = f"Ignoring an invalid setting: {problem.key}."
+                summary = problem.summary or f"Ignoring an invalid setting: {problem.key}."
             found.append(ConfigWarning(summary, details, path, line, None if line is None else 1))
         found.extend(self._unknown_keys())
         settings = self.settings()
@@ -129,7 +134,18 @@ class LayerStack:
 
     @cached_property
     def _read(self) -> tuple[Settings, TableReader]:
-        return read_settings(self.effective(), self.codex_home, self.stored_key, self.environ)
+        return read_settings(self._deciding(), self.codex_home, self.stored_key, self.environ)
+
+    def _deciding(self) -> Table:
+        """The merged table, where a sandbox mode that is set above it has put aside a default permission profile."""
+        merged = self.effective()
+        for layer in reversed(self.layers):
+            if "default_permissions" in layer.table:
+                break
+            if "sandbox_mode" in layer.table:
+                merged.pop("default_permissions", None)
+                break
+        return merged
 
     def _with(self, layer: Layer) -> "LayerStack":
         return replace(self, layers=(*self.layers, layer))
@@ -196,8 +212,7 @@ def load_settings(
     stack = LayerStack(codex_home, tuple(layers), tuple(broken), _stored_key(codex_home), environ)
     if flags and not broken:
         # A mistake on the command line is told there, at once; one in a file only when a thread needs it.
-        _, reader = read_settings(stack.effective(), codex_home, stack.stored_key, environ)
-        for problem in reader.problems:
+        for problem in stack.problems:
             if contains(flags, problem.path):
                 raise ConfigError(f"-c {problem.key}: {problem.message}")
     return stack

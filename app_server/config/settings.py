@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
+from app_server.config.permission_profiles import BUILT_IN, NamedProfile, read_profiles
 from app_server.config.table import TableReader
 
 DEFAULT_MODELS = MappingProxyType(
@@ -86,6 +87,7 @@ class Settings:
     """The configuration in force. None means that nobody chose and the user of the value decides.
 
     `approval_policy` is a name or `{"granular": {...}}`. `projects` maps a folder to its trust level.
+    `default_permissions` names the permission profile in force; with None it is `sandbox_mode` that counts.
     """
 
     codex_home: Path
@@ -102,6 +104,8 @@ class Settings:
     """How long a question waits while nobody is connected to answer it; None is for ever."""
     sandbox_mode: str = "read-only"
     sandbox_workspace_write: SandboxWorkspaceWriteSettings = SandboxWorkspaceWriteSettings()
+    default_permissions: str | None = None
+    permission_profiles: Mapping[str, NamedProfile] = field(default_factory=lambda: BUILT_IN)
     shell_environment_policy: ShellEnvironmentPolicy = ShellEnvironmentPolicy()
     command_limits: CommandLimits = CommandLimits()
     model_providers: Mapping[str, ModelProviderSettings] = field(default_factory=dict[str, ModelProviderSettings])
@@ -172,12 +176,18 @@ def read_settings(
         reader.problem(
             "profile", "`profile` in config.toml is no longer supported; set its keys directly", decisive=True
         )
+    profiles, profile = read_profiles(reader)
+    sandbox_mode = reader.choice("sandbox_mode", SANDBOX_MODES, decisive=True)
+    if profile is None and sandbox_mode is None:
+        profile = ":read-only"
     chosen: dict[str, Any] = {
         "model": reader.text("model") or DEFAULT_MODELS.get(provider, DEFAULT_MODELS["openai"]),
         "model_provider": provider,
         "model_providers": MappingProxyType(providers),
         "approval_policy": _read_approval_policy(reader),
-        "sandbox_mode": reader.choice("sandbox_mode", SANDBOX_MODES, decisive=True),
+        "sandbox_mode": sandbox_mode,
+        "default_permissions": profile,
+        "permission_profiles": profiles,
         "approval_unattended_seconds": reader.count("approval_unattended_seconds", least=1),
         "approvals_reviewer": reader.choice("approvals_reviewer", REVIEWERS, decisive=True),
         "sandbox_workspace_write": _read_workspace_write(reader),

@@ -7,11 +7,15 @@ from typing import Any, cast
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A value that cannot be used. A decisive one says where data goes or what may run, so guessing is not allowed."""
+    """A value that cannot be used. A decisive one says where data goes or what may run, so guessing is not allowed.
+
+    `summary` heads the warning about one that is not decisive; None for the usual words.
+    """
 
     path: tuple[str, ...]
     message: str
     decisive: bool
+    summary: str | None = None
 
     @property
     def key(self) -> str:
@@ -35,6 +39,10 @@ class TableReader:
     ) -> None:
         self._table, self._path = table, path
         self.problems: list[Problem] = [] if problems is None else problems
+
+    def apart(self) -> "TableReader":
+        """The same table, with a list of problems of its own."""
+        return TableReader(self._table, self._path)
 
     def problem(self, key: str, message: str, *, decisive: bool) -> None:
         """Note that the value of `key` (of the table itself if empty) cannot be used."""

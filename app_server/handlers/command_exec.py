@@ -1,10 +1,12 @@
 """`command/exec`: a client's own commands, outside any thread."""
 
+from app_server.config.permission_profiles import ProfileError
 from app_server.exec.pty import Size
 from app_server.exec.sessions import CommandRequest, absolute_cwd
 from app_server.handlers.context import RequestContext
 from app_server.handlers.registry import handles
-from app_server.sandbox.permissions import PermissionProfile, builtin_profile, profile_for, profile_of_settings
+from app_server.sandbox.permissions import PermissionProfile, profile_for
+from app_server.sandbox.profiles import default_profile, profile_named
 from protocol.jsonrpc import invalid_request
 from protocol.v2.command_exec import (
     COMMAND_EXEC,
@@ -68,14 +70,12 @@ def _profile(ctx: RequestContext, params: CommandExecParams) -> PermissionProfil
         raise invalid_request("`permissionProfile` cannot be combined with `sandboxPolicy`")
     if params.permission_profile is not None:
         try:
-            return builtin_profile(params.permission_profile, roots=[absolute_cwd(params.cwd)])
-        except KeyError:
-            raise invalid_request(
-                f"invalid permission profile: there is no profile `{params.permission_profile}`"
-            ) from None
+            return profile_named(params.permission_profile, ctx.settings, [absolute_cwd(params.cwd)])
+        except ProfileError as error:
+            raise invalid_request(f"invalid permission profile: {error}") from None
     if params.sandbox_policy is not None:
         return profile_for(params.sandbox_policy, roots=[absolute_cwd(None)])
-    return profile_of_settings(ctx.settings, roots=[absolute_cwd(None)])
+    return default_profile(ctx.settings, [absolute_cwd(None)])
 
 
 def _size(size: CommandExecTerminalSize) -> Size:

@@ -11,6 +11,7 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from app_server.rpc.outbound import Frame, Outbound
+from app_server.rpc.scopes import FULL, Scope
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """The longest line or frame that is read; a longer one is refused and the connection lives."""
@@ -60,11 +61,15 @@ class Receiver(Protocol):
 class Connection:
     """One client. Created by a transport, which then awaits `serve` and writes what `outbound` holds."""
 
-    def __init__(self, receiver: Receiver, outbound: Outbound, *, remote: bool = False) -> None:
-        """`remote` is False for a client that shares this machine's user (stdio, unix socket)."""
+    def __init__(self, receiver: Receiver, outbound: Outbound, *, remote: bool = False, scope: Scope = FULL) -> None:
+        """`remote` is False for a client that shares this machine's user (stdio, unix socket).
+
+        `scope` is what the client's token allows.
+        """
         self.id = next(_ids)
         self.outbound = outbound
         self.remote = remote
+        self.scope = scope
         self.client: Client | None = None
         self.in_flight = 0
         self._receiver = receiver
@@ -83,6 +88,16 @@ class Connection:
     def experimental(self) -> bool:
         """Whether the client asked for the experimental API."""
         return self.outbound.experimental
+
+    @property
+    def may_answer(self) -> bool:
+        """Whether the client is asked for approvals, and its answers count."""
+        return self.scope.may_answer
+
+    @property
+    def may_amend(self) -> bool:
+        """Whether an approval of this client may also widen the rules for later commands."""
+        return self.scope.may_amend
 
     def push(self, frame: Frame) -> None:
         """Queue one message for this client."""

@@ -16,6 +16,7 @@ from app_server.rpc.handshake import METHOD as INITIALIZE
 from app_server.rpc.handshake import Hello, Welcome, read_hello
 from app_server.rpc.ordering import RequestOrder, Turnstile
 from app_server.rpc.outbound import Frame, encode
+from app_server.rpc.scopes import FULL, out_of_scope
 from app_server.rpc.server_requests import ServerRequests
 from protocol.jsonrpc import (
     INTERNAL_ERROR,
@@ -137,7 +138,8 @@ class Dispatcher(Generic[C]):
         envelope = cast("dict[str, Any]", decoded)
         method = envelope.get("method")
         if method is None and ("result" in envelope or "error" in envelope):
-            self._server_requests.resolve(connection.id, envelope)
+            if connection.may_answer:
+                self._server_requests.resolve(connection.id, envelope)
             return
         if "id" not in envelope:
             if not isinstance(method, str):
@@ -179,6 +181,9 @@ class Dispatcher(Generic[C]):
             connection.push(_error(request_id, call.code, call.message, call.data))
             return
         endpoint, params = cast("tuple[Endpoint[C], Any]", call)
+        if connection.scope is not FULL and endpoint.descriptor.access_of(params) not in connection.scope.access:
+            connection.push(_error(request_id, INVALID_REQUEST, out_of_scope(connection.scope, f"`{method}`")))
+            return
         order = endpoint.descriptor.order(params)
         if order is None and method in self._at_once:
             self._answer_at_once(connection, request_id, endpoint, params)

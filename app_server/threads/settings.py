@@ -7,7 +7,10 @@ from typing import Any, cast
 import orjson
 from pydantic import ConfigDict, TypeAdapter
 
+from app_server.config.permission_profiles import ProfileError, find_profile
 from app_server.config.settings import Settings
+from app_server.sandbox.permissions import PermissionProfile, profile_for, read_only
+from app_server.sandbox.profiles import profile_named, shown_policy
 from protocol.jsonrpc import invalid_request
 from protocol.v2 import thread as wire
 from protocol.v2.model import CollaborationMode, MultiAgentMode
@@ -28,16 +31,17 @@ _APPROVAL: TypeAdapter[AskForApproval] = TypeAdapter(AskForApproval, config=_LAT
 _SANDBOX: TypeAdapter[SandboxPolicy] = TypeAdapter(SandboxPolicy, config=_LATER)
 _MULTI_AGENT: TypeAdapter[MultiAgentMode] = TypeAdapter(MultiAgentMode, config=_LATER)
 
-PROFILES = {":read-only": "read-only", ":workspace": "workspace-write", ":danger-full-access": "danger-full-access"}
-"""The built-in permission profiles and the sandbox mode that each stands for."""
-
 Overrides = wire.ThreadStartParams | wire.ThreadResumeParams | wire.ThreadForkParams
 Changes = wire.ThreadSettingsUpdateParams | TurnStartParams
 
 
 @dataclass(frozen=True, slots=True)
 class ThreadSettings:
-    """What a turn begins with. `workspace_roots` are absolute and begin with `cwd` unless the client chose others."""
+    """What a turn begins with. `workspace_roots` are absolute and begin with `cwd` unless the client chose others.
+
+    With a `permission_profile` it is that which is in force (see `turn_profile`), and `sandbox` only shows it to
+    clients that know no profiles; `profile_extends` is the profile that it builds on.
+    """
 
     model: str
     model_provider: str
@@ -47,6 +51,7 @@ class ThreadSettings:
     approvals_reviewer: ApprovalsReviewer
     sandbox: SandboxPolicy
     permission_profile: str | None = None
+    profile_extends: str | None = None
     service_tier: str | None = None
     effort: str | None = None
     summary: str | None = None
@@ -64,8 +69,15 @@ class ThreadSettings:
 
     @property
     def active_profile(self) -> ActivePermissionProfile | None:
-        """The permission profile in force, when the client chose one by name."""
-        return None if self.permission_profile is None else ActivePermissionProfile(id=self.permission_profile)
+        """The permission profile in force, when one was chosen by name."""
+        if self.permission_profile is None:
+            return None
+        return ActivePermissionProfile(id=self.permission_profile, extends=self.profile_extends)
+
+    @property
+    def mode(self) -> str:
+        """The collaboration mode: `default` or `plan`."""
+        return "default" if self.collaboration_mode is None else self.collaboration_mode.mode
 
     def environment(self) -> ThreadEnvironment:
         """Where the thread works: this machine."""
@@ -115,6 +127,7 @@ class ThreadSettings:
                 "approvalsReviewer": self.approvals_reviewer,
                 "sandbox": _SANDBOX.dump_python(self.sandbox, by_alias=True),
                 "permissionProfile": self.permission_profile,
+                "profileExtends": self.profile_extends,
                 "serviceTier": self.service_tier,
                 "summary": self.summary,
                 "personality": self.personality,
@@ -141,6 +154,7 @@ def restored(text: str, *, model: str, model_provider: str, cwd: str, effort: st
         approvals_reviewer=data["approvalsReviewer"],
         sandbox=_SANDBOX.validate_python(data["sandbox"]),
         permission_profile=data["permissionProfile"],
+        profile_extends=data.get("profileExtends"),
         service_tier=data["serviceTier"],
         summary=data["summary"],
         personality=data["personality"],
@@ -150,6 +164,42 @@ def restored(text: str, *, model: str, model_provider: str, cwd: str, effort: st
         collaboration_mode=None if mode is None else CollaborationMode.model_validate(mode),
         multi_agent_mode=_MULTI_AGENT.validate_python(data["multiAgentMode"]),
     )
+
+
+def turn_profile(settings: ThreadSettings, config: Settings) -> PermissionProfile:
+    """What commands of a turn with these settings may do, before anything is granted to them.
+
+    Under a profile that configuration no longer has, they may only read.
+    """
+    if settings.permission_profile is None:
+        return profile_for(settings.sandbox, roots=settings.workspace_roots)
+    try:
+        return profile_named(settings.permission_profile, config, settings.workspace_roots)
+    except ProfileError:
+        return read_only()
+
+
+def with_known_profile(settings: ThreadSettings, config: Settings) -> tuple[ThreadSettings, str | None]:
+    """Stored settings as this configuration understands them, and what a client should know of a difference.
+
+    A profile that is gone or cannot be used is replaced by `:read-only`: nothing more may run by mistake.
+    """
+    name = settings.permission_profile
+    if name is None:
+        return settings, None
+    try:
+        return _with_profile(settings, config, name), None
+    except ProfileError as error:
+        warning = f"The thread's permission profile is replaced by `:read-only`: {error}"
+        return _with_profile(settings, config, ":read-only"), warning
+
+
+def _with_profile(settings: ThreadSettings, config: Settings, name: str) -> ThreadSettings:
+    """`settings` under the profile of that name. Raises ProfileError."""
+    extends = find_profile(name, config.permission_profiles).extends
+    profile = profile_named(name, config, settings.workspace_roots)
+    shown = shown_policy(profile, settings.workspace_roots)
+    return replace(settings, permission_profile=name, profile_extends=extends, sandbox=shown)
 
 
 def sandbox_policy(mode: str, settings: Settings) -> SandboxPolicy:
@@ -197,6 +247,8 @@ def for_new_thread(settings: Settings, params: Overrides, default_cwd: str) -> T
     )
     if roots is not None:
         base = replace(base, workspace_roots=tuple(roots))
+    if settings.default_permissions is not None:
+        base = _with_profile(base, settings, settings.default_permissions)
     return with_overrides(base, settings, params)
 
 
@@ -214,11 +266,11 @@ def with_overrides(base: ThreadSettings, settings: Settings, params: Overrides) 
         changed["workspace_roots"] = _moved_roots(base, changed["cwd"])
     if params.runtime_workspace_roots is not None:
         changed["workspace_roots"] = tuple(params.runtime_workspace_roots)
-    changed |= _permissions(params.permissions, settings, combined=params.sandbox is not None, field="sandbox")
-    if params.sandbox is not None:
-        changed |= {"sandbox": sandbox_policy(params.sandbox, settings), "permission_profile": None}
     _check_provider(changed.get("model_provider"), settings)
-    return replace(base, **changed) if changed else base
+    policy = None if params.sandbox is None else sandbox_policy(params.sandbox, settings)
+    if policy is not None and params.permissions is not None:
+        raise invalid_request("`permissions` cannot be combined with `sandbox`")
+    return _with_permissions(replace(base, **changed) if changed else base, settings, params.permissions, policy)
 
 
 def with_changes(base: ThreadSettings, settings: Settings, params: Changes) -> ThreadSettings:
@@ -240,26 +292,31 @@ def with_changes(base: ThreadSettings, settings: Settings, params: Changes) -> T
         changed["model"] = mode.settings.model
         if mode.settings.reasoning_effort is not None:
             changed["effort"] = mode.settings.reasoning_effort
-    combined = params.sandbox_policy is not None
-    changed |= _permissions(params.permissions, settings, combined=combined, field="sandboxPolicy")
-    if params.sandbox_policy is not None:
-        changed |= {"sandbox": params.sandbox_policy, "permission_profile": None}
-    return replace(base, **changed) if changed else base
+    policy = params.sandbox_policy
+    if policy is not None and params.permissions is not None:
+        raise invalid_request("`permissions` cannot be combined with `sandboxPolicy`")
+    if base.permission_profile is not None and policy == base.sandbox:
+        policy = None  # a client that repeats what it is shown has not chosen to leave the profile
+    return _with_permissions(replace(base, **changed) if changed else base, settings, params.permissions, policy)
 
 
 def _moved_roots(base: ThreadSettings, cwd: str) -> tuple[str, ...]:
     return (cwd,) if base.workspace_roots == (base.cwd,) else base.workspace_roots
 
 
-def _permissions(profile: str | None, settings: Settings, *, combined: bool, field: str) -> dict[str, Any]:
-    if profile is None:
-        return {}
-    if combined:
-        raise invalid_request(f"`permissions` cannot be combined with `{field}`")
-    if profile not in PROFILES:
-        known = ", ".join(PROFILES)
-        raise invalid_request(f"unknown permission profile `{profile}`; known profiles: {known}")
-    return {"sandbox": sandbox_policy(PROFILES[profile], settings), "permission_profile": profile}
+def _with_permissions(
+    settings: ThreadSettings, config: Settings, name: str | None, policy: SandboxPolicy | None
+) -> ThreadSettings:
+    """`settings` under the profile of that name, or the policy, or what they had. Raises -32600 naming the profile."""
+    if policy is not None:
+        return replace(settings, sandbox=policy, permission_profile=None, profile_extends=None)
+    if name is None:
+        # The folders that a profile is about may have changed, and with them how it is shown.
+        return with_known_profile(settings, config)[0]
+    try:
+        return _with_profile(settings, config, name)
+    except ProfileError as error:
+        raise invalid_request(str(error)) from None
 
 
 def _check_provider(name: str | None, settings: Settings) -> None:

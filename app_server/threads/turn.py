@@ -12,12 +12,12 @@ import orjson
 
 from app_server.model.catalog import model_info
 from app_server.rpc.outbound import encode, now_ms
-from app_server.sandbox.permissions import profile_for
 from app_server.store.errors import StoreError
 from app_server.store.ids import uuid7
 from app_server.store.rows import ItemRow, TurnRow
 from app_server.threads.history import INTERRUPTED_NOTICE, aborted_output, text_message, unanswered_calls
 from app_server.threads.items import TurnItems
+from app_server.threads.settings import turn_profile
 from app_server.tools.context import INTERRUPTED, TurnContext
 from protocol.jsonrpc import invalid_request
 from protocol.v2 import turn as wire
@@ -95,7 +95,7 @@ class Turn:
             thread_id=thread.id,
             turn_id=self.id,
             cwd=self._settings.cwd,
-            base_profile=profile_for(self._settings.sandbox, roots=self._settings.workspace_roots),
+            base_profile=turn_profile(self._settings, thread.config),
             approval_policy=self._settings.approval_policy,
             items=self.items,
             approvals=thread.approvals,
