@@ -94,7 +94,7 @@ class TurnStartResponse(Wire):
     turn: Turn
 
 
-TURN_START = ClientRequest("turn/start", TurnStartParams, TurnStartResponse, order=by_thread)
+TURN_START = ClientRequest("turn/start", TurnStartParams, TurnStartResponse, order=by_thread, access="act")
 
 
 class TurnSteerParams(Wire):
@@ -121,7 +121,7 @@ class TurnSteerResponse(Wire):
     turn_id: str
 
 
-TURN_STEER = ClientRequest("turn/steer", TurnSteerParams, TurnSteerResponse, order=by_thread)
+TURN_STEER = ClientRequest("turn/steer", TurnSteerParams, TurnSteerResponse, order=by_thread, access="act")
 
 
 class TurnInterruptParams(Wire):
@@ -135,7 +135,7 @@ class TurnInterruptResponse(Wire):
     """The turn has been told to stop; `turn/completed` follows."""
 
 
-TURN_INTERRUPT = ClientRequest("turn/interrupt", TurnInterruptParams, TurnInterruptResponse)
+TURN_INTERRUPT = ClientRequest("turn/interrupt", TurnInterruptParams, TurnInterruptResponse, access="act")
 
 
 class TurnStartedNotification(Wire):
@@ -156,6 +156,17 @@ class TurnCompletedNotification(Wire):
 
 
 TURN_COMPLETED = ServerNotification("turn/completed", TurnCompletedNotification)
+
+
+class TurnDiffUpdatedNotification(Wire):
+    """What the turn's patches have changed so far, as one git diff; empty once all is as it was."""
+
+    thread_id: str
+    turn_id: str
+    diff: str
+
+
+TURN_DIFF_UPDATED = ServerNotification("turn/diff/updated", TurnDiffUpdatedNotification)
 
 
 class ErrorNotification(Wire):
