@@ -1,31 +1,139 @@
-"""The environment of a child process."""
+"""The environment of a child process: what it inherits of the daemon's, and what is added."""
 
+import functools
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+from app_server.config.settings import ShellEnvironmentPolicy
+from app_server.version import PROTOCOL_VERSION
 
 PRIVATE_PREFIX = "TURNLOOM_"
 """Variables that configure the daemon itself, tokens of its listeners among them; no command gets them."""
 
+SECRET_NAMES = ("*KEY*", "*SECRET*", "*TOKEN*", "*PASSWORD*", "*PASSWD*", "*PASSPHRASE*", "*CREDENTIAL*")
+"""What the names of secrets look like. Sockets of agents (SSH_AUTH_SOCK) and askpass programs are none."""
+
+CORE_NAMES = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "SHELL", "TEMP", "TMP", "TMPDIR", "USER")
+"""What `inherit = "core"` keeps."""
+
 TERMINAL_TYPE = "xterm"
+
+AGENT_STYLE: Mapping[str, str] = {
+    "TERM": "dumb",
+    "NO_COLOR": "1",
+    "COLORTERM": "",
+    "LANG": "C.UTF-8",
+    "LC_CTYPE": "C.UTF-8",
+    "LC_ALL": "C.UTF-8",
+    "PAGER": "cat",
+    "GIT_PAGER": "cat",
+    "GH_PAGER": "cat",
+}
+"""Plain output in one language, which never waits for a key: what a model reads best."""
+
+PERMISSION_PROFILE = "CODEX_PERMISSION_PROFILE"
 
 
 def child_environment(
+    policy: ShellEnvironmentPolicy,
     overrides: Mapping[str, str | None] | None = None,
     *,
     base: Mapping[str, str] | None = None,
     terminal: bool = False,
 ) -> dict[str, str]:
-    """The daemon's environment (or `base`) without its private variables, changed by `overrides`.
+    """What `policy` lets through of the daemon's environment (or of `base`), changed by `overrides`.
 
-    None in `overrides` removes a variable. A command in a terminal has a TERM unless the overrides say otherwise.
+    None in `overrides` removes a variable. A command in a terminal has a TERM unless policy or overrides say otherwise.
     """
-    source = os.environ if base is None else base
-    env = {name: value for name, value in source.items() if not name.startswith(PRIVATE_PREFIX)}
+    env = _inherited(policy, os.environ if base is None else base)
+    env.update(policy.set)
+    if policy.include_only:
+        kept = _pattern(policy.include_only)
+        env = {name: value for name, value in env.items() if kept(name)}
     if terminal:
         env.setdefault("TERM", TERMINAL_TYPE)
+    return _changed(env, overrides)
+
+
+def client_environment(
+    policy: ShellEnvironmentPolicy,
+    overrides: Mapping[str, str | None] | None = None,
+    *,
+    base: Mapping[str, str] | None = None,
+    terminal: bool = False,
+) -> dict[str, str]:
+    """What a client's own process inherits: all but the secrets, whatever else `policy` says about commands."""
+    secrets_only = ShellEnvironmentPolicy(
+        ignore_default_excludes=policy.ignore_default_excludes, provider_keys=policy.provider_keys
+    )
+    return child_environment(secrets_only, overrides, base=base, terminal=terminal)
+
+
+def user_shell_environment(
+    policy: ShellEnvironmentPolicy,
+    *,
+    thread_id: str,
+    permission_profile: str | None = None,
+    base: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """What a command inherits that the user runs in a thread: the policy's, and where it runs."""
+    env = child_environment(policy, base=base)
+    env["CODEX_THREAD_ID"] = env["CODEX_SESSION_ID"] = thread_id
+    env["CODEX_VERSION"] = PROTOCOL_VERSION
+    if permission_profile is None:
+        env.pop(PERMISSION_PROFILE, None)
+    else:
+        env[PERMISSION_PROFILE] = permission_profile
+    return env
+
+
+def agent_environment(
+    policy: ShellEnvironmentPolicy,
+    *,
+    thread_id: str,
+    call_id: str,
+    permission_profile: str | None = None,
+    base: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """What a command of the model inherits: the policy's, plain output, and where it runs.
+
+    `permission_profile` is the name of the active one, if it has a name. What the policy itself sets keeps its value,
+    except for the variables that tell where the command runs.
+    """
+    env = user_shell_environment(policy, thread_id=thread_id, permission_profile=permission_profile, base=base)
+    env.update({name: value for name, value in AGENT_STYLE.items() if name not in policy.set})
+    env["CODEX_CI"] = "1"
+    env["CODEX_TOOL_CALL_ID"] = call_id
+    return env
+
+
+def _inherited(policy: ShellEnvironmentPolicy, source: Mapping[str, str]) -> dict[str, str]:
+    if policy.inherit == "none":
+        return {}
+    excluded = policy.exclude
+    if not policy.ignore_default_excludes:
+        excluded = (*excluded, *SECRET_NAMES)
+    drops = _pattern(excluded)
+    keys = frozenset[str]() if policy.ignore_default_excludes else policy.provider_keys
+    names: Iterable[str] = source if policy.inherit == "all" else [name for name in CORE_NAMES if name in source]
+    return {
+        name: source[name] for name in names if not (name.startswith(PRIVATE_PREFIX) or name in keys or drops(name))
+    }
+
+
+def _changed(env: dict[str, str], overrides: Mapping[str, str | None] | None) -> dict[str, str]:
     for name, value in (overrides or {}).items():
         if value is None:
             env.pop(name, None)
         else:
             env[name] = value
     return env
+
+
+@functools.lru_cache(maxsize=32)
+def _pattern(patterns: tuple[str, ...]) -> Callable[[str], object]:
+    """Tells of a name whether one of the patterns means it. Only * and ? are special."""
+    special = {"*": ".*", "?": "."}
+    expressions = ("".join(special.get(letter) or re.escape(letter) for letter in pattern) for pattern in patterns)
+    return re.compile("|".join(expressions) or r"(?!)", re.IGNORECASE | re.DOTALL).fullmatch

@@ -12,7 +12,9 @@ from typing import Literal, Self
 import anyio
 import anyio.to_thread
 
+from app_server.config.settings import CommandLimits
 from app_server.exec import proctree, pty
+from app_server.exec.limits import Watched
 from app_server.exec.pty import Size
 from app_server.exec.reaper import MARKER, Execution, Reaper
 from app_server.exec.spawn import SpawnError, check_program, spawn
@@ -72,11 +74,20 @@ class Process:
         self._drain_timer: asyncio.TimerHandle | None = None
         self._drain_over = False
         self._buried = False
+        self._watched: Watched | None = None
+        self._limit_hit: str | None = None
         self._loop.add_reader(self._pidfd, self._on_exit)
 
     @classmethod
     def spawn(
-        cls, command: SandboxedCommand, *, cwd: str, reaper: Reaper, stdin: bool = False, tty: Size | None = None
+        cls,
+        command: SandboxedCommand,
+        *,
+        cwd: str,
+        reaper: Reaper,
+        stdin: bool = False,
+        tty: Size | None = None,
+        limits: CommandLimits | None = None,
     ) -> Self:
         """Start `command` in the directory `cwd`. Raises SpawnError.
 
@@ -84,6 +95,7 @@ class Process:
 
         Without `stdin` the command reads from /dev/null; with `tty` it has a terminal of that size for everything,
         and its output is all "stdout". The command's descriptors and cleanup are taken over, also on failure.
+        A command that exceeds its `limits` is killed, and `limit_hit` says so.
         """
         ours: list[int] = []
         theirs: list[int] = []
@@ -133,6 +145,8 @@ class Process:
                 os.set_blocking(self._stdin, False)
             self._open_outlet(ours[0], "stdout")
             self._open_outlet(ours[1], "stderr")
+        if limits is not None:
+            self._watched = reaper.limits.add(execution, limits, self._on_limit)
         return self
 
     async def __aenter__(self) -> Self:
@@ -150,6 +164,11 @@ class Process:
     def exit_code(self) -> int | None:
         """None while running; 128 + n after death by signal n."""
         return self._exit_code
+
+    @property
+    def limit_hit(self) -> str | None:
+        """The limit that ended the command, as a sentence that names its setting; None if none did."""
+        return self._limit_hit
 
     # Output
 
@@ -370,6 +389,12 @@ class Process:
         if self._outlets:
             self._drain_timer = self._loop.call_later(DRAIN_S, self._end_drain)
 
+    def _on_limit(self, sentence: str) -> None:
+        # In the watching thread, and before the kill: whoever sees the end sees the reason.
+        self._limit_hit = sentence
+        with suppress(RuntimeError):  # the loop is closed, and nobody reads any more
+            self._loop.call_soon_threadsafe(self._end_drain)
+
     def _give_back(self) -> None:
         if self._drain_timer is not None:
             self._drain_timer.cancel()
@@ -396,6 +421,8 @@ class Process:
 
     def _reap(self) -> None:
         self._loop.remove_reader(self._pidfd)
+        if self._watched is not None:
+            self._reaper.limits.remove(self._watched)
         with suppress(ChildProcessError):
             os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
         os.close(self._pidfd)

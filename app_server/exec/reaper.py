@@ -10,8 +10,10 @@ from typing import Self
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 
 from app_server.exec import proctree
+from app_server.exec.limits import LimitWatch, Tree
 from app_server.exec.spawn import become_subreaper, seal_descriptors
 from app_server.exec.undertaker import Undertaker
 
@@ -61,11 +63,15 @@ class Reaper:
         outer = os.environ.get(MARKER)
         self._prefix = f"{outer}:{self._own_mark}" if outer else self._own_mark
         self._undertaker = Undertaker(f"{MARKER}={self._prefix}")
+        self.limits = LimitWatch(self._orphans)
+        """Ends commands that use more than they may."""
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        with anyio.move_on_after(1, shield=True):
+            await anyio.to_thread.run_sync(self.limits.close, abandon_on_cancel=True)
         pid = self._undertaker.pid
         await self._undertaker.dismiss()
         if pid is not None:
@@ -149,6 +155,22 @@ class Reaper:
             alive = alive or not process.is_dead or process.parent == own
         return alive, reaped
 
+    def _orphans(self, tree: Tree) -> list[int]:
+        """What we adopted of the tree of a command. For any thread: it kills and notes nothing."""
+        execution = _live.get(tree.pid)
+        if execution is None:
+            return []
+        own = os.getpid()
+        found: list[int] = []
+        for pid in proctree.children_of_thread(own, own) or []:
+            if pid not in _live and pid not in _undertakers:
+                process = proctree.stat(pid)
+                if process is None or process.is_dead or process.session == self._session:
+                    continue
+                if self._belongs(process, execution):
+                    found.append(pid)
+        return found
+
     def _note(self, execution: Execution, pids: Sequence[int]) -> None:
         for pid in pids:
             if (process := proctree.stat(pid)) is not None and process.started >= execution.started:
@@ -164,10 +186,10 @@ class Reaper:
             held = set(marks.decode("ascii", "replace").split(":"))
             if _last(execution.mark) in held:
                 return True
-            if not held.isdisjoint(_last(other.mark) for other in _live.values()):
+            if not held.isdisjoint(_last(other.mark) for other in list(_live.values())):
                 return False
         # Nothing tells whose it is. It is then everybody's who ran when it started, and dies with the last of them.
-        others = (e for e in _live.values() if e is not execution and not e.contained)
+        others = (e for e in list(_live.values()) if e is not execution and not e.contained)
         return orphan.started >= execution.started and all(orphan.started < other.started for other in others)
 
 

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 import anyio
 import pybase64
 
+from app_server.config.settings import CommandLimits, ShellEnvironmentPolicy
 from app_server.exec.environment import child_environment
 from app_server.exec.expiration import Expiration
 from app_server.exec.output import CAPTURE_LIMIT, Capped
@@ -64,6 +65,8 @@ class CommandRequest:
     disable_timeout: bool = False
     output_bytes_cap: int | None = None
     disable_output_cap: bool = False
+    environment: ShellEnvironmentPolicy = field(default_factory=ShellEnvironmentPolicy)
+    limits: CommandLimits = field(default_factory=CommandLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +185,7 @@ class CommandSessions:
 
     async def _run(self, running: _Running, sink: OutputSink, request: CommandRequest) -> CommandResult:
         cwd = absolute_cwd(request.cwd)
-        env = child_environment(request.env, terminal=request.tty)
+        env = child_environment(request.environment, request.env, terminal=request.tty)
         if not request.command[0]:
             raise internal_error(
                 f"failed to spawn command: missing program for {'PTY' if request.tty else 'pipe'} spawn"
@@ -197,6 +200,7 @@ class CommandSessions:
                 reaper=self._reaper,
                 stdin=request.stream_stdin,
                 tty=(request.size or DEFAULT_SIZE) if request.tty else None,
+                limits=request.limits,
             )
         except SpawnError as error:
             raise internal_error(f"failed to spawn command: {error}") from error

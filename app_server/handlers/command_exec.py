@@ -41,6 +41,8 @@ async def run(ctx: RequestContext, params: CommandExecParams) -> CommandExecResp
         disable_timeout=params.disable_timeout,
         output_bytes_cap=params.output_bytes_cap,
         disable_output_cap=params.disable_output_cap,
+        environment=ctx.settings.shell_environment_policy,
+        limits=ctx.settings.command_limits,
     )
     result = await ctx.commands.run(ctx.connection.id, ctx.connection.outbound, request)
     return CommandExecResponse(exit_code=result.exit_code, stdout=result.stdout, stderr=result.stderr)
