@@ -147,6 +147,39 @@ def has_wildcards(pattern: str) -> bool:
     return _WILDCARDS.search(pattern) is not None
 
 
+def alternatives(pattern: str) -> list[str]:
+    """The pattern `a.{b,c}` as `a.b` and `a.c`."""
+    found = _BRACES.search(pattern)
+    if found is None:
+        return [pattern]
+    before, after = pattern[: found.start()], pattern[found.end() :]
+    return [path for option in found[1].split(",") for path in alternatives(f"{before}{option}{after}")]
+
+
+_BRACES = re.compile(r"\{([^{}]*)\}")
+
+
+def pattern_problem(pattern: str) -> str | None:
+    """What is wrong with a pattern, as the end of a sentence."""
+    if "{" in pattern or "}" in pattern:
+        return "has a brace without its partner"
+    for part in pattern.split("/"):
+        if "**" in part and part != "**":
+            return "has `**` beside other characters; it must stand between slashes"
+        for found in _CLASS.findall(part):
+            try:
+                re.compile(found)
+            except re.error:
+                return f"has a range that matches nothing: `{found}`"
+        rest = _CLASS.sub("", part)
+        if "[" in rest or "]" in rest:
+            return "has a bracket without its partner"
+    return None
+
+
+_CLASS = re.compile(r"\[[!^]?\]?[^\]/]*\]")
+
+
 _WILDCARDS = re.compile(r"[*?\[\]{}]")
 
 
@@ -249,7 +282,7 @@ def _read_rule(entry: TableReader, key: str, place: str, within: str) -> Iterato
         return
     if not place.startswith(":") and has_wildcards(place):
         place, within = _split(place, within)
-    for alternative in _alternatives(within):
+    for alternative in alternatives(within):
         path = alternative
         if path.endswith("/**") or path == "**":
             path = path.removesuffix("**").removesuffix("/")
@@ -258,7 +291,7 @@ def _read_rule(entry: TableReader, key: str, place: str, within: str) -> Iterato
                 f"the pattern `{key}` can only be denied; give `{access}` to a path, or to all below one by `PATH/**`"
             )
             entry.problem(key, text, decisive=False)
-        elif problem := _pattern_problem(path):
+        elif problem := pattern_problem(path):
             entry.problem(key, f"the pattern `{key}` {problem}", decisive=False)
         else:
             yield PathRule(place, path, cast("PathAccess", access))
@@ -270,33 +303,6 @@ def _split(path: str, within: str) -> tuple[str, str]:
     first = next(number for number, part in enumerate(parts) if has_wildcards(part))
     below = "/".join([*parts[first:], *([within] if within else [])])
     return "/".join(parts[:first]) or "/", below
-
-
-def _alternatives(pattern: str) -> list[str]:
-    """`a.{b,c}` as `a.b` and `a.c`."""
-    found = _BRACES.search(pattern)
-    if found is None:
-        return [pattern]
-    before, after = pattern[: found.start()], pattern[found.end() :]
-    return [path for option in found[1].split(",") for path in _alternatives(f"{before}{option}{after}")]
-
-
-_BRACES = re.compile(r"\{([^{}]*)\}")
-
-
-def _pattern_problem(pattern: str) -> str | None:
-    if "{" in pattern or "}" in pattern:
-        return "has a brace without its partner"
-    for part in pattern.split("/"):
-        if "**" in part and part != "**":
-            return "has `**` beside other characters; it must stand between slashes"
-        rest = _CLASS.sub("", part)
-        if "[" in rest or "]" in rest:
-            return "has a bracket without its partner"
-    return None
-
-
-_CLASS = re.compile(r"\[[!^]?\]?[^\]/]*\]")
 
 
 def _strictest(rules: Iterator[PathRule]) -> list[PathRule]:

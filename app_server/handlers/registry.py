@@ -12,7 +12,18 @@ from protocol.wire import Wire
 P = TypeVar("P", bound=Wire)
 R = TypeVar("R", bound=Wire)
 
-MODULES = ("thread", "thread_list", "turn", "command_exec", "config", "account", "model", "fs", "skills")
+MODULES = (
+    "thread",
+    "thread_list",
+    "turn",
+    "command_exec",
+    "config",
+    "account",
+    "model",
+    "fs",
+    "skills",
+    "permission_profiles",
+)
 """The modules of this package that hold handlers."""
 
 HANDLERS: dict[str, Endpoint[RequestContext]] = {}

@@ -12,10 +12,13 @@ from app_server.config.permission_profiles import (
     WORKSPACE_ROOTS,
     NamedProfile,
     PathAccess,
+    alternatives,
     find_profile,
     has_wildcards,
+    pattern_problem,
 )
 from app_server.config.settings import Settings
+from app_server.sandbox.patterns import escaped, matches_any
 from app_server.sandbox.permissions import FULL_ACCESS, PermissionProfile, profile_of_settings
 from protocol.v2.permissions import (
     AdditionalPermissionProfile,
@@ -75,10 +78,10 @@ def profile_of(named: NamedProfile, roots: Sequence[str], env: Mapping[str, str]
     patterns: list[str] = []
     for rule in named.rules:
         for place in places.get(rule.place, (rule.place,)):
-            path = os.path.join(place, rule.within) if rule.within else place
             if rule.is_pattern:
-                patterns.append(path)
+                patterns.append(f"{escaped(place).rstrip('/')}/{rule.within}")
             else:
+                path = os.path.join(place, rule.within) if rule.within else place
                 access[path] = _decisive(access.get(path), rule.access)
     everything = access.pop("/", "deny")
     allowed = [path for path, kind in access.items() if kind != "deny"]
@@ -135,11 +138,16 @@ def with_additional(
     patterns: list[str] = []
     for entry in files.entries or ():
         if isinstance(entry.path, GlobPatternFileSystemPath) and has_wildcards(_below(entry.path.pattern)):
-            patterns.append(_denied_pattern(entry, cwd))
+            patterns += _denied_patterns(entry.access, entry.path.pattern, cwd)
         else:
             rules += _each(_paths(entry, cwd, roots or (cwd,)), entry.access)
     denied = [*profile.denied, *(path for path, kind in rules if kind == "deny")]
-    granted = [(path, kind) for path, kind in rules if kind != "deny" and not within_any(path, denied)]
+    hidden = (*profile.denied_patterns, *patterns)
+    granted = [
+        (path, kind)
+        for path, kind in rules
+        if kind != "deny" and not within_any(path, denied) and not matches_any(path, hidden)
+    ]
     writes = [path for path, kind in granted if kind == "write"]
     readable = profile.readable_roots
     if readable is not None:
@@ -153,7 +161,7 @@ def with_additional(
         readable_roots=readable,
         read_only=tuple(path for path in profile.read_only if path not in writes),
         denied=tuple(dict.fromkeys(denied)),
-        denied_patterns=tuple(dict.fromkeys((*profile.denied_patterns, *patterns))),
+        denied_patterns=tuple(dict.fromkeys(hidden)),
         pattern_depth=None if None in depths else max(depth or 0 for depth in depths) or None,
     )
 
@@ -179,15 +187,21 @@ def _each(paths: Iterable[str], access: PathAccess) -> list[tuple[str, PathAcces
 
 def _below(pattern: str) -> str:
     """`a/**`, which stands for everything below `a`, as that path."""
+    if pattern == "**":
+        return "."
     return (pattern.removesuffix("/**") or "/") if pattern.endswith("/**") else pattern
 
 
-def _denied_pattern(entry: FileSystemSandboxEntry, cwd: str) -> str:
-    assert isinstance(entry.path, GlobPatternFileSystemPath)
-    pattern = entry.path.pattern
-    if entry.access != "deny":
+def _denied_patterns(access: PathAccess, pattern: str, cwd: str) -> list[str]:
+    if access != "deny":
         raise ValueError(f"the pattern `{pattern}` can only be denied; ask for a path, or for all below by `PATH/**`")
-    return _resolved(_below(pattern), cwd)
+    if pattern.startswith("~/"):
+        pattern = os.path.expanduser("~") + pattern[1:]
+    found = [_below(one) for one in alternatives(pattern)]
+    for one in found:
+        if problem := pattern_problem(one):
+            raise ValueError(f"the pattern `{pattern}` {problem}")
+    return [os.path.normpath(one if os.path.isabs(one) else f"{escaped(cwd)}/{one}") for one in found]
 
 
 def _resolved(path: str, cwd: str) -> str:

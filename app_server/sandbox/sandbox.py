@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from anyio import to_thread
+
+from app_server.sandbox.patterns import SearchTooLong, with_matches
 from app_server.sandbox.permissions import PermissionProfile, Secrets
 
 NETWORK_DISABLED = "CODEX_SANDBOX_NETWORK_DISABLED"
@@ -125,6 +128,11 @@ class Confinement:
         """The command to start for `argv` under `profile`. Raises SandboxUnavailable."""
         if profile.kind != "restricted":
             return await self._unsandboxed.wrap(argv, cwd=cwd, env=env, profile=profile, terminal=terminal)
+        if profile.denied_patterns:
+            try:
+                profile = await to_thread.run_sync(with_matches, profile)
+            except SearchTooLong as error:
+                raise SandboxUnavailable(str(error)) from error
         profile = replace(profile, denied=(*profile.denied, *self._denied))
         return await self._restricted.wrap(argv, cwd=cwd, env=env, profile=profile, terminal=terminal)
 

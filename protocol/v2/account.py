@@ -90,7 +90,7 @@ class GetAccountResponse(Wire):
     workspace_routing: Annotated[WorkspaceRouting | None, Experimental("account/read.workspaceRouting")] = None
 
 
-ACCOUNT_READ = ClientRequest("account/read", GetAccountParams, GetAccountResponse)
+ACCOUNT_READ = ClientRequest("account/read", GetAccountParams, GetAccountResponse, access="read")
 
 
 class CreditsSnapshot(Wire):

@@ -281,4 +281,4 @@ class ConfigReadResponse(Wire):
     layers: list[ConfigLayer] | None = None
 
 
-CONFIG_READ = ClientRequest("config/read", ConfigReadParams, ConfigReadResponse)
+CONFIG_READ = ClientRequest("config/read", ConfigReadParams, ConfigReadResponse, access="read")

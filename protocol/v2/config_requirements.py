@@ -363,4 +363,6 @@ class ConfigRequirementsReadResponse(Wire):
     supports_independent_speed_modes: bool | None = None
 
 
-CONFIG_REQUIREMENTS_READ = ClientRequest("configRequirements/read", Empty, ConfigRequirementsReadResponse)
+CONFIG_REQUIREMENTS_READ = ClientRequest(
+    "configRequirements/read", Empty, ConfigRequirementsReadResponse, access="read"
+)

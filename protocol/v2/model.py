@@ -135,4 +135,4 @@ class ModelListResponse(Wire):
     next_cursor: str | None = None
 
 
-MODEL_LIST = ClientRequest("model/list", ModelListParams, ModelListResponse)
+MODEL_LIST = ClientRequest("model/list", ModelListParams, ModelListResponse, access="read")

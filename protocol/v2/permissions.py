@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from protocol.wire import AbsolutePath, SnakeWire, Wire
+from protocol.methods import ClientRequest
+from protocol.wire import AbsolutePath, SnakeWire, UInt32, Wire
 
 NetworkAccess = Literal["restricted", "enabled"]
 """Whether an outer sandbox lets commands reach the network."""
@@ -235,3 +236,31 @@ class NetworkApprovalContext(Wire):
 
     host: str
     protocol: NetworkApprovalProtocol
+
+
+class PermissionProfileListParams(Wire):
+    """A page of the permission profiles that a thread in `cwd` could choose from."""
+
+    cursor: str | None = None
+    cwd: str | None = None
+    limit: UInt32 | None = None
+
+
+class PermissionProfileSummary(Wire):
+    """A profile by its name; one that is not `allowed` cannot be chosen."""
+
+    allowed: bool
+    id: str
+    description: str | None = None
+
+
+class PermissionProfileListResponse(Wire):
+    """One page of profiles, the built-in ones first."""
+
+    data: list[PermissionProfileSummary]
+    next_cursor: str | None = None
+
+
+PERMISSION_PROFILE_LIST = ClientRequest(
+    "permissionProfile/list", PermissionProfileListParams, PermissionProfileListResponse, access="read"
+)

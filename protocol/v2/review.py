@@ -62,4 +62,4 @@ class ReviewStartResponse(Wire):
     turn: Turn
 
 
-REVIEW_START = ClientRequest("review/start", ReviewStartParams, ReviewStartResponse, order=by_thread)
+REVIEW_START = ClientRequest("review/start", ReviewStartParams, ReviewStartResponse, order=by_thread, access="act")

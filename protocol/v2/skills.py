@@ -81,4 +81,4 @@ class SkillsListResponse(Wire):
     data: list[SkillsListEntry]
 
 
-SKILLS_LIST = ClientRequest("skills/list", SkillsListParams, SkillsListResponse)
+SKILLS_LIST = ClientRequest("skills/list", SkillsListParams, SkillsListResponse, access="read")

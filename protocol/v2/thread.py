@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from protocol.methods import ClientRequest, ServerNotification, by_thread
+from protocol.methods import Access, ClientRequest, ServerNotification, by_thread
 from protocol.v2.dynamic_tool import DynamicToolSpec
 from protocol.v2.model import CollaborationMode, MultiAgentMode, Personality, ReasoningEffort, ReasoningSummary
 from protocol.v2.permissions import (
@@ -109,7 +109,7 @@ class ThreadStartResponse(Wire):
     service_tier: str | None = None
 
 
-THREAD_START = ClientRequest("thread/start", ThreadStartParams, ThreadStartResponse)
+THREAD_START = ClientRequest("thread/start", ThreadStartParams, ThreadStartResponse, access="act")
 
 
 class ThreadResumeInitialTurnsPageParams(Wire):
@@ -172,7 +172,18 @@ class ThreadResumeResponse(Wire):
     turns_backwards_cursor: str | None = None
 
 
-THREAD_RESUME = ClientRequest("thread/resume", ThreadResumeParams, ThreadResumeResponse, order=by_thread)
+_SUBSCRIBING = frozenset({"thread_id", "exclude_turns", "initial_turns_page"})
+
+
+def _resume_access(params: ThreadResumeParams) -> Access:
+    """Who only follows a thread names no settings."""
+    given = params.model_fields_set - _SUBSCRIBING
+    return "read" if all(getattr(params, name) is None for name in given) else "act"
+
+
+THREAD_RESUME = ClientRequest(
+    "thread/resume", ThreadResumeParams, ThreadResumeResponse, order=by_thread, access=_resume_access
+)
 
 
 class ThreadForkParams(Wire):
@@ -228,7 +239,7 @@ class ThreadForkResponse(Wire):
     service_tier: str | None = None
 
 
-THREAD_FORK = ClientRequest("thread/fork", ThreadForkParams, ThreadForkResponse, order=by_thread)
+THREAD_FORK = ClientRequest("thread/fork", ThreadForkParams, ThreadForkResponse, order=by_thread, access="act")
 
 
 class ThreadSetNameParams(Wire):
@@ -242,7 +253,9 @@ class ThreadSetNameResponse(Wire):
     """The thread is named."""
 
 
-THREAD_NAME_SET = ClientRequest("thread/name/set", ThreadSetNameParams, ThreadSetNameResponse, order=by_thread)
+THREAD_NAME_SET = ClientRequest(
+    "thread/name/set", ThreadSetNameParams, ThreadSetNameResponse, order=by_thread, access="act"
+)
 
 
 class ThreadArchiveParams(Wire):
@@ -255,7 +268,9 @@ class ThreadArchiveResponse(Wire):
     """The thread is archived."""
 
 
-THREAD_ARCHIVE = ClientRequest("thread/archive", ThreadArchiveParams, ThreadArchiveResponse, order=by_thread)
+THREAD_ARCHIVE = ClientRequest(
+    "thread/archive", ThreadArchiveParams, ThreadArchiveResponse, order=by_thread, access="act"
+)
 
 
 class ThreadUnarchiveParams(Wire):
@@ -270,7 +285,9 @@ class ThreadUnarchiveResponse(Wire):
     thread: Thread
 
 
-THREAD_UNARCHIVE = ClientRequest("thread/unarchive", ThreadUnarchiveParams, ThreadUnarchiveResponse, order=by_thread)
+THREAD_UNARCHIVE = ClientRequest(
+    "thread/unarchive", ThreadUnarchiveParams, ThreadUnarchiveResponse, order=by_thread, access="act"
+)
 
 
 class ThreadDeleteParams(Wire):
@@ -283,7 +300,7 @@ class ThreadDeleteResponse(Wire):
     """The thread is gone."""
 
 
-THREAD_DELETE = ClientRequest("thread/delete", ThreadDeleteParams, ThreadDeleteResponse, order=by_thread)
+THREAD_DELETE = ClientRequest("thread/delete", ThreadDeleteParams, ThreadDeleteResponse, order=by_thread, access="act")
 
 
 class ThreadUnsubscribeParams(Wire):
@@ -303,7 +320,7 @@ class ThreadUnsubscribeResponse(Wire):
 
 
 THREAD_UNSUBSCRIBE = ClientRequest(
-    "thread/unsubscribe", ThreadUnsubscribeParams, ThreadUnsubscribeResponse, order=by_thread
+    "thread/unsubscribe", ThreadUnsubscribeParams, ThreadUnsubscribeResponse, order=by_thread, access="read"
 )
 
 
@@ -357,6 +374,7 @@ THREAD_SETTINGS_UPDATE = ClientRequest(
     ThreadSettingsUpdateResponse,
     order=by_thread,
     experimental="thread/settings/update",
+    access="act",
 )
 
 
@@ -371,7 +389,7 @@ class ThreadCompactStartResponse(Wire):
 
 
 THREAD_COMPACT_START = ClientRequest(
-    "thread/compact/start", ThreadCompactStartParams, ThreadCompactStartResponse, order=by_thread
+    "thread/compact/start", ThreadCompactStartParams, ThreadCompactStartResponse, order=by_thread, access="act"
 )
 
 
@@ -424,6 +442,7 @@ THREAD_BACKGROUND_TERMINALS_LIST = ClientRequest(
     ThreadBackgroundTerminalsListParams,
     ThreadBackgroundTerminalsListResponse,
     experimental="thread/backgroundTerminals/list",
+    access="read",
 )
 
 

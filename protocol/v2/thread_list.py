@@ -22,7 +22,7 @@ class ThreadReadResponse(Wire):
     read_state: Annotated[ThreadReadState | None, Experimental("thread/read.readState")] = None
 
 
-THREAD_READ = ClientRequest("thread/read", ThreadReadParams, ThreadReadResponse, order=reads_thread)
+THREAD_READ = ClientRequest("thread/read", ThreadReadParams, ThreadReadResponse, order=reads_thread, access="read")
 
 ThreadSortKey = Literal["created_at", "updated_at", "recency_at", "section_position"]
 """What a list is sorted by."""
@@ -78,7 +78,7 @@ class ThreadListResponse(Wire):
     read_states: Annotated[dict[str, ThreadReadState] | None, Experimental("thread/list.readStates")] = None
 
 
-THREAD_LIST = ClientRequest("thread/list", ThreadListParams, ThreadListResponse)
+THREAD_LIST = ClientRequest("thread/list", ThreadListParams, ThreadListResponse, access="read")
 
 
 class ThreadLoadedListParams(Wire):
@@ -95,7 +95,9 @@ class ThreadLoadedListResponse(Wire):
     next_cursor: str | None = None
 
 
-THREAD_LOADED_LIST = ClientRequest("thread/loaded/list", ThreadLoadedListParams, ThreadLoadedListResponse)
+THREAD_LOADED_LIST = ClientRequest(
+    "thread/loaded/list", ThreadLoadedListParams, ThreadLoadedListResponse, access="read"
+)
 
 
 class ThreadTurnsListParams(Wire):
@@ -117,7 +119,7 @@ class ThreadTurnsListResponse(Wire):
 
 
 THREAD_TURNS_LIST = ClientRequest(
-    "thread/turns/list", ThreadTurnsListParams, ThreadTurnsListResponse, order=reads_thread
+    "thread/turns/list", ThreadTurnsListParams, ThreadTurnsListResponse, order=reads_thread, access="read"
 )
 
 
@@ -172,5 +174,5 @@ class ThreadItemsListResponse(Wire):
 
 
 THREAD_ITEMS_LIST = ClientRequest(
-    "thread/items/list", ThreadItemsListParams, ThreadItemsListResponse, order=reads_thread
+    "thread/items/list", ThreadItemsListParams, ThreadItemsListResponse, order=reads_thread, access="read"
 )
