@@ -1,34 +1,97 @@
-"""Split a shell line into plain commands."""
+"""Split a shell line into the commands that it runs, and say whether that is all it does."""
 
-from collections.abc import Sequence
+import os.path
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
+from app_server.execpolicy.rules import SYSTEM_FOLDERS
+from app_server.execpolicy.wrappers import UNKNOWN, inner_command, inner_script
+
 if TYPE_CHECKING:
-    from tree_sitter import Parser
+    from tree_sitter import Node, Parser
+
+Command = tuple[str, ...]
+
+SHELLS = frozenset({"bash", "sh", "zsh"})
+
+MAX_SCRIPT_BYTES = 131_071
+"""Linux takes no longer argument; what is longer is not parsed."""
+
+PARSE_SECONDS = 0.25
+"""What parsing one script may take of a processor: some texts make the parser slow, and none of them is honest work."""
+
+_SHORT_BYTES = 512
+_MAX_DEPTH = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
     """The commands of a call.
 
-    `plain`: each of `commands` is words alone. `complex`: one command that reads a here-document, to be judged by its
-    beginning. `opaque`: anything else, the whole argv as one command.
+    `plain`: it runs exactly `commands`, whose words stand there as they are. `opaque`: anything else a shell can do,
+    so that the whole argv counts as one command. `unreadable`: it could not be parsed within bounds, or cannot be run.
+
+    `within` has, for each of `commands`, those that it runs in turn as far as they can be told (behind `sudo`, in a
+    `bash -c`, in a subshell): enough to see what is forbidden, never to see that nothing else happens. A word that
+    depends on the run is `UNKNOWN` there.
     """
 
-    commands: tuple[tuple[str, ...], ...]
-    kind: Literal["plain", "complex", "opaque"]
+    commands: tuple[Command, ...]
+    kind: Literal["plain", "opaque", "unreadable"]
+    within: tuple[tuple[Command, ...], ...]
+
+
+class _Unreadable(Exception):
+    pass
 
 
 def split(argv: Sequence[str]) -> Split:
-    """The plain commands that `argv` runs, looking into `[sh|bash|zsh, -c|-lc, script]`. Never raises."""
-    return Split((tuple(argv),), "opaque")
+    """The commands that `argv` runs, looking into `[sh|bash|zsh, -c|-lc, script]`. Never raises."""
+    whole = tuple(argv)
+    script = script_of(whole)
+    try:
+        if script is None:
+            _encode("".join(whole))
+            return Split((whole,), "plain" if whole else "opaque", (_within(whole, 0),))
+        source = _encode(script)
+        root = _parse(source)
+        commands = _plain_commands(root, source)
+        if commands is not None:
+            return Split(commands, "plain", tuple(_within(command, 0) for command in commands))
+        return Split((whole,), "opaque", (tuple(_commands_below(root, source, 0)),))
+    except _Unreadable:
+        return Split((whole,), "unreadable", ((),))
+
+
+def script_of(argv: Sequence[str]) -> str | None:
+    """The script where `argv` is a shell of the system that is given one; a shell from elsewhere may be anything."""
+    if len(argv) != 3 or argv[1] not in ("-c", "-lc"):
+        return None
+    folder, name = os.path.split(argv[0])
+    if name in SHELLS and (not folder or folder in SYSTEM_FOLDERS or folder.startswith("/nix/store/")):
+        return argv[2]
+    return None
 
 
 def canonical(argv: Sequence[str]) -> tuple[str, ...]:
-    """The command with spacing and quoting taken out: equal for calls that run the same."""
-    return tuple(argv)
+    """Equal for calls that run the same: spacing and quoting do not count where a script is one plain command.
+
+    For the keys of what a user has approved; it is not a command that can be run.
+    """
+    script = script_of(argv)
+    if script is None:
+        return tuple(argv)
+    found = split(argv)
+    if found.kind == "plain" and len(found.commands) == 1:
+        return ("", *found.commands[0])
+    return ("", "", argv[1], script)
+
+
+# Parsing
 
 
 @cache
@@ -37,3 +100,225 @@ def _parser() -> "Parser":
     from tree_sitter import Language, Parser
 
     return Parser(Language(tree_sitter_bash.language()))
+
+
+def _encode(text: str) -> bytes:
+    if "\0" in text:
+        raise _Unreadable
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise _Unreadable from None
+
+
+def _parse(source: bytes) -> "Node":
+    if len(source) > MAX_SCRIPT_BYTES:
+        raise _Unreadable
+    parser = _parser()
+    if len(source) <= _SHORT_BYTES:
+        return parser.parse(source).root_node
+    deadline = time.thread_time() + PARSE_SECONDS
+    try:
+        # Only a source that is read piece by piece can be given up half way.
+        return parser.parse(
+            lambda offset, _point: source[offset : offset + 65536],
+            progress_callback=lambda _offset, _has_error: time.thread_time() > deadline,
+        ).root_node
+    except ValueError:
+        parser.reset()
+        raise _Unreadable from None
+
+
+# Plain scripts. Everything that is not known to be harmless makes the script opaque.
+
+_LISTS = frozenset({"program", "list", "pipeline"})
+_JOINTS = frozenset({"&&", "||", "|", ";"})
+_BETWEEN_COMMANDS = re.compile(rb"(?:[ \t\n]|\\\n)*")
+_BETWEEN_WORDS = re.compile(rb"(?:[ \t]|\\\n)+")
+_BARE = re.compile(rb"[A-Za-z0-9_./,:@%+!\x80-\xff-][A-Za-z0-9_./,:@%+!=\x80-\xff-]*")
+_CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
+_LITERAL_IN_DOUBLE_QUOTES = re.compile(rb'(?:[^"$`\\]|\\[^"$`\\\n])*')
+
+
+def _plain_commands(root: "Node", source: bytes) -> tuple[Command, ...] | None:
+    if root.has_error or _CONTROL.search(source):
+        return None
+    commands: list[Command] = []
+    end = 0
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        kind = node.type
+        if kind in _LISTS:
+            stack.extend(reversed(node.children))
+            continue
+        # Between what was understood there is nothing but space.
+        if not _BETWEEN_COMMANDS.fullmatch(source, end, node.start_byte):
+            return None
+        end = node.end_byte
+        if kind == "command":
+            words = _plain_words(node, source)
+            if words is None:
+                return None
+            commands.append(words)
+        elif kind not in _JOINTS:
+            return None
+    if not commands or not _BETWEEN_COMMANDS.fullmatch(source, end):
+        return None
+    return tuple(commands)
+
+
+def _plain_words(command: "Node", source: bytes) -> Command | None:
+    words: list[str] = []
+    end = command.start_byte
+    for node in command.children:
+        start = node.start_byte
+        if words:
+            if not _BETWEEN_WORDS.fullmatch(source, end, start):
+                return None
+            word = _plain_word(node, source)
+        elif node.type == "command_name" and start == end and node.child_count == 1 and node.children[0].type == "word":
+            word = _bare(source[start : node.end_byte])
+        else:
+            return None
+        if word is None:
+            return None
+        words.append(word)
+        end = node.end_byte
+    return tuple(words) if words and end == command.end_byte else None
+
+
+def _plain_word(node: "Node", source: bytes) -> str | None:
+    kind = node.type
+    start, end = node.start_byte, node.end_byte
+    if kind in ("word", "number"):
+        return _bare(source[start:end])
+    if kind == "raw_string":
+        text = source[start + 1 : end - 1]
+        return text.decode() if source[start:end] == b"'%b'" % text and b"'" not in text else None
+    if kind == "string":
+        text = source[start + 1 : end - 1]
+        if source[start:end] == b'"%b"' % text and _LITERAL_IN_DOUBLE_QUOTES.fullmatch(text):
+            return text.decode()
+        return None
+    if kind == "concatenation":
+        parts: list[str] = []
+        for child in node.children:
+            part = _plain_word(child, source) if child.start_byte == start else None
+            if part is None:
+                return None
+            parts.append(part)
+            start = child.end_byte
+        return "".join(parts) if start == end else None
+    return None
+
+
+def _bare(text: bytes) -> str | None:
+    if not _BARE.fullmatch(text):
+        return None
+    word = text.decode()
+    # Some systems' shells take a no-break space for a blank.
+    return word if word.isascii() or word.isprintable() else None
+
+
+# What an opaque script runs, as far as it can be told.
+
+
+def _commands_below(root: "Node", source: bytes, depth: int) -> Iterator[Command]:
+    """Every command in the tree, also in one with mistakes in it, and what they run in turn."""
+    after_redirect: dict[int, list[str]] = {}
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        children = node.children
+        if node.type == "redirected_statement" and children:
+            # `rm <x -f y`: words after the target belong to the command.
+            after_redirect[children[0].id] = [
+                _literal(word, source)
+                for redirect in children[1:]
+                if redirect.type == "file_redirect"
+                for word in redirect.children_by_field_name("destination")[1:]
+            ]
+        elif node.type == "command":
+            words = tuple(_literal_words(node, source)) + tuple(after_redirect.get(node.id, ()))
+            if words:
+                yield words
+                yield from _within(words, depth)
+        stack.extend(child for child in reversed(children) if child.child_count)
+
+
+def _within(command: Command, depth: int) -> tuple[Command, ...]:
+    """The commands that `command` is known to run in turn."""
+    found: list[Command] = []
+    current: Command | None = command
+    while current is not None:
+        script = inner_script(current)
+        if script is not None:
+            if depth >= _MAX_DEPTH:
+                raise _Unreadable
+            source = _encode(script)
+            found.extend(_commands_below(_parse(source), source, depth + 1))
+        current = inner_command(current)
+        if current is not None:
+            found.append(current)
+    return tuple(found)
+
+
+def _literal_words(command: "Node", source: bytes) -> Iterator[str]:
+    for node in command.children:
+        if node.type == "command_name":
+            yield _literal(node.children[0], source) if node.child_count else _unescaped(node, source)
+        elif node.type == "file_redirect":
+            yield from (_literal(word, source) for word in node.children_by_field_name("destination")[1:])
+        elif node.type not in ("variable_assignment", "herestring_redirect"):
+            yield _literal(node, source)
+
+
+def _literal(node: "Node", source: bytes) -> str:
+    """The word as the shell would pass it, or UNKNOWN. A pattern for file names counts as itself."""
+    decode = _LITERALS.get(node.type)
+    return UNKNOWN if decode is None else decode(node, source)
+
+
+def _unescaped(node: "Node", source: bytes) -> str:
+    text = _text(node, source)
+    return re.sub(r"\\(?:\n|(.))", lambda match: match[1] or "", text) if "\\" in text else text
+
+
+def _raw(node: "Node", source: bytes) -> str:
+    return _text(node, source)[1:-1]
+
+
+def _quoted(node: "Node", source: bytes) -> str:
+    if any(child.type not in ("string_content", '"') for child in node.children):
+        return UNKNOWN
+    return re.sub(r'\\(?:\n|(["$`\\]))', lambda match: match[1] or "", _text(node, source)[1:-1])
+
+
+def _ansi(node: "Node", source: bytes) -> str:
+    text = _text(node, source)[2:-1]
+    return UNKNOWN if "\\" in text else text
+
+
+def _joined(node: "Node", source: bytes) -> str:
+    parts = [_literal(child, source) for child in node.children]
+    return UNKNOWN if UNKNOWN in parts else "".join(parts)
+
+
+def _translated(node: "Node", source: bytes) -> str:
+    return _literal(node.children[-1], source) if node.child_count else UNKNOWN
+
+
+def _text(node: "Node", source: bytes) -> str:
+    return source[node.start_byte : node.end_byte].decode(errors="replace")
+
+
+_LITERALS: dict[str, "Callable[[Node, bytes], str]"] = {
+    "word": _unescaped,
+    "number": _unescaped,
+    "raw_string": _raw,
+    "string": _quoted,
+    "ansi_c_string": _ansi,
+    "translated_string": _translated,
+    "concatenation": _joined,
+}
