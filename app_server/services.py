@@ -39,8 +39,12 @@ from app_server.store.threads import ThreadStore
 from app_server.threads.manager import ConfigSource, ThreadManager
 from app_server.tools.context import TurnContext
 from app_server.tools.orchestrator import ToolOrchestrator
+from app_server.tools.plan import PlanTool
 from app_server.tools.registry import ToolRegistry
+from app_server.tools.request_permissions import RequestPermissionsTool
 from app_server.tools.shell import ShellTool
+from app_server.tools.user_input import UserInputTool
+from app_server.tools.view_image import ViewImageTool
 from app_server.transport.listen import ServerOptions, StartError
 from protocol.jsonrpc import RpcError, invalid_request
 
@@ -134,7 +138,7 @@ class Daemon:
         await self.decisions.close_lost()
         self._rules = RulesStore(self._home)
         self.shell = ShellTool(ToolOrchestrator(self.sandbox, reaper, self._rules_for, _command_environment))
-        self.tools = ToolRegistry([self.shell])
+        self.tools = ToolRegistry([self.shell, PlanTool(), UserInputTool(), RequestPermissionsTool(), ViewImageTool()])
         self.threads = ThreadManager(self, ConfigSource(self.config))
         self._warnings = [_config_warning(text) for text in database.warnings]
         for warning in self.config.warnings:

@@ -29,6 +29,7 @@ ALL_MODULES = (
     "protocol.v2.thread",
     "protocol.v2.thread_list",
     "protocol.v2.turn",
+    "protocol.v2.plan",
     "protocol.v2.review",
     "protocol.v2.command_exec",
     "protocol.v2.config",

@@ -1,6 +1,7 @@
 """Approvals: what a thread's clients are asked before something happens, and what they have allowed so far."""
 
 import hashlib
+import os
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
@@ -16,7 +17,13 @@ from app_server.store.decisions import DecisionLog, Question
 from protocol.methods import ServerRequest
 from protocol.v2 import approval as wire
 from protocol.v2.item import CommandAction
-from protocol.v2.permissions import AdditionalPermissionProfile, GrantedPermissionProfile, RequestPermissionProfile
+from protocol.v2.permissions import (
+    AdditionalFileSystemPermissions,
+    AdditionalPermissionProfile,
+    GrantedPermissionProfile,
+    PathFileSystemPath,
+    RequestPermissionProfile,
+)
 from protocol.wire import Wire
 
 R = TypeVar("R", bound=Wire)
@@ -179,7 +186,10 @@ class Approvals:
     async def ask_permissions(
         self, turn_id: str, item_id: str, cwd: str, wanted: RequestPermissionProfile, reason: str | None
     ) -> wire.PermissionsRequestApprovalResponse:
-        """What is granted of `wanted`, which may be nothing. A grant for the session is kept. Raises Declined."""
+        """What is granted of `wanted`, which may be nothing. A grant for the session is kept. Raises Declined.
+
+        What a client grants beyond what was asked for does not count: nobody has seen a reason for it.
+        """
         params = wire.PermissionsRequestApprovalParams(
             thread_id=self.audience.id,
             turn_id=turn_id,
@@ -198,9 +208,10 @@ class Approvals:
             noted,
             lambda response: f"granted for the {response.scope}: {response.permissions.model_dump_json()}",
         )
-        if answer.response.scope == "session":
-            self.granted.append(answer.response.permissions)
-        return answer.response
+        granted = answer.response.model_copy(update={"permissions": _at_most(answer.response.permissions, wanted)})
+        if granted.scope == "session":
+            self.granted.append(granted.permissions)
+        return granted
 
     async def ask(self, descriptor: ServerRequest[Any, R], params: Wire) -> Answer[R]:
         """Ask what is no permission, such as a question to the user or a call of a client's tool. Raises NoAnswer."""
@@ -288,3 +299,37 @@ def _command_word(response: wire.CommandExecutionRequestApprovalResponse) -> str
 
 def _digest(parts: Sequence[str], place: str) -> str:
     return hashlib.sha256(orjson.dumps([place, *parts])).hexdigest()
+
+
+def _at_most(granted: GrantedPermissionProfile, wanted: RequestPermissionProfile) -> GrantedPermissionProfile:
+    """The part of a grant that was asked for. Both are brought to plain paths to read and to write."""
+    network = granted.network if wanted.network is not None and wanted.network.enabled else None
+    given, asked = granted.file_system, wanted.file_system
+    if given is None or asked is None:
+        return GrantedPermissionProfile(network=network)
+    paths = {
+        access: [
+            path
+            for path in _paths(given, access)
+            if any(_is_within(path, allowed) for allowed in _paths(asked, access))
+        ]
+        for access in ("read", "write")
+    }
+    if not any(paths.values()):
+        return GrantedPermissionProfile(network=network)
+    files = AdditionalFileSystemPermissions(read=paths["read"] or None, write=paths["write"] or None)
+    return GrantedPermissionProfile(file_system=files, network=network)
+
+
+def _paths(files: AdditionalFileSystemPermissions, access: str) -> list[str]:
+    plain = (files.read if access == "read" else files.write) or []
+    entries = [
+        entry.path.path
+        for entry in files.entries or ()
+        if isinstance(entry.path, PathFileSystemPath) and entry.access == access
+    ]
+    return [os.path.normpath(path) for path in dict.fromkeys([*plain, *entries])]
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")

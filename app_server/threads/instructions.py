@@ -90,6 +90,23 @@ _APPROVALS = {
 }
 
 
+_PLAN_MODE = (
+    "Plan mode is on. Work out with the user what is to be done; do none of it yet. Read files and run commands that "
+    "change nothing, to ground the plan in what is really there. Ask with `request_user_input` about what you cannot "
+    "find out and what changes the plan; decide the rest yourself. Once nothing that matters is open, write the plan "
+    "between two marker lines, `<proposed_plan>` and `</proposed_plan>`, each on a line of its own, in Markdown: the "
+    "goal, the changes in order with the files they touch, how the result is checked, and what you assumed. It must "
+    "be complete enough for somebody else to carry it out. A later plan replaces the whole of an earlier one."
+)
+_DEFAULT_MODE = "Plan mode is off: do the work. `request_user_input` and plan markers have no meaning now."
+
+
+def mode_text(mode: str, instructions: str | None) -> str:
+    """What the model is told of the collaboration mode; `instructions` are those of the client, which replace ours."""
+    text = instructions or (_PLAN_MODE if mode == "plan" else _DEFAULT_MODE)
+    return f"<collaboration_mode>{text}</collaboration_mode>"
+
+
 def environment_context(cwd: str, roots: Sequence[str] = (), now: datetime | None = None) -> str:
     """Where the model is: folder, shell, date and time zone."""
     lines = [

@@ -1,7 +1,7 @@
 """The items of one turn: opened, streamed, completed; stored before any client is told that they are done."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import anyio
@@ -10,7 +10,9 @@ import orjson
 from app_server.rpc.outbound import DeltaStream, encode, now_ms
 from app_server.threads.events import ThreadEvents, encoded_item_event
 from app_server.threads.history import text_message
+from app_server.threads.proposed_plan import PlanSplitter, split
 from protocol.v2 import item as wire
+from protocol.v2.plan import ITEM_PLAN_DELTA
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ class _Open:
 class _OpenMessage(_Open):
     def __init__(self, item_id: str, started_at_ms: int, text: str, phase: str | None, deltas: DeltaStream) -> None:
         super().__init__(item_id, started_at_ms)
+        self.splitter: PlanSplitter | None = None
         self.texts = [text] if text else []
         self.phase, self.deltas = phase, deltas
 
@@ -42,6 +45,21 @@ class _OpenMessage(_Open):
             id=self.id,
             text="".join(self.texts),
             phase=cast("Any", self.phase),
+            started_at_ms=self.started_at_ms,
+            completed_at_ms=completed_at_ms,
+        )
+
+
+class _OpenPlan(_Open):
+    def __init__(self, item_id: str, started_at_ms: int, deltas: DeltaStream) -> None:
+        super().__init__(item_id, started_at_ms)
+        self.texts: list[str] = []
+        self.deltas = deltas
+
+    def build(self, completed_at_ms: int | None) -> wire.PlanThreadItem:
+        return wire.PlanThreadItem(
+            id=self.id,
+            text="".join(self.texts),
             started_at_ms=self.started_at_ms,
             completed_at_ms=completed_at_ms,
         )
@@ -67,11 +85,15 @@ class _OpenReasoning(_Open):
 class TurnItems:
     """Opens, streams and completes the items of a turn; it is what tools see as their `ItemSink`."""
 
-    def __init__(self, events: ThreadEvents, thread_id: str, turn_id: str, persist: Persist) -> None:
+    def __init__(
+        self, events: ThreadEvents, thread_id: str, turn_id: str, persist: Persist, *, plans: bool = False
+    ) -> None:
+        """`plans` says that a plan within a message is an item of its own."""
         self._events, self._thread_id, self._turn_id, self._persist = events, thread_id, turn_id, persist
         self._open: dict[str, _Open] = {}
         self._running: dict[str, Any] = {}
         self._detached: dict[str, Any] = {}
+        self._plans = plans
         self._output: dict[str, DeltaStream] = {}
         self.done: list[bytes] = []
         """Completed items in the order in which they were completed, as stored."""
@@ -141,6 +163,8 @@ class TurnItems:
         """The model began a message."""
         deltas = self._events.deltas(wire.ITEM_AGENT_MESSAGE_DELTA, self._turn_id, item_id)
         opened = _OpenMessage(item_id, now_ms(), text_of(item), item.get("phase"), deltas)
+        if self._plans:
+            opened.splitter = PlanSplitter()
         self._open[item_id] = opened
         self._push_started(opened.build(None))
 
@@ -150,8 +174,28 @@ class TurnItems:
         if not isinstance(opened, _OpenMessage):
             self.open_message({}, item_id)
             opened = cast("_OpenMessage", self._open[item_id])
-        opened.texts.append(text)
-        self._events.push(opened.deltas.frame(text))
+        if opened.splitter is None:
+            opened.texts.append(text)
+            self._events.push(opened.deltas.frame(text))
+        else:
+            self._sort(opened, opened.splitter.feed(text))
+
+    def _sort(self, opened: _OpenMessage, pieces: Iterable[tuple[str, str]]) -> None:
+        """Tell the pieces of a message that may hold a plan."""
+        for part, piece in pieces:
+            stream: _OpenMessage | _OpenPlan = opened if part == "message" else self._plan()
+            stream.texts.append(piece)
+            self._events.push(stream.deltas.frame(piece))
+
+    def _plan(self) -> _OpenPlan:
+        """The plan of the turn, which is opened by its first piece."""
+        plan_id = f"{self._turn_id}-plan"
+        opened = self._open.get(plan_id)
+        if not isinstance(opened, _OpenPlan):
+            opened = _OpenPlan(plan_id, now_ms(), self._events.deltas(ITEM_PLAN_DELTA, self._turn_id, plan_id))
+            self._open[plan_id] = opened
+            self._push_started(opened.build(None))
+        return opened
 
     async def close_message(self, item: Mapping[str, Any], item_id: str, history: Sequence[bytes]) -> None:
         """The model finished a message; its final text counts, whatever was streamed."""
@@ -159,8 +203,15 @@ class TurnItems:
         if not isinstance(opened, _OpenMessage):
             self.open_message(item, item_id)
             opened = cast("_OpenMessage", self._open[item_id])
-        opened.texts = [text_of(item)]
+        text = text_of(item)
         opened.phase = item.get("phase", opened.phase)
+        if opened.splitter is not None:
+            text, plan = split(text)
+            if plan is not None:
+                proposed = self._plan()
+                proposed.texts = [plan]
+                await self._close(proposed)
+        opened.texts = [text]
         await self._close(opened, history)
 
     def open_reasoning(self, item_id: str) -> None:
@@ -214,6 +265,19 @@ class TurnItems:
             opened.content = {index: [text] for index, text in enumerate(content)}
         await self._close(opened)
 
+    async def web_search(self, item: Mapping[str, Any], item_id: str, *, done: bool) -> None:
+        """The provider searches the web for the model, or has done so."""
+        running = self._running.get(item_id)
+        at = now_ms()
+        action = cast("Mapping[str, Any]", item.get("action") or {})
+        query = action.get("query") or action.get("url") or ""
+        if running is None:
+            running = wire.WebSearchThreadItem(id=item_id, query=query, action=_action(action), started_at_ms=at)
+            await self.started(running)
+        if done:
+            ended = {"query": query, "action": _action(action), "completed_at_ms": at}
+            await self.completed(running.model_copy(update=ended))
+
     async def _close(self, opened: _Open, history: Sequence[bytes] = ()) -> None:
         await self.completed(opened.build(now_ms()), history)
         self._open.pop(opened.id, None)
@@ -234,3 +298,18 @@ def text_of(item: Mapping[str, Any]) -> str:
     """The text of a message item of the model."""
     parts = cast("Sequence[Mapping[str, Any]]", item.get("content") or ())
     return "".join(part.get("text") or part.get("refusal") or "" for part in parts)
+
+
+def _action(action: Mapping[str, Any]) -> wire.WebSearchAction | None:
+    """What a search does, as clients are told."""
+    match action.get("type"):
+        case "search":
+            return wire.SearchWebSearchAction(query=action.get("query"), queries=action.get("queries"))
+        case "open_page":
+            return wire.OpenPageWebSearchAction(url=action.get("url"))
+        case "find_in_page":
+            return wire.FindInPageWebSearchAction(url=action.get("url"), pattern=action.get("pattern"))
+        case None:
+            return None
+        case _:
+            return wire.OtherWebSearchAction()

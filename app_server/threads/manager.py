@@ -89,6 +89,7 @@ class ThreadManager:
         """A new thread, followed by `connection`."""
         settings = self._config.thread_settings(params.config)
         chosen = for_new_thread(settings, params, self._config.default_cwd)
+        chosen = replace(chosen, dynamic_tools=tuple(params.dynamic_tools or ()))
         now = now_ms()
         row = self._new_row(chosen, connection, now, params.thread_source)
         offers_tools = params.environments is None or len(params.environments) > 0

@@ -19,6 +19,7 @@ from app_server.model.events import (
     ReasoningTextDelta,
     ResponseEvent,
     TextDelta,
+    ToolInputDelta,
     Usage,
 )
 from app_server.model.provider import ModelProvider, ModelRequest, backoff
@@ -26,6 +27,7 @@ from app_server.store.ids import uuid7
 from app_server.threads.history import call_output, kept
 from app_server.threads.turn import Turn, TurnFailed, UserMessage
 from app_server.tools.context import ToolCall, ToolOutput
+from app_server.tools.patch_preview import PatchPreviews
 from protocol.v2.account import ACCOUNT_RATE_LIMITS_UPDATED
 from protocol.v2.thread_data import TurnError
 
@@ -170,6 +172,8 @@ class ModelTurn(Turn):
                     self.items.open_message(event.item, answer.message_id(event.item.get("id")))
                 elif kind == "reasoning":
                     self.items.open_reasoning(answer.reasoning_id(event.item.get("id")))
+                elif kind == "web_search_call" and event.item.get("id"):
+                    await self.items.web_search(event.item, event.item["id"], done=False)
             case ItemDone():
                 await self._on_item(event.item, answer)
             case Completed():
@@ -197,6 +201,8 @@ class ModelTurn(Turn):
         elif kind == "reasoning":
             await self.items.close_reasoning(item, answer.reasoning_id(item.get("id")))
             answer.reasoning = None
+        elif kind == "web_search_call":
+            await self.items.web_search(item, item.get("id") or f"ws_{uuid7()}", done=True)
         elif kind in ("function_call", "custom_tool_call"):
             answer.calls.append(_call(item, custom=kind == "custom_tool_call"))
 

@@ -13,6 +13,7 @@ from app_server.sandbox.permissions import PermissionProfile, profile_for, read_
 from app_server.sandbox.profiles import profile_named, shown_policy
 from protocol.jsonrpc import invalid_request
 from protocol.v2 import thread as wire
+from protocol.v2.dynamic_tool import DynamicToolSpec
 from protocol.v2.model import CollaborationMode, MultiAgentMode
 from protocol.v2.permissions import (
     ActivePermissionProfile,
@@ -29,6 +30,7 @@ from protocol.v2.turn import TurnStartParams
 _LATER = ConfigDict(defer_build=True)
 _APPROVAL: TypeAdapter[AskForApproval] = TypeAdapter(AskForApproval, config=_LATER)
 _SANDBOX: TypeAdapter[SandboxPolicy] = TypeAdapter(SandboxPolicy, config=_LATER)
+_TOOLS: TypeAdapter[list[DynamicToolSpec]] = TypeAdapter(list[DynamicToolSpec], config=_LATER)
 _MULTI_AGENT: TypeAdapter[MultiAgentMode] = TypeAdapter(MultiAgentMode, config=_LATER)
 
 Overrides = wire.ThreadStartParams | wire.ThreadResumeParams | wire.ThreadForkParams
@@ -61,6 +63,8 @@ class ThreadSettings:
     disabled_plugin_ids: tuple[str, ...] = ()
     collaboration_mode: CollaborationMode | None = None
     multi_agent_mode: MultiAgentMode = "explicitRequestOnly"
+    dynamic_tools: tuple[DynamicToolSpec, ...] = ()
+    """Tools that the client which started the thread runs itself."""
 
     @property
     def approval_kind(self) -> str:
@@ -136,6 +140,7 @@ class ThreadSettings:
                 "disabledPluginIds": self.disabled_plugin_ids,
                 "collaborationMode": None if mode is None else mode.model_dump(),
                 "multiAgentMode": _MULTI_AGENT.dump_python(self.multi_agent_mode, by_alias=True),
+                "dynamicTools": [tool.model_dump(by_alias=True) for tool in self.dynamic_tools],
             }
         ).decode()
 
@@ -163,6 +168,7 @@ def restored(text: str, *, model: str, model_provider: str, cwd: str, effort: st
         disabled_plugin_ids=tuple(data["disabledPluginIds"]),
         collaboration_mode=None if mode is None else CollaborationMode.model_validate(mode),
         multi_agent_mode=_MULTI_AGENT.validate_python(data["multiAgentMode"]),
+        dynamic_tools=tuple(_TOOLS.validate_python(data.get("dynamicTools", []))),
     )
 
 

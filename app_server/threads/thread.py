@@ -25,6 +25,7 @@ from app_server.threads.history import text_message
 from app_server.threads.instructions import (
     base_instructions,
     environment_context,
+    mode_text,
     permissions_text,
     project_instructions,
 )
@@ -33,6 +34,7 @@ from app_server.threads.settings import ThreadSettings
 from app_server.threads.shell_turn import ShellTurn, run_user_command
 from app_server.threads.turn import RefusedTurn, Turn, UserMessage
 from app_server.threads.user_input import model_content, preview_of
+from app_server.tools.dynamic import dynamic_tools
 from app_server.tools.registry import ToolRegistry
 from app_server.tools.shell import ShellTool
 from protocol.jsonrpc import invalid_request
@@ -130,6 +132,8 @@ class Thread:
         self.turn_changes = 0
         """Counts starts and ends of turns, so that a reader can tell whether one fell into its read."""
         self.instruction_sources: list[str] = []
+        self.tools = world.tools.with_tools(dynamic_tools(settings.dynamic_tools))
+        """What the model can call."""
         self.left_at = monotonic()
         self.tokens = _restored_tokens(row.token_usage)
         self._world = world
@@ -145,11 +149,6 @@ class Thread:
     def id(self) -> str:
         """The thread's id, a version 7 UUID."""
         return self.row.id
-
-    @property
-    def tools(self) -> ToolRegistry:
-        """What the model can call."""
-        return self._world.tools
 
     @property
     def base_instructions(self) -> str:
@@ -404,6 +403,12 @@ class Thread:
         if self._shown is None:
             self._shown = {_opening(entry): entry for entry in self.history if entry.startswith(_MESSAGE)}
         encoded = [text_message(role, text) for role, text in wanted]
+        mode = settings.collaboration_mode
+        chosen = None if mode is None else mode.settings.developer_instructions
+        mode_entry = text_message("developer", mode_text(settings.mode, chosen))
+        # The default mode goes without saying, unless the model was told of another.
+        if settings.mode != "default" or chosen or _opening(mode_entry) in self._shown:
+            encoded.append(mode_entry)
         new = [entry for entry in encoded if self._shown.get(_opening(entry)) != entry]
         self._shown |= {_opening(entry): entry for entry in new}
         return new

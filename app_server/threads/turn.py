@@ -77,8 +77,9 @@ class Turn:
         self.id = uuid7()
         self.finished = anyio.Event()
         self.row = TurnRow(id=self.id, status="inProgress", started_at_ms=now_ms())
-        self.items = TurnItems(thread.events, thread.id, self.id, self._persist_item)
         self._thread, self._settings = thread, thread.settings
+        plans = self._settings.mode == "plan"
+        self.items = TurnItems(thread.events, thread.id, self.id, self._persist_item, plans=plans)
         self._message = None if user is None or not user.inputs else user
         self._message_item = None if self._message is None else user_item(self._message)
         self._began = monotonic_ns()

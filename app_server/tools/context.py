@@ -11,6 +11,7 @@ from app_server.exec.expiration import Expiration
 from app_server.model.catalog import ModelInfo
 from app_server.sandbox.permissions import PermissionProfile
 from app_server.sandbox.profiles import with_additional
+from app_server.tools.turn_diff import TurnDiff
 from protocol.methods import ServerNotification
 from protocol.v2.permissions import AskForApproval, GrantedPermissionProfile, GranularApproval
 from protocol.wire import Wire
@@ -94,6 +95,8 @@ class TurnContext:
     running: set[Expiration] = field(default_factory=set[Expiration])
     granted: list[GrantedPermissionProfile] = field(default_factory=list[GrantedPermissionProfile])
     """Permissions that the user added for this turn."""
+    diff: TurnDiff = field(default_factory=TurnDiff)
+    """What the turn's patches have changed."""
 
     @property
     def profile(self) -> PermissionProfile:

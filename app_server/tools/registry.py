@@ -49,9 +49,12 @@ class ToolRegistry:
         specs = (tool.spec(turn) for tool in self._tools.values())
         return [spec for spec in specs if spec is not None]
 
+    def _find(self, call: ToolCall) -> Tool | None:
+        return self._tools.get(call.name if call.namespace is None else f"{call.namespace}.{call.name}")
+
     def runs_beside_others(self, call: ToolCall) -> bool:
         """Whether the call may run at the same time as others of the same answer."""
-        tool = self._tools.get(call.name)
+        tool = self._find(call)
         return tool is None or tool.parallel
 
     async def dispatch(self, call: ToolCall, turn: TurnContext) -> ToolOutput:
@@ -59,7 +62,7 @@ class ToolRegistry:
 
         Raises TurnCancelled, which is the user's wish.
         """
-        tool = self._tools.get(call.name)
+        tool = self._find(call)
         if tool is None:
             return ToolOutput(f"unsupported call: {call.name}", success=False)
         try:
