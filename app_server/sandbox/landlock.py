@@ -1,0 +1,257 @@
+"""Confinement without namespaces: Landlock and system call filters, put in force by a helper process of its own.
+
+Landlock gives rights to whole directories and takes none away below them, so it cannot protect `.git` in a directory
+where files may be created. What it cannot decide the helper does for the command: see `supervisor.py`.
+"""
+
+import importlib.util
+import marshal
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from importlib.abc import InspectLoader
+from types import CodeType
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from app_server.sandbox import landlock_filter, seccomp
+from app_server.sandbox.area import DENY, READ, WRITE
+from app_server.sandbox.permissions import PermissionProfile
+from app_server.sandbox.protected import writable_roots
+from app_server.sandbox.repositories import NEVER_WRITABLE, RepositorySearch, is_within_any
+from app_server.sandbox.sandbox import SandboxedCommand, SandboxUnavailable, with_network_flag
+from app_server.sandbox.warden import Orders
+
+PROBE_S = 20
+
+MODULES = ("kernel", "descent", "area", "supervisor", "warden")
+"""What the helper is made of, each after those it imports."""
+
+START = """
+import marshal, sys, types
+with open(int(sys.argv[1]), "rb") as file:
+    code, orders = marshal.loads(file.read())
+package = sys.modules["app_server.sandbox"] = types.ModuleType("app_server.sandbox")
+for name, part in code:
+    module = sys.modules["app_server.sandbox." + name] = types.ModuleType("app_server.sandbox." + name)
+    setattr(package, name, module)
+    exec(part, module.__dict__)
+module.main(orders)
+"""
+
+SYSTEM = (
+    *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix/store", "/gnu/store"),
+    *("/proc", "/sys", "/run/systemd/resolve", "/snap"),
+)
+"""What programs need to start, readable also where only some roots are."""
+
+UPGRADE = (
+    "use a kernel of version 5.13 or later with Landlock switched on (lsm=landlock,... on the kernel's command line), "
+    "or run the command with the dangerFullAccess or externalSandbox policy"
+)
+
+
+class Landlock:
+    """The kernel's own sandbox for programs that may not make namespaces."""
+
+    def __init__(self, abi: int | None = None) -> None:
+        """`abi` is an older version of Landlock to keep to; None for that of the kernel."""
+        self._asked_abi = abi
+        self._abi = 0
+        self._probed = anyio.Lock()
+        self._repositories = RepositorySearch()
+
+    @property
+    def abi(self) -> int:
+        """The version of Landlock that is used; 0 before it was looked for."""
+        return self._abi
+
+    async def available(self) -> None:
+        """Return if commands can be confined by Landlock here, else raise SandboxUnavailable. Probed once."""
+        async with self._probed:
+            if not self._abi:
+                self._abi = await anyio.to_thread.run_sync(self._look)
+
+    async def wrap(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        profile: PermissionProfile,
+        terminal: bool = False,
+    ) -> SandboxedCommand:
+        """The command that runs `argv` in `cwd` under a restricted `profile`. Raises SandboxUnavailable."""
+        if not self._abi:
+            await self.available()
+        inner = dict(with_network_flag(env, profile))
+        orders = await anyio.to_thread.run_sync(self._orders, list(argv), inner, cwd, profile)
+        return _command(orders, program=argv[0] if argv else "", path=inner.get("PATH"))
+
+    def _look(self) -> int:
+        from app_server.sandbox import kernel
+
+        abi = kernel.landlock_abi()
+        if not abi:
+            raise SandboxUnavailable(f"this kernel ({platform.release()}) has no Landlock, or it is off; {UPGRADE}")
+        abi = min(abi, self._asked_abi or abi)
+        _probe(_pack(["/bin/sh", "-c", ":"], {}, PermissionProfile("restricted", network=False), (), (), abi))
+        return abi
+
+    def _orders(self, argv: list[str], env: Mapping[str, str], cwd: str, profile: PermissionProfile) -> bytes:
+        """What the helper is told. Walks the writable roots: for a worker thread."""
+        roots = writable_roots(profile)
+        _check_interpreter((os.path.realpath(cwd), *roots))
+        closed = {*NEVER_WRITABLE}
+        for root in roots:
+            closed.update(_both(os.path.join(root, name) for name in profile.protected_names))
+        for repository in self._repositories.find([root for root in roots if os.path.isdir(root)]):
+            closed.update(_protected(repository))
+        return _pack(argv, env, profile, roots, sorted(closed), self._abi)
+
+
+def _rules(profile: PermissionProfile, roots: Sequence[str]) -> dict[bytes, int]:
+    """What may be read and changed; among rules for the same path, what denies more, but a root stays writable."""
+    rules = {"/": READ if profile.readable_roots is None else DENY}
+    if profile.readable_roots is not None:
+        rules |= {os.path.realpath(path): READ for path in (*SYSTEM, *profile.readable_roots)}
+    rules |= dict.fromkeys(_both(profile.read_only), READ)
+    rules |= dict.fromkeys(roots, WRITE)
+    rules |= dict.fromkeys(_both(profile.denied), DENY)
+    return {os.fsencode(path): access for path, access in rules.items()}
+
+
+def _protected(repository: str) -> set[str]:
+    """A `.git` entry, and what it names if it is the pointer of a worktree or submodule."""
+    return _both([repository, *_named_by(repository)])
+
+
+def _named_by(pointer: str) -> list[str]:
+    """The git directory that a `.git` file names, and the one that it shares with its main worktree."""
+    found: list[str] = []
+    for file, prefix in ((pointer, b"gitdir:"), ("commondir", b"")):
+        try:
+            with open(os.path.join(found[0], file) if found else file, "rb") as handle:
+                first = handle.read(8192).split(b"\n", 1)[0]
+        except OSError:
+            break
+        if not first.startswith(prefix) or not (named := os.fsdecode(first[len(prefix) :].strip())):
+            break
+        found.append(os.path.realpath(os.path.join(found[0] if found else os.path.dirname(pointer), named)))
+    return found
+
+
+def _both(paths: Iterable[str]) -> set[str]:
+    """Each path without links on the way to it, and what it leads to."""
+    found: set[str] = set()
+    for given in paths:
+        path = given.rstrip("/") or "/"
+        found.add(os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path)))
+        found.add(os.path.realpath(path))
+    return found
+
+
+def _pack(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    profile: PermissionProfile,
+    roots: Sequence[str],
+    closed: Sequence[str],
+    abi: int,
+) -> bytes:
+    rules = _rules(profile, roots)
+    denied = tuple(os.fsdecode(path) for path, access in rules.items() if access == DENY and path != b"/")
+    # What is new in a directory of which only parts may be read can be read by way of the supervisor alone.
+    reads = any(is_within_any(path, tuple(roots)) for path in denied)
+    orders = Orders(
+        argv=[os.fsencode(word) for word in argv],
+        env={os.fsencode(name): os.fsencode(value) for name, value in env.items()},
+        abi=abi,
+        rules=rules,
+        closed=[os.fsencode(path) for path in closed],
+        names=[os.fsencode(name) for name in profile.protected_names],
+        network=profile.network,
+        filters=[seccomp.program(network=profile.network), landlock_filter.refusals(truncate=abi < 3)],
+        questions=landlock_filter.questions(reads=reads, signals=abi < 6),
+        calls=dict(landlock_filter.names()),
+    )
+    everything: Any = (_helper(), orders.packed())
+    return marshal.dumps(everything)
+
+
+_code: list[tuple[str, CodeType]] = []
+
+
+def _helper() -> list[tuple[str, CodeType]]:
+    """The helper's modules, taken once: what a command writes over our files later does not count."""
+    if not _code:
+        for name in MODULES:
+            spec = importlib.util.find_spec(f"app_server.sandbox.{name}")
+            loader = None if spec is None else spec.loader
+            code = loader.get_code(f"app_server.sandbox.{name}") if isinstance(loader, InspectLoader) else None
+            if code is None:
+                raise SandboxUnavailable(f"the helper's part {name} was not found; install the program anew")
+            _code.append((name, code))
+    return _code
+
+
+def _interpreter() -> str:
+    return os.path.realpath(sys.executable)
+
+
+def _check_interpreter(writable: Sequence[str]) -> None:
+    """The helper is not confined itself, so nothing that it loads may come from where commands write."""
+    for path in (_interpreter(), os.path.realpath(os.path.dirname(os.__file__))):
+        if is_within_any(path, tuple(directory for directory in writable if directory != "/")):
+            raise SandboxUnavailable(
+                f"{path}, with which the sandbox is built, lies in a directory that the command may write; run the "
+                "server by an interpreter outside of the workspace, or choose narrower writable roots"
+            )
+
+
+def _argv(fd: int) -> list[str]:
+    return [_interpreter(), "-I", "-S", "-E", "-c", START, str(fd)]
+
+
+def _command(orders: bytes, *, program: str, path: str | None) -> SandboxedCommand:
+    fd = _hand_over(orders)
+    # The real environment is in the orders: nothing of it may act on the helper.
+    return SandboxedCommand(argv=_argv(fd), env={} if path is None else {"PATH": path}, pass_fds=(fd,), program=program)
+
+
+def _hand_over(data: bytes) -> int:
+    """A descriptor from which the helper reads `data`."""
+    fd = os.memfd_create("turnloom", os.MFD_CLOEXEC)
+    with open(fd, "wb", closefd=False) as file:
+        file.write(data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _probe(orders: bytes) -> None:
+    """Raises SandboxUnavailable if the helper cannot confine a command."""
+    fd = _hand_over(orders)
+    try:
+        done = subprocess.run(
+            _argv(fd),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            pass_fds=(fd,),
+            env={},
+            start_new_session=True,  # its orphans are told by their session
+            timeout=PROBE_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SandboxUnavailable(f"the helper of the Landlock sandbox did not run: {error}") from error
+    finally:
+        with suppress(OSError):
+            os.close(fd)
+    if done.returncode != 0:
+        said = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}"
+        raise SandboxUnavailable(f"Landlock cannot confine commands here ({said}); {UPGRADE}")

@@ -1,0 +1,519 @@
+"""Answers the calls of a command that Landlock alone could not decide: what is next to protected entries.
+
+Landlock grants whole directories. Where a directory holds something protected it grants nothing, and the command asks
+here; what is allowed is then done in its place, on objects that are held open, never on paths that it could change in
+between. "Go on" is only ever answered where Landlock decides once more.
+"""
+
+import errno
+import fcntl
+import os
+import select
+import signal
+import stat
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+
+from app_server.sandbox import descent, kernel
+from app_server.sandbox.area import Area
+
+RECEIVE = 0xC0502100
+SEND = 0xC0182101
+IS_VALID = 0x40082102
+ADD_DESCRIPTOR = 0x40182103
+
+REQUEST_BYTES = 80
+GO_ON = 1
+ADD_AND_SEND = 2
+
+PATH_MAX = 4096
+PAGE = 4096
+LINKS = 40
+"""Symbolic links followed before a path counts as endless."""
+
+AT_FDCWD = -100
+AT_SYMLINK_NOFOLLOW = 0x100
+AT_REMOVEDIR = 0x200
+AT_SYMLINK_FOLLOW = 0x400
+AT_EMPTY_PATH = 0x1000
+RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
+
+CHANGING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+
+_DESCRIPTORS = (b"/proc/self/fd", b"/proc/thread-self/fd", b"/dev/fd")
+_STANDARD = {b"/dev/stdin": 0, b"/dev/stdout": 1, b"/dev/stderr": 2}
+
+
+class GoOn(Exception):
+    """Let the kernel do it, under Landlock."""
+
+
+class Answered(Exception):
+    """The call has its answer, or nobody waits for one any more."""
+
+
+class _Call:
+    """One call of the command, which waits for the answer. Descriptors opened for it are closed with it."""
+
+    def __init__(self, listener: int, request: bytes | bytearray) -> None:
+        self.id, self.thread, _, self.number, _, _, *self.arguments = struct.unpack("=QIIiIQ6Q", request)
+        self._listener = listener
+        self._open: list[int] = []
+
+    def close(self) -> None:
+        for fd in self._open:
+            os.close(fd)
+
+    def keep(self, fd: int) -> int:
+        self._open.append(fd)
+        return fd
+
+    def integer(self, index: int) -> int:
+        """An argument of the C type int."""
+        value = self.arguments[index] & 0xFFFFFFFF
+        return value - (1 << 32) if value >= 1 << 31 else value
+
+    def memory(self, address: int, length: int) -> bytes:
+        """What the caller has there. Raises OSError."""
+        fd = self._proc(b"mem", os.O_RDONLY)
+        try:
+            return os.pread(fd, length, address)
+        except (OSError, OverflowError):
+            raise _error(errno.EFAULT) from None
+
+    def text(self, index: int) -> bytes:
+        """The string that an argument points to. Raises OSError."""
+        address = self.arguments[index]
+        found = b""
+        while len(found) < PATH_MAX:
+            part = self.memory(address, PAGE - address % PAGE)
+            if not part:
+                raise _error(errno.EFAULT)
+            head, end, _ = part.partition(b"\0")
+            found += head
+            if end:
+                return found
+            address += len(part)
+        raise _error(errno.ENAMETOOLONG)
+
+    def descriptor(self, number: int) -> int:
+        """A path-only descriptor for what the caller has open, or for its working directory. Raises OSError."""
+        if number == AT_FDCWD:
+            return self._proc(b"cwd", os.O_PATH)
+        try:
+            return self._proc(b"fd/%d" % number, os.O_PATH)
+        except FileNotFoundError:
+            raise _error(errno.EBADF) from None
+
+    def umask(self) -> int:
+        """The caller's."""
+        for line in os.read(self._proc(b"status", os.O_RDONLY), 4096).split(b"\n"):
+            if line.startswith(b"Umask:"):
+                return int(line.split()[1], 8)
+        return 0o077
+
+    def _proc(self, name: bytes, flags: int) -> int:
+        fd = self.keep(os.open(b"/proc/%d/%s" % (self.thread, name), flags | os.O_CLOEXEC))
+        try:
+            # The number may have passed to another process, but not while the call waits.
+            fcntl.ioctl(self._listener, IS_VALID, struct.pack("=Q", self.id))
+        except OSError:
+            raise Answered from None
+        return fd
+
+
+class Supervisor:
+    """Serves one command and everything that it starts."""
+
+    def __init__(self, listener: int, area: Area, calls: dict[int, str]) -> None:
+        """`calls` are the names of the calls that may be asked about, by number."""
+        self._listener, self._area = listener, area
+        self._calls: dict[int, Callable[[_Call], int]] = {
+            number: getattr(self, f"_on_{name}") for number, name in calls.items()
+        }
+
+    # The loop
+
+    def serve(self, child: int) -> int:
+        """Answer until the child has ended; its exit code. Nothing that it started is left then."""
+        waker, woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.signal(signal.SIGCHLD, _wake)
+        signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+        poll = select.poll()
+        poll.register(self._listener, select.POLLIN)
+        poll.register(waker, select.POLLIN)
+        while (status := descent.reap(child)) is None:
+            for fd, event in poll.poll():
+                if fd == waker:
+                    os.read(waker, 512)
+                elif event & select.POLLIN:
+                    self._answer_one()
+                else:
+                    poll.unregister(fd)  # nobody is left who could ask
+        descent.end_all()
+        code = os.waitstatus_to_exitcode(status)
+        return code if code >= 0 else 128 - code
+
+    def _answer_one(self) -> None:
+        request = bytearray(REQUEST_BYTES)
+        try:
+            fcntl.ioctl(self._listener, RECEIVE, request)
+        except OSError:
+            return  # it was interrupted before we looked
+        call = _Call(self._listener, request)
+        value, number, flags = 0, 0, 0
+        try:
+            value = self._calls[call.number](call)
+        except GoOn:
+            flags = GO_ON
+        except Answered:
+            return
+        except OSError as error:
+            number = -(error.errno or errno.EPERM)
+        except Exception:
+            number = -errno.EPERM  # a fault of ours must not end the supervision
+        finally:
+            call.close()
+        with suppress(OSError):
+            fcntl.ioctl(self._listener, SEND, struct.pack("=QqiI", call.id, value, number, flags))
+
+    # Looking up
+
+    def _find(self, call: _Call, base: int, path: bytes, *, follow: bool = True) -> int:
+        """A path-only descriptor for what a path means to the caller. Raises OSError."""
+        if not path:
+            raise _error(errno.ENOENT)
+        if follow and (number := _named_descriptor(path)) is not None:
+            return call.descriptor(number)
+        start = AT_FDCWD if path.startswith(b"/") else call.descriptor(base)
+        flags = os.O_PATH | (0 if follow else os.O_NOFOLLOW)
+        return call.keep(kernel.openat2(start, path, flags, kernel.RESOLVE_NO_MAGICLINKS))
+
+    def _entry(self, call: _Call, base: int, path: bytes) -> tuple[int, bytes, bytes]:
+        """The directory of an entry, its name there, and its whole path. GoOn where a path means no entry."""
+        directory, name = os.path.split(path.rstrip(b"/"))
+        if name in (b"", b".", b".."):
+            raise GoOn
+        try:
+            fd = self._find(call, base, directory or b".")
+        except OSError:
+            raise GoOn from None  # the kernel finds the same
+        return fd, name, os.path.join(_path_of(fd), name)
+
+    # Opening
+
+    def _on_open(self, call: _Call) -> int:
+        return self._open(call, AT_FDCWD, call.text(0), call.integer(1), call.integer(2))
+
+    def _on_creat(self, call: _Call) -> int:
+        flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
+        return self._open(call, AT_FDCWD, call.text(0), flags, call.integer(1))
+
+    def _on_openat(self, call: _Call) -> int:
+        return self._open(call, call.integer(0), call.text(1), call.integer(2), call.integer(3))
+
+    def _open(self, call: _Call, base: int, path: bytes, flags: int, mode: int) -> int:
+        exclusive = flags & os.O_CREAT and flags & os.O_EXCL
+        if flags & os.O_PATH:
+            raise GoOn
+        for _ in range(LINKS):
+            try:
+                fd = self._find(call, base, path, follow=not (flags & os.O_NOFOLLOW or exclusive))
+            except FileNotFoundError:
+                if not flags & os.O_CREAT or path.endswith(b"/"):
+                    raise GoOn from None
+            except OSError:
+                raise GoOn from None  # the kernel finds the same, or follows one of its magic links under Landlock
+            else:
+                self._open_existing(call, fd, flags, mode)
+            directory, name, whole = self._entry(call, base, path)
+            try:
+                target = os.readlink(name, dir_fd=directory)
+            except FileNotFoundError:
+                self._create(call, directory, name, whole, flags, mode)
+                target = whole  # somebody else has made it meanwhile
+            except OSError:
+                raise GoOn from None
+            path, base = os.path.join(os.path.dirname(whole), target), AT_FDCWD
+        raise _error(errno.ELOOP)
+
+    def _open_existing(self, call: _Call, fd: int, flags: int, mode: int) -> None:
+        path = _path_of(fd)
+        kind = os.stat(fd).st_mode
+        if stat.S_ISDIR(kind) and path in self._area.listed and not flags & CHANGING:
+            self._install(call, os.open(b"/proc/self/fd/%d" % fd, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), flags)
+        if self._area.is_granted(path) or not self._area.may_change(path):
+            raise GoOn
+        if (flags & os.O_CREAT and flags & os.O_EXCL) or not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            raise GoOn
+        ours = flags & ~(os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW) | os.O_CLOEXEC | os.O_NOCTTY
+        os.umask(call.umask())
+        self._install(call, os.open(b"/proc/self/fd/%d" % fd, ours, mode & 0o7777), flags)
+
+    def _create(self, call: _Call, directory: int, name: bytes, path: bytes, flags: int, mode: int) -> None:
+        """Return only if it exists by now."""
+        if self._area.is_granted(path) or not self._area.may_change(path):
+            raise GoOn
+        os.umask(call.umask())
+        ours = flags | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
+        try:
+            fd = os.open(name, ours, mode & 0o7777, dir_fd=directory)
+        except FileExistsError:
+            if flags & os.O_EXCL:
+                raise
+            return
+        self._install(call, fd, flags)
+
+    def _install(self, call: _Call, fd: int, flags: int) -> None:
+        """Give an open descriptor to the caller as the result of its call."""
+        call.keep(fd)
+        message = struct.pack("=QIIII", call.id, ADD_AND_SEND, fd, 0, flags & os.O_CLOEXEC)
+        try:
+            fcntl.ioctl(self._listener, ADD_DESCRIPTOR, message)
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise
+        raise Answered
+
+    # Entries of directories
+
+    def _may(self, *paths: bytes) -> None:
+        """GoOn unless the supervisor has to act, and may."""
+        if all(self._area.is_granted(os.path.dirname(path)) for path in paths):
+            raise GoOn
+        if not all(self._area.may_move(path) for path in paths):
+            raise GoOn
+
+    def _on_mkdir(self, call: _Call) -> int:
+        return self._mkdir(call, AT_FDCWD, 0)
+
+    def _on_mkdirat(self, call: _Call) -> int:
+        return self._mkdir(call, call.integer(0), 1)
+
+    def _mkdir(self, call: _Call, base: int, index: int) -> int:
+        directory, name, path = self._entry(call, base, call.text(index))
+        self._may(path)
+        os.umask(call.umask())
+        os.mkdir(name, call.integer(index + 1) & 0o7777, dir_fd=directory)
+        return 0
+
+    def _on_mknod(self, call: _Call) -> int:
+        return self._mknod(call, AT_FDCWD, 0)
+
+    def _on_mknodat(self, call: _Call) -> int:
+        return self._mknod(call, call.integer(0), 1)
+
+    def _mknod(self, call: _Call, base: int, index: int) -> int:
+        mode = call.integer(index + 1)
+        if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+            raise GoOn
+        directory, name, path = self._entry(call, base, call.text(index))
+        self._may(path)
+        os.umask(call.umask())
+        os.mknod(name, stat.S_IMODE(mode) | stat.S_IFREG, dir_fd=directory)
+        return 0
+
+    def _on_symlink(self, call: _Call) -> int:
+        return self._symlink(call, AT_FDCWD, 1)
+
+    def _on_symlinkat(self, call: _Call) -> int:
+        return self._symlink(call, call.integer(1), 2)
+
+    def _symlink(self, call: _Call, base: int, index: int) -> int:
+        directory, name, path = self._entry(call, base, call.text(index))
+        self._may(path)
+        os.symlink(call.text(0), name, dir_fd=directory)
+        return 0
+
+    def _on_unlink(self, call: _Call) -> int:
+        return self._remove(call, AT_FDCWD, 0, 0)
+
+    def _on_rmdir(self, call: _Call) -> int:
+        return self._remove(call, AT_FDCWD, 0, AT_REMOVEDIR)
+
+    def _on_unlinkat(self, call: _Call) -> int:
+        return self._remove(call, call.integer(0), 1, call.integer(2))
+
+    def _remove(self, call: _Call, base: int, index: int, flags: int) -> int:
+        directory, name, path = self._entry(call, base, call.text(index))
+        self._may(path)
+        if flags & AT_REMOVEDIR:
+            os.rmdir(name, dir_fd=directory)
+            self._area.forget(path)
+        else:
+            os.unlink(name, dir_fd=directory)
+        return 0
+
+    def _on_link(self, call: _Call) -> int:
+        return self._link(call, (AT_FDCWD, 0), (AT_FDCWD, 1), 0)
+
+    def _on_linkat(self, call: _Call) -> int:
+        return self._link(call, (call.integer(0), 1), (call.integer(2), 3), call.integer(4))
+
+    def _link(self, call: _Call, old: tuple[int, int], new: tuple[int, int], flags: int) -> int:
+        source, old_name, old_path = self._entry(call, old[0], call.text(old[1]))
+        target, new_name, new_path = self._entry(call, new[0], call.text(new[1]))
+        self._may(old_path, new_path)
+        is_link = stat.S_ISLNK(os.stat(old_name, dir_fd=source, follow_symlinks=False).st_mode)
+        if flags & ~AT_SYMLINK_FOLLOW or (flags and is_link):
+            raise GoOn
+        os.link(old_name, new_name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+        return 0
+
+    def _on_rename(self, call: _Call) -> int:
+        return self._rename(call, (AT_FDCWD, 0), (AT_FDCWD, 1), 0)
+
+    def _on_renameat(self, call: _Call) -> int:
+        return self._rename(call, (call.integer(0), 1), (call.integer(2), 3), 0)
+
+    def _on_renameat2(self, call: _Call) -> int:
+        return self._rename(call, (call.integer(0), 1), (call.integer(2), 3), call.integer(4))
+
+    def _rename(self, call: _Call, old: tuple[int, int], new: tuple[int, int], flags: int) -> int:
+        source, old_name, old_path = self._entry(call, old[0], call.text(old[1]))
+        target, new_name, new_path = self._entry(call, new[0], call.text(new[1]))
+        self._may(old_path, new_path)
+        if flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE):
+            raise _error(errno.EINVAL)
+        kernel.rename(source, old_name, target, new_name, flags)
+        # What was granted there goes with the directory; at its old place there is nothing or something new.
+        self._area.forget(old_path)
+        self._area.forget(new_path)
+        return 0
+
+    def _on_truncate(self, call: _Call) -> int:
+        fd = self._find(call, AT_FDCWD, call.text(0))
+        if not self._area.may_change(_path_of(fd)):
+            raise _error(errno.EACCES)
+        os.truncate(b"/proc/self/fd/%d" % fd, call.arguments[1])
+        return 0
+
+    # Attributes, of which Landlock knows nothing: here nothing may just go on.
+
+    def _changeable(self, call: _Call, base: int, path: bytes | None, flags: int = 0) -> int:
+        """A descriptor for what a path means, or for what is open under the number `base` where there is no path."""
+        if path is None or (not path and flags & AT_EMPTY_PATH):
+            fd = call.descriptor(base)
+        else:
+            fd = self._find(call, base, path, follow=not flags & AT_SYMLINK_NOFOLLOW)
+        if not self._area.may_change(_path_of(fd)):
+            raise _error(errno.EPERM)
+        return fd
+
+    def _on_chmod(self, call: _Call) -> int:
+        return _chmod(self._changeable(call, AT_FDCWD, call.text(0)), call.integer(1))
+
+    def _on_fchmod(self, call: _Call) -> int:
+        return _chmod(self._changeable(call, call.integer(0), None), call.integer(1))
+
+    def _on_fchmodat(self, call: _Call) -> int:
+        return _chmod(self._changeable(call, call.integer(0), call.text(1)), call.integer(2))
+
+    def _on_fchmodat2(self, call: _Call) -> int:
+        fd = self._changeable(call, call.integer(0), call.text(1), call.integer(3))
+        return _chmod(fd, call.integer(2))
+
+    def _on_chown(self, call: _Call) -> int:
+        return _chown(self._changeable(call, AT_FDCWD, call.text(0)), call, 1)
+
+    def _on_lchown(self, call: _Call) -> int:
+        return _chown(self._changeable(call, AT_FDCWD, call.text(0), AT_SYMLINK_NOFOLLOW), call, 1)
+
+    def _on_fchown(self, call: _Call) -> int:
+        return _chown(self._changeable(call, call.integer(0), None), call, 1)
+
+    def _on_fchownat(self, call: _Call) -> int:
+        return _chown(self._changeable(call, call.integer(0), call.text(1), call.integer(4)), call, 2)
+
+    def _on_utime(self, call: _Call) -> int:
+        fd = self._changeable(call, AT_FDCWD, call.text(0))
+        return _set_times(fd, call, 1, nanoseconds=0)
+
+    def _on_utimes(self, call: _Call) -> int:
+        fd = self._changeable(call, AT_FDCWD, call.text(0))
+        return _set_times(fd, call, 1, nanoseconds=1000)
+
+    def _on_futimesat(self, call: _Call) -> int:
+        fd = self._changeable(call, call.integer(0), call.text(1) if call.arguments[1] else None)
+        return _set_times(fd, call, 2, nanoseconds=1000)
+
+    def _on_utimensat(self, call: _Call) -> int:
+        path = call.text(1) if call.arguments[1] else None
+        fd = self._changeable(call, call.integer(0), path, call.integer(3))
+        return _set_times(fd, call, 2, nanoseconds=1)
+
+    # Signals, where Landlock cannot hold them back
+
+    def _on_kill(self, call: _Call) -> int:
+        pid, number = call.integer(0), call.integer(1)
+        if pid > 0:
+            return self._signal_one(call)
+        meant = descent.descendants()
+        if pid != -1:
+            group = os.getpgid(call.thread) if pid == 0 else -pid
+            meant = [other for other in meant if descent.group_of(other) == group]
+        if not meant:
+            raise _error(errno.ESRCH)
+        for other in meant:
+            with suppress(OSError):
+                os.kill(other, number)
+        return 0
+
+    def _signal_one(self, call: _Call) -> int:
+        """The kernel may deliver it: the numbers are no pointers, and cannot change any more."""
+        pid = call.integer(0)
+        if pid <= 0 or not descent.is_descendant(pid):
+            raise _error(errno.EPERM)
+        raise GoOn
+
+    _on_tkill = _on_tgkill = _on_rt_sigqueueinfo = _on_rt_tgsigqueueinfo = _signal_one
+
+    def _on_pidfd_send_signal(self, call: _Call) -> int:
+        raise _error(errno.ENOSYS)  # what the descriptor stands for could change before the kernel looks
+
+
+def _wake(*_: object) -> None:
+    """That a signal is handled at all makes the loop look."""
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+def _path_of(fd: int) -> bytes:
+    return os.readlink(b"/proc/self/fd/%d" % fd)
+
+
+def _named_descriptor(path: bytes) -> int | None:
+    if (number := _STANDARD.get(path)) is not None:
+        return number
+    directory, name = os.path.split(path)
+    return int(name) if directory in _DESCRIPTORS and name.isdigit() and len(name) < 10 else None
+
+
+def _chmod(fd: int, mode: int) -> int:
+    os.chmod(b"/proc/self/fd/%d" % fd, mode & 0o7777)
+    return 0
+
+
+def _chown(fd: int, call: _Call, index: int) -> int:
+    kernel.set_owner(fd, call.integer(index), call.integer(index + 1))
+    return 0
+
+
+def _set_times(fd: int, call: _Call, index: int, *, nanoseconds: int) -> int:
+    """Set the times that a call gives, in seconds and a fraction in units of `nanoseconds` (0: no fraction).
+
+    A call that gives none means now.
+    """
+    times = None
+    if address := call.arguments[index]:
+        if nanoseconds:
+            read, read_part, write, write_part = struct.unpack("=4q", call.memory(address, 32))
+            times = struct.pack("=4q", read, read_part * nanoseconds, write, write_part * nanoseconds)
+        else:
+            read, write = struct.unpack("=2q", call.memory(address, 16))
+            times = struct.pack("=4q", read, 0, write, 0)
+    kernel.set_times(fd, times)
+    return 0
