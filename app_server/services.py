@@ -37,6 +37,7 @@ from app_server.store.decisions import DecisionLog
 from app_server.store.errors import StoreError
 from app_server.store.threads import ThreadStore
 from app_server.threads.manager import ConfigSource, ThreadManager
+from app_server.tools.apply_patch import ApplyPatchTool
 from app_server.tools.context import TurnContext
 from app_server.tools.orchestrator import ToolOrchestrator
 from app_server.tools.plan import PlanTool
@@ -83,6 +84,7 @@ class Daemon:
         tokens = (options.auth.token_file, options.auth.shared_secret_file)
         secrets = Secrets(home, tuple(file for file in tokens if file is not None))
         self.sandbox = choose_sandbox(self._journal, secrets)
+        self.patches = ApplyPatchTool(secrets.denied())
         self.watcher = Watcher(self._tell_changed)
         self._providers: dict[str, ModelProvider] = {}
         self._pool = HttpPool()
@@ -138,7 +140,9 @@ class Daemon:
         await self.decisions.close_lost()
         self._rules = RulesStore(self._home)
         self.shell = ShellTool(ToolOrchestrator(self.sandbox, reaper, self._rules_for, _command_environment))
-        self.tools = ToolRegistry([self.shell, PlanTool(), UserInputTool(), RequestPermissionsTool(), ViewImageTool()])
+        self.tools = ToolRegistry(
+            [self.shell, self.patches, PlanTool(), UserInputTool(), RequestPermissionsTool(), ViewImageTool()]
+        )
         self.threads = ThreadManager(self, ConfigSource(self.config))
         self._warnings = [_config_warning(text) for text in database.warnings]
         for warning in self.config.warnings:

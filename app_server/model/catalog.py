@@ -43,6 +43,11 @@ class ModelInfo:
         return bool(self.efforts) if self.known else not self.id.startswith(("gpt-3", "gpt-4", "chatgpt-4"))
 
     @property
+    def takes_freeform_tools(self) -> bool:
+        """Whether it writes calls of tools that are no JSON. Those of OpenAI in the list do; others have functions."""
+        return self.known and self.provider == "openai"
+
+    @property
     def context_window(self) -> int:
         """Tokens that a thread can use, as clients are told; the rest of the full window is left to the answer."""
         return self.full_window * USABLE_PERCENT // 100

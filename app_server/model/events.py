@@ -45,6 +45,14 @@ class TextDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolInputDelta:
+    """More of what a freeform tool is called with."""
+
+    item_id: str | None
+    delta: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReasoningPartAdded:
     """A new part of a reasoning summary begins."""
 
@@ -90,6 +98,7 @@ ResponseEvent = (
     | ItemAdded
     | ItemDone
     | TextDelta
+    | ToolInputDelta
     | ReasoningPartAdded
     | ReasoningSummaryDelta
     | ReasoningTextDelta

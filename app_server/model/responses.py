@@ -26,6 +26,7 @@ from app_server.model.events import (
     ReasoningTextDelta,
     ResponseEvent,
     TextDelta,
+    ToolInputDelta,
     Usage,
 )
 from app_server.model.http import HttpPool, is_loopback, proxy_for
@@ -325,6 +326,10 @@ def _reasoning_text_delta(event: Mapping[str, Any]) -> ReasoningTextDelta:
     return ReasoningTextDelta(event.get("item_id"), event["delta"], event.get("content_index") or 0)
 
 
+def _tool_input_delta(event: Mapping[str, Any]) -> ToolInputDelta:
+    return ToolInputDelta(event.get("item_id"), event["delta"])
+
+
 _BUILDERS: dict[str, Callable[[Mapping[str, Any]], ResponseEvent]] = {
     "response.created": _created,
     "response.output_item.added": _item_added,
@@ -332,6 +337,7 @@ _BUILDERS: dict[str, Callable[[Mapping[str, Any]], ResponseEvent]] = {
     "response.reasoning_summary_part.added": _reasoning_part_added,
     "response.reasoning_summary_text.delta": _reasoning_summary_delta,
     "response.reasoning_text.delta": _reasoning_text_delta,
+    "response.custom_tool_call_input.delta": _tool_input_delta,
     "response.completed": _completed,
     "response.done": _completed,
 }

@@ -10,10 +10,10 @@ import stat
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from secrets import token_hex
 from typing import Literal
 
+from app_server.sandbox.patterns import matches_any
 from app_server.sandbox.permissions import PermissionProfile
 from app_server.sandbox.protected import writable_roots
 
@@ -70,8 +70,9 @@ class FileWrite:
 class GuardedFiles:
     """Reads and changes files under a profile. Everything here blocks: call it in a worker thread."""
 
-    def __init__(self, profile: PermissionProfile) -> None:
-        self._profile = profile
+    def __init__(self, profile: PermissionProfile, hidden: Sequence[str] = ()) -> None:
+        """`hidden` are real paths, such as those of secrets, that a restricted profile denies whatever it says."""
+        self._profile, self._hidden = profile, hidden
         self._roots = writable_roots(profile)
 
     def locate(self, path: str, *, follow: bool = True) -> Place:
@@ -90,10 +91,12 @@ class GuardedFiles:
         profile = self._profile
         denied = _innermost(real, profile.denied)
         allowed = max(_innermost(real, profile.writable_roots), _innermost(real, profile.readable_roots or ()))
-        if (denied and denied >= allowed) or _matches_any(real, profile.denied_patterns):
+        if (denied and denied >= allowed) or matches_any(real, profile.denied_patterns):
             return "never", "the permission profile denies it"
         if profile.kind != "restricted":
             return "write", ""
+        if any(_is_within(real, path) for path in self._hidden):
+            return "never", "it is a secret of the server"
         if profile.readable_roots is not None and not allowed:
             return "never", "the permission profile does not let it be read"
         if not self._roots:
@@ -343,20 +346,6 @@ def _innermost(path: str, folders: Sequence[str]) -> int:
     """The length of the longest of the folders around `path`, wherever symbolic links in them lead; 0 for none."""
     candidates = {form for folder in folders for form in (os.path.normpath(folder), os.path.realpath(folder))}
     return max((len(folder) for folder in candidates if _is_within(path, folder)), default=0)
-
-
-def _matches_any(path: str, patterns: Sequence[str]) -> bool:
-    """Whether the path or a folder around it matches; `**` stands for any number of folders."""
-    parts = _parts(path)
-    return any(_matches(parts[:count], _parts(pattern)) for pattern in patterns for count in range(1, len(parts) + 1))
-
-
-def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    if not pattern:
-        return not parts
-    if pattern[0] == "**":
-        return any(_matches(parts[skipped:], pattern[1:]) for skipped in range(len(parts) + 1))
-    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
 
 
 def _git_directory_around(real: str, roots: Sequence[str]) -> str | None:

@@ -54,6 +54,7 @@ class ModelTurn(Turn):
         self._provider, self._output_schema = provider, output_schema
         self._service_tier = service_tier or thread.settings.service_tier
         self._steered: list[UserMessage] = []
+        self._previews = PatchPreviews(thread.events.publish, thread.id, self.id, thread.settings.cwd)
 
     def steer(self, user: UserMessage) -> None:
         """Give the model a further message now: its answer is cut where it is, and it is asked again."""
@@ -164,6 +165,9 @@ class ModelTurn(Turn):
             case ReasoningTextDelta():
                 self.items.reasoning_delta(event.item_id or answer.reasoning_id(), event.delta, event.content_index)
                 await self._after_delta(answer)
+            case ToolInputDelta():
+                self._previews.delta(event.item_id, event.delta)
+                await self._after_delta(answer)
             case ReasoningPartAdded():
                 self.items.summary_part(event.item_id or answer.reasoning_id(), event.summary_index)
             case ItemAdded():
@@ -174,6 +178,8 @@ class ModelTurn(Turn):
                     self.items.open_reasoning(answer.reasoning_id(event.item.get("id")))
                 elif kind == "web_search_call" and event.item.get("id"):
                     await self.items.web_search(event.item, event.item["id"], done=False)
+                elif kind == "custom_tool_call":
+                    self._previews.begin(event.item)
             case ItemDone():
                 await self._on_item(event.item, answer)
             case Completed():
@@ -204,6 +210,7 @@ class ModelTurn(Turn):
         elif kind == "web_search_call":
             await self.items.web_search(item, item.get("id") or f"ws_{uuid7()}", done=True)
         elif kind in ("function_call", "custom_tool_call"):
+            self._previews.end(item)
             answer.calls.append(_call(item, custom=kind == "custom_tool_call"))
 
     async def _keep(self, answer: "_Answer", *, whole: bool) -> None:
