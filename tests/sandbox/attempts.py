@@ -104,9 +104,9 @@ def sh(script: str) -> tuple[str, ...]:
     return ("/bin/sh", "-c", "echo tried\n" + textwrap.dedent(script), "sh")
 
 
-def py(code: str) -> tuple[str, ...]:
-    """A Python program with the tools of `PRELUDE`."""
-    return (sys.executable, "-I", "-S", "-c", PRELUDE + textwrap.dedent(code))
+def py(*parts: str) -> tuple[str, ...]:
+    """A Python program with the tools of `PRELUDE`, of parts that may each be indented."""
+    return (sys.executable, "-I", "-S", "-c", "\n".join([PRELUDE, *map(textwrap.dedent, parts)]))
 
 
 def entry_state(path: str) -> tuple[object, ...]:

@@ -318,7 +318,7 @@ ATTEMPTS = [
             """
             fd = os.open(FILE, os.O_RDONLY)
             each(
-                lambda: os.chmod(FILE, 0o777), lambda: os.fchmod(fd, 0o776), 
+                lambda: os.chmod(FILE, 0o777), lambda: os.fchmod(fd, 0o776),
                 lambda: os.chmod(f"/proc/self/fd/{fd}", 0o775),
                 lambda: call(452, -100, os.fsencode(FILE), 0o774, 0),
                 lambda: os.chmod("dir", 0o700, dir_fd=os.open(OUT, 0)),

@@ -14,10 +14,18 @@ from app_server.exec.reaper import Reaper
 from app_server.sandbox.bubblewrap import Bubblewrap
 from app_server.sandbox.permissions import PermissionProfile, read_only, workspace_write
 from app_server.sandbox.sandbox import Confinement, SandboxUnavailable, Unsandboxed
-from tests.sandbox import escapes_files
+from tests.sandbox import (
+    escapes_files,
+    escapes_kernel,
+    escapes_network,
+    escapes_processes,
+    escapes_repositories,
+    escapes_secrets,
+)
 from tests.sandbox.attempts import Attempt, Commands, Host, Impossible, Plain, marked, play
 
-ATTEMPTS: list[Attempt] = [*escapes_files.ATTEMPTS]
+ROOMS = (escapes_files, escapes_repositories, escapes_network, escapes_processes, escapes_kernel, escapes_secrets)
+ATTEMPTS: list[Attempt] = [attempt for room in ROOMS for attempt in room.ATTEMPTS]
 BACKENDS = ("bubblewrap",)
 
 _shown: dict[str, str | None] = {}
