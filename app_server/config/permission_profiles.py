@@ -112,9 +112,12 @@ def find_profile(name: str, profiles: Mapping[str, NamedProfile]) -> NamedProfil
 def read_profiles(reader: TableReader) -> tuple[Mapping[str, NamedProfile], str | None]:
     """Every profile by name, the built-in ones first, and the name of the default one.
 
-    What is wrong in a profile makes it unusable and is noted; in the default one it is decisive.
+    What is wrong in a profile makes it unusable and is noted; in the default one it is decisive, and `:read-only` takes
+    its place.
     """
     default = reader.text("default_permissions", decisive=True)
+    if default is None and reader.raw("default_permissions") is not None:
+        default = _READ_ONLY.name
     drafts: dict[str, _Draft] = {}
     for name, entry in reader.tables("permissions", decisive=True):
         drafts[name] = _read_draft(name, entry)
@@ -138,7 +141,7 @@ def read_profiles(reader: TableReader) -> tuple[Mapping[str, NamedProfile], str 
             find_profile(default, profiles)
         except ProfileError as error:
             reader.problem("default_permissions", str(error), decisive=True)
-            default = None
+            default = _READ_ONLY.name
     return MappingProxyType(profiles), default
 
 

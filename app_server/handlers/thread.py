@@ -7,7 +7,7 @@ from app_server.handlers.context import RequestContext
 from app_server.handlers.registry import handles
 from app_server.handlers.thread_list import page_json, with_turns
 from app_server.rpc.outbound import encode
-from app_server.threads.settings import with_changes
+from app_server.threads.settings import check_scope, with_changes
 from app_server.threads.thread import Thread
 from protocol.methods import Encoded
 from protocol.v2 import thread as wire
@@ -46,7 +46,7 @@ async def start(ctx: RequestContext, params: wire.ThreadStartParams) -> wire.Thr
 async def resume(
     ctx: RequestContext, params: wire.ThreadResumeParams
 ) -> wire.ThreadResumeResponse | Encoded[wire.ThreadResumeResponse]:
-    thread = await ctx.threads.resume(params)
+    thread = await ctx.threads.resume(params, ctx.connection.scope)
     asked = params.initial_turns_page
     # Between the last of these reads and the answer nothing is awaited: the follower misses and repeats no event.
     newest, turns_cursor, items_cursor = await ctx.threads.newest_cursors(thread)
@@ -62,6 +62,7 @@ async def resume(
         page = page_json(turns, rows)
     turns = [] if params.exclude_turns or thread.ephemeral else await ctx.threads.all_turns(thread.row)
     thread.follow(ctx.connection)
+    ctx.afterwards(thread.tell_warning)
     if thread.active is None and thread.tokens is not None and newest is not None:
         ctx.afterwards(partial(thread.tell_tokens, newest, ctx.connection))
     answer = wire.ThreadResumeResponse(
@@ -125,6 +126,7 @@ async def update_settings(
     ctx: RequestContext, params: wire.ThreadSettingsUpdateParams
 ) -> wire.ThreadSettingsUpdateResponse:
     thread: Thread = ctx.threads.loaded(params.thread_id)
-    changed = with_changes(thread.settings, ctx.settings, params)
+    changed = with_changes(thread.settings, thread.config, params)
+    check_scope(ctx.connection.scope, thread.settings, changed, config=thread.config)
     ctx.afterwards(await thread.apply(changed))
     return wire.ThreadSettingsUpdateResponse()

@@ -2,7 +2,7 @@
 
 from app_server.handlers.context import RequestContext
 from app_server.handlers.registry import handles
-from app_server.threads.settings import with_changes
+from app_server.threads.settings import check_scope, with_changes
 from app_server.threads.thread import Thread, TurnOptions
 from protocol.jsonrpc import invalid_request
 from protocol.v2 import review, thread
@@ -25,7 +25,8 @@ async def start(ctx: RequestContext, params: wire.TurnStartParams) -> wire.TurnS
     if not await loaded.settled():
         running = await loaded.steer(params.input, params.client_user_message_id)
         return wire.TurnStartResponse(turn=_begun(running.id))
-    changed = with_changes(loaded.settings, ctx.settings, params)
+    changed = with_changes(loaded.settings, loaded.config, params)
+    check_scope(ctx.connection.scope, loaded.settings, changed, config=loaded.config)
     (await loaded.apply(changed))()
     options = TurnOptions(
         params.client_user_message_id,

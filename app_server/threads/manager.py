@@ -16,11 +16,20 @@ from app_server.config.settings import Settings
 from app_server.rpc.connection import Connection
 from app_server.rpc.experimental import stripper
 from app_server.rpc.outbound import notification, notification_json, now_ms
+from app_server.rpc.scopes import FULL, Scope
 from app_server.store.errors import BadCursor, StoreError, ThreadInUse, ThreadMissing, TurnMissing
 from app_server.store.ids import uuid7
 from app_server.store.rows import ItemRow, Page, ThreadQuery, ThreadRow, TurnRow
 from app_server.threads.history import aborted_output, unanswered_calls
-from app_server.threads.settings import ThreadSettings, for_new_thread, restored, with_overrides
+from app_server.threads.settings import (
+    ThreadSettings,
+    check_scope,
+    configured,
+    for_new_thread,
+    restored,
+    with_known_profile,
+    with_overrides,
+)
 from app_server.threads.thread import Thread, World
 from app_server.threads.turn import turn_json
 from app_server.version import PROTOCOL_VERSION
@@ -89,6 +98,10 @@ class ThreadManager:
         """A new thread, followed by `connection`."""
         settings = self._config.thread_settings(params.config)
         chosen = for_new_thread(settings, params, self._config.default_cwd)
+        if connection.scope is not FULL:
+            plain = self._config.thread_settings(None)
+            before = configured(plain, self._config.default_cwd)
+            check_scope(connection.scope, before, chosen, config=plain, new_config=settings, overrides=params.config)
         chosen = replace(chosen, dynamic_tools=tuple(params.dynamic_tools or ()))
         now = now_ms()
         row = self._new_row(chosen, connection, now, params.thread_source)
@@ -100,8 +113,11 @@ class ThreadManager:
         self._loaded[thread.id] = thread
         return thread
 
-    async def resume(self, params: wire.ThreadResumeParams) -> Thread:
-        """The thread, loaded if it was not. Overrides count only then: who joins others changes nothing for them."""
+    async def resume(self, params: wire.ThreadResumeParams, scope: Scope = FULL) -> Thread:
+        """The thread, loaded if it was not. Overrides count only then: who joins others changes nothing for them.
+
+        `scope` is that of the client that asks.
+        """
         if params.history is not None or params.path is not None:
             field = "history" if params.history is not None else "path"
             raise invalid_request(f"`{field}`: only stored threads can be resumed, by `threadId`")
@@ -109,7 +125,9 @@ class ThreadManager:
         thread = self._loaded.get(params.thread_id)
         if thread is None:
             thread = await self._load(params.thread_id, settings)
-            (await stored(thread.apply(with_overrides(thread.settings, settings, params))))()
+            changed = with_overrides(thread.settings, settings, params)
+            check_scope(scope, thread.settings, changed, config=settings, overrides=params.config)
+            (await stored(thread.apply(changed)))()
         thread.touch()
         return thread
 
@@ -125,7 +143,9 @@ class ThreadManager:
             await store.release(thread_id)
             raise invalid_request(f"thread {thread_id} is archived; unarchive it with thread/unarchive first")
         history = list(await store.history(thread_id))
-        thread = Thread(self._world, row, self._restored_settings(row), config, history=history)
+        settings, warning = with_known_profile(self._restored_settings(row), config)
+        thread = Thread(self._world, row, settings, config, history=history)
+        thread.warning = warning
         await thread.load_project_instructions()
         self._loaded[thread_id] = thread
         return thread
@@ -139,6 +159,7 @@ class ThreadManager:
         settings = self._config.thread_settings(params.config)
         base = loaded.settings if loaded is not None else self._restored_settings(source)
         chosen = with_overrides(base, settings, params)
+        check_scope(connection.scope, base, chosen, config=settings, overrides=params.config)
         now = now_ms()
         row = replace(
             self._new_row(chosen, connection, now, params.thread_source),

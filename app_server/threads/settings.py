@@ -9,8 +9,10 @@ from pydantic import ConfigDict, TypeAdapter
 
 from app_server.config.permission_profiles import ProfileError, find_profile
 from app_server.config.settings import Settings
+from app_server.rpc.scopes import FULL, Scope
 from app_server.sandbox.permissions import PermissionProfile, profile_for, read_only
 from app_server.sandbox.profiles import profile_named, shown_policy
+from app_server.threads.loosening import Policy, check_change, check_overrides
 from protocol.jsonrpc import invalid_request
 from protocol.v2 import thread as wire
 from protocol.v2.dynamic_tool import DynamicToolSpec
@@ -236,11 +238,16 @@ def for_new_thread(settings: Settings, params: Overrides, default_cwd: str) -> T
     """What a thread starts with: configuration, then what the client asks for."""
     cwd = checked_cwd(params.cwd) if params.cwd is not None else default_cwd
     roots = params.runtime_workspace_roots
+    return with_overrides(configured(settings, cwd, None if roots is None else tuple(roots)), settings, params)
+
+
+def configured(settings: Settings, cwd: str, roots: tuple[str, ...] | None = None) -> ThreadSettings:
+    """What a thread starts with if the client asks for nothing."""
     base = ThreadSettings(
         model=settings.model,
         model_provider=settings.model_provider,
         cwd=cwd,
-        workspace_roots=(cwd,),
+        workspace_roots=(cwd,) if roots is None else roots,
         approval_policy=_APPROVAL.validate_python(settings.approval_policy),
         approvals_reviewer=cast("ApprovalsReviewer", settings.approvals_reviewer),
         sandbox=sandbox_policy(settings.sandbox_mode, settings),
@@ -251,11 +258,31 @@ def for_new_thread(settings: Settings, params: Overrides, default_cwd: str) -> T
         base_instructions=settings.base_instructions,
         developer_instructions=settings.developer_instructions,
     )
-    if roots is not None:
-        base = replace(base, workspace_roots=tuple(roots))
-    if settings.default_permissions is not None:
-        base = _with_profile(base, settings, settings.default_permissions)
-    return with_overrides(base, settings, params)
+    if settings.default_permissions is None:
+        return base
+    return _with_profile(base, settings, settings.default_permissions)
+
+
+def check_scope(
+    scope: Scope,
+    before: ThreadSettings,
+    after: ThreadSettings,
+    *,
+    config: Settings,
+    new_config: Settings | None = None,
+    overrides: dict[str, Any] | None = None,
+) -> None:
+    """Raise -32600 where a client of this scope may not make `after` of `before`.
+
+    `config` is the configuration that `before` is read with, `new_config` that of `after` if it is another one, and
+    `overrides` are what the client gave for it.
+    """
+    if scope is FULL:
+        return
+    check_overrides(scope, overrides)
+    old = Policy(turn_profile(before, config), before.approval_policy)
+    new = Policy(turn_profile(after, new_config or config), after.approval_policy)
+    check_change(scope, old, new, config.codex_home)
 
 
 def with_overrides(base: ThreadSettings, settings: Settings, params: Overrides) -> ThreadSettings:

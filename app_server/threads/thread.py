@@ -39,7 +39,12 @@ from app_server.tools.registry import ToolRegistry
 from app_server.tools.shell import ShellTool
 from protocol.jsonrpc import invalid_request
 from protocol.v2 import thread as wire
-from protocol.v2.platform import SERVER_REQUEST_RESOLVED, ServerRequestResolvedNotification
+from protocol.v2.platform import (
+    SERVER_REQUEST_RESOLVED,
+    WARNING,
+    ServerRequestResolvedNotification,
+    WarningNotification,
+)
 from protocol.v2.thread_data import (
     ActiveThreadStatus,
     IdleThreadStatus,
@@ -134,6 +139,8 @@ class Thread:
         self.instruction_sources: list[str] = []
         self.tools = world.tools.with_tools(dynamic_tools(settings.dynamic_tools))
         """What the model can call."""
+        self.warning: str | None = None
+        """What its followers should know of how it was loaded, until it was told."""
         self.left_at = monotonic()
         self.tokens = _restored_tokens(row.token_usage)
         self._world = world
@@ -175,6 +182,12 @@ class Thread:
     def tell_unloaded(self) -> None:
         """Tell every client that the thread is no longer loaded."""
         self._tell_status(NotLoadedThreadStatus())
+
+    def tell_warning(self) -> None:
+        """Tell the followers once what is different from what was stored."""
+        warning, self.warning = self.warning, None
+        if warning is not None:
+            self.events.publish(WARNING, WarningNotification(thread_id=self.id, message=warning))
 
     # Subscribers
 
