@@ -21,11 +21,12 @@ SHELLS = frozenset({"bash", "sh", "zsh"})
 MAX_SCRIPT_BYTES = 131_071
 """Linux takes no longer argument; what is longer is not parsed."""
 
-PARSE_SECONDS = 0.25
-"""What parsing one script may take of a processor: some texts make the parser slow, and none of them is honest work."""
+PARSE_SECONDS = 0.3
+"""What one call may take of a processor: some texts make the parser slow, and none of them is honest work."""
 
 _SHORT_BYTES = 512
 _MAX_DEPTH = 5
+_MAX_WRAPPERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +50,38 @@ class _Unreadable(Exception):
     pass
 
 
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """How deep a script is in others, and until when (`time.thread_time`) all of them have to be parsed."""
+
+    deadline: float
+    depth: int = 0
+
+    def inner(self) -> "_Bounds":
+        if self.depth >= _MAX_DEPTH:
+            raise _Unreadable
+        return _Bounds(self.deadline, self.depth + 1)
+
+    def check(self) -> None:
+        if time.thread_time() > self.deadline:
+            raise _Unreadable
+
+
 def split(argv: Sequence[str]) -> Split:
     """The commands that `argv` runs, looking into `[sh|bash|zsh, -c|-lc, script]`. Never raises."""
     whole = tuple(argv)
     script = script_of(whole)
+    bounds = _Bounds(time.thread_time() + PARSE_SECONDS)
     try:
         if script is None:
             _encode("".join(whole))
-            return Split((whole,), "plain" if whole else "opaque", (_within(whole, 0),))
+            return Split((whole,), "plain" if whole else "opaque", (_within(whole, bounds),))
         source = _encode(script)
-        root = _parse(source)
+        root = _parse(source, bounds)
         commands = _plain_commands(root, source)
         if commands is not None:
-            return Split(commands, "plain", tuple(_within(command, 0) for command in commands))
-        return Split((whole,), "opaque", (tuple(_commands_below(root, source, 0)),))
+            return Split(commands, "plain", tuple(_within(command, bounds) for command in commands))
+        return Split((whole,), "opaque", (tuple(_commands_below(root, source, bounds)),))
     except _Unreadable:
         return Split((whole,), "unreadable", ((),))
 
@@ -86,9 +105,10 @@ def canonical(argv: Sequence[str]) -> tuple[str, ...]:
     if script is None:
         return tuple(argv)
     found = split(argv)
+    # A script cannot be taken for such words: it is one word, and they are never a shell's third one alone.
     if found.kind == "plain" and len(found.commands) == 1:
-        return ("", *found.commands[0])
-    return ("", "", argv[1], script)
+        return (*argv[:2], *found.commands[0])
+    return tuple(argv)
 
 
 # Parsing
@@ -111,18 +131,18 @@ def _encode(text: str) -> bytes:
         raise _Unreadable from None
 
 
-def _parse(source: bytes) -> "Node":
+def _parse(source: bytes, bounds: _Bounds) -> "Node":
     if len(source) > MAX_SCRIPT_BYTES:
         raise _Unreadable
+    bounds.check()
     parser = _parser()
     if len(source) <= _SHORT_BYTES:
         return parser.parse(source).root_node
-    deadline = time.thread_time() + PARSE_SECONDS
     try:
         # Only a source that is read piece by piece can be given up half way.
         return parser.parse(
             lambda offset, _point: source[offset : offset + 65536],
-            progress_callback=lambda _offset, _has_error: time.thread_time() > deadline,
+            progress_callback=lambda _offset, _has_error: time.thread_time() > bounds.deadline,
         ).root_node
     except ValueError:
         parser.reset()
@@ -224,7 +244,7 @@ def _bare(text: bytes) -> str | None:
 # What an opaque script runs, as far as it can be told.
 
 
-def _commands_below(root: "Node", source: bytes, depth: int) -> Iterator[Command]:
+def _commands_below(root: "Node", source: bytes, bounds: _Bounds) -> Iterator[Command]:
     """Every command in the tree, also in one with mistakes in it, and what they run in turn."""
     after_redirect: dict[int, list[str]] = {}
     stack = [root]
@@ -243,21 +263,22 @@ def _commands_below(root: "Node", source: bytes, depth: int) -> Iterator[Command
             words = tuple(_literal_words(node, source)) + tuple(after_redirect.get(node.id, ()))
             if words:
                 yield words
-                yield from _within(words, depth)
+                yield from _within(words, bounds)
         stack.extend(child for child in reversed(children) if child.child_count)
 
 
-def _within(command: Command, depth: int) -> tuple[Command, ...]:
+def _within(command: Command, bounds: _Bounds) -> tuple[Command, ...]:
     """The commands that `command` is known to run in turn."""
     found: list[Command] = []
     current: Command | None = command
     while current is not None:
+        if len(found) > _MAX_WRAPPERS:
+            raise _Unreadable
         script = inner_script(current)
         if script is not None:
-            if depth >= _MAX_DEPTH:
-                raise _Unreadable
             source = _encode(script)
-            found.extend(_commands_below(_parse(source), source, depth + 1))
+            inner = bounds.inner()
+            return (*found, *_commands_below(_parse(source, inner), source, inner))
         current = inner_command(current)
         if current is not None:
             found.append(current)

@@ -4,7 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from app_server.execpolicy.rules import RuleSet
+from app_server.execpolicy.bash import MAX_SCRIPT_BYTES, Split, split
+from app_server.execpolicy.dangerous import allows_anything, is_dangerous
+from app_server.execpolicy.quoting import join
+from app_server.execpolicy.rules import Decision, PrefixRule, RuleMatch, RuleSet, strictest
+
+QUICK_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,23 @@ class Judgement:
     because_of_rule: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Circumstances:
+    approval_policy: str
+    restricted_filesystem: bool
+    escalated: bool
+    extra_permissions: bool
+    prefix_rule: Sequence[str] | None
+    can_ask_rules: bool
+    can_ask_sandbox: bool
+    cwd: str
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether the user may be asked to let a command out of the sandbox."""
+        return self.approval_policy != "never" and (self.approval_policy != "granular" or self.can_ask_sandbox)
+
+
 def judge(
     argv: Sequence[str],
     rules: RuleSet,
@@ -37,14 +59,139 @@ def judge(
     can_ask_sandbox: bool = True,
     cwd: str = "/",
 ) -> Judgement:
-    """Judge one command of the model.
+    """Judge one command of the model: microseconds for what people write, up to 1 s for a long script (`is_quick`).
 
     `approval_policy` is `untrusted`, `on-request`, `never` or `granular`; for the last, `can_ask_rules` and
     `can_ask_sandbox` are its `rules` and `sandbox_approval`. `restricted_filesystem` is False under
-    danger-full-access and an external sandbox. `prefix_rule` is what the model proposes to allow for good.
+    danger-full-access and an external sandbox. `escalated`: the call asks to leave the sandbox; `extra_permissions`:
+    to have it widened. `prefix_rule` is what the model proposes to allow for good. `cwd` is where the command runs.
     """
-    if escalated and approval_policy == "never":
-        return Judgement("forbid", reason="running outside the sandbox cannot be asked for")
-    if escalated or extra_permissions or approval_policy == "untrusted":
-        return Judgement("ask")
-    return Judgement("run")
+    under = _Circumstances(
+        approval_policy=approval_policy,
+        restricted_filesystem=restricted_filesystem,
+        escalated=escalated,
+        extra_permissions=extra_permissions,
+        prefix_rule=prefix_rule,
+        can_ask_rules=can_ask_rules,
+        can_ask_sandbox=can_ask_sandbox,
+        cwd=cwd,
+    )
+    if (escalated or extra_permissions) and not under.can_ask:
+        policy = "Never" if approval_policy == "never" else "Granular without sandbox_approval"
+        return Judgement(
+            "forbid",
+            reason=f"approval policy is {policy}; reject command — you cannot ask for escalated permissions "
+            f"if the approval policy is {policy}",
+        )
+    found = split(argv)
+    if found.kind == "unreadable":
+        return Judgement("forbid", reason=_UNREADABLE)
+    return _Case(argv, rules, under, found).judgement()
+
+
+def is_quick(argv: Sequence[str]) -> bool:
+    """Whether `judge` takes well under 5 ms; what is longer belongs in a worker thread."""
+    return sum(map(len, argv)) <= QUICK_BYTES
+
+
+_UNREADABLE = (
+    "the command cannot be judged: it is too long or too entangled to be parsed, or is no valid text. "
+    f"Commands of up to {MAX_SCRIPT_BYTES} bytes can be; put a longer script into a file and run that."
+)
+
+
+class _Case:
+    """One command, with what the rules and the heuristics say of each of its parts."""
+
+    def __init__(self, argv: Sequence[str], rules: RuleSet, under: _Circumstances, found: Split) -> None:
+        self._argv, self._rules, self._under = argv, rules, under
+        self._commands = found.commands
+        cwd = under.cwd
+        self._verdicts = [rules.evaluate(command, cwd=cwd) for command in found.commands]
+        self._restrictions = [
+            match
+            for inner in found.within
+            for command in inner
+            for match in rules.evaluate(command, cwd=cwd).matched
+            if match.decision != "allow"
+        ]
+        self._heuristics = [
+            None if verdict.matched else self._heuristic(command, inner)
+            for command, inner, verdict in zip(found.commands, found.within, self._verdicts, strict=True)
+        ]
+
+    def _heuristic(self, command: tuple[str, ...], inner: tuple[tuple[str, ...], ...]) -> Decision:
+        under = self._under
+        if is_dangerous(command) or any(map(is_dangerous, inner)):
+            return "forbidden" if under.approval_policy == "never" else "prompt"
+        if under.approval_policy == "never":
+            return "allow"
+        if under.approval_policy == "untrusted":
+            return "prompt"
+        return "prompt" if under.restricted_filesystem and (under.escalated or under.extra_permissions) else "allow"
+
+    def judgement(self) -> Judgement:
+        decision = strictest(
+            [
+                *(verdict.decision for verdict in self._verdicts),
+                *(match.decision for match in self._restrictions),
+                *self._heuristics,
+            ]
+        )
+        if decision == "forbidden":
+            speaker = self._speaker("forbidden")
+            return Judgement("forbid", reason=self._rejection(speaker), because_of_rule=speaker is not None)
+        if decision == "prompt":
+            return self._question(self._speaker("prompt"))
+        outside = bool(self._verdicts) and all(verdict.decision == "allow" for verdict in self._verdicts)
+        return Judgement("run", outside_sandbox=outside)
+
+    def _speaker(self, decision: Decision) -> RuleMatch | None:
+        """Of all rules that say so, the one with the longest prefix; of equals the last."""
+        speaker: RuleMatch | None = None
+        for match in (*(match for verdict in self._verdicts for match in verdict.matched), *self._restrictions):
+            if match.decision == decision and (
+                speaker is None or len(match.matched_prefix) >= len(speaker.matched_prefix)
+            ):
+                speaker = match
+        return speaker
+
+    def _rejection(self, speaker: RuleMatch | None) -> str:
+        command = join(self._argv)
+        if speaker is None:
+            return f"`{command}` rejected: rm -f style commands are not permitted. Use a safer approach"
+        if speaker.justification is not None:
+            return f"`{command}` rejected: {speaker.justification}"
+        return f"`{command}` rejected: policy forbids commands starting with `{join(speaker.matched_prefix)}`"
+
+    def _question(self, speaker: RuleMatch | None) -> Judgement:
+        under = self._under
+        if speaker is None:
+            return Judgement("ask", proposed_amendment=self._proposal())
+        if under.approval_policy == "never":
+            refusal = "approval required by policy, but the approval policy is Never: the user cannot be asked"
+            return Judgement("forbid", reason=refusal, because_of_rule=True)
+        if under.approval_policy == "granular" and not under.can_ask_rules:
+            refusal = "approval required by policy rule, but the approval policy is Granular with rules set to false"
+            return Judgement("forbid", reason=refusal, because_of_rule=True)
+        because = "requires approval by policy"
+        if speaker.justification is not None:
+            because = f"requires approval: {speaker.justification}"
+        return Judgement("ask", reason=f"`{join(self._argv)}` {because}", because_of_rule=True)
+
+    def _proposal(self) -> tuple[str, ...] | None:
+        """What the user may allow for good: the model's own proposal if it would do, else the command in question."""
+        if not self._under.can_ask:
+            return None
+        wanted = tuple(self._under.prefix_rule or ())
+        if wanted and not allows_anything(wanted) and not any(verdict.matched for verdict in self._verdicts):
+            rule = RuleSet((PrefixRule(tuple((word,) for word in wanted)),), self._rules.host_executables)
+            if all(rule.evaluate(command, cwd=self._under.cwd).matched for command in self._commands):
+                return wanted
+        asked = (
+            command
+            for command, decision in zip(self._commands, self._heuristics, strict=True)
+            if decision == "prompt" and command
+        )
+        proposal = next(asked, None)
+        return None if proposal is None or allows_anything(proposal) else proposal

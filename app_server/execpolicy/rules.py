@@ -10,7 +10,7 @@ Decision = Literal["allow", "prompt", "forbidden"]
 
 NetworkProtocol = Literal["http", "https", "socks5_tcp", "socks5_udp"]
 
-STRICTNESS: Mapping[Decision, int] = {"allow": 0, "prompt": 1, "forbidden": 2}
+_STRICTNESS: Mapping[Decision, int] = {"allow": 0, "prompt": 1, "forbidden": 2}
 
 SYSTEM_FOLDERS = frozenset(
     {
@@ -77,12 +77,6 @@ class Verdict:
 
     decision: Decision | None = None
     matched: tuple[RuleMatch, ...] = ()
-
-    @property
-    def speaker(self) -> RuleMatch | None:
-        """Of the matches that are as strict as the decision, the longest: its justification is what is told."""
-        candidates = [match for match in self.matched if match.decision == self.decision]
-        return max(candidates, key=lambda match: len(match.matched_prefix), default=None)
 
 
 _NO_MATCH = Verdict()
@@ -156,5 +150,10 @@ class RuleSet:
 
 def _verdict(matches: Iterable[RuleMatch]) -> Verdict:
     matched = tuple(matches)
-    decisions: list[Decision] = [match.decision for match in matched]
-    return Verdict(max(decisions, key=STRICTNESS.__getitem__, default=None), matched)
+    return Verdict(strictest(match.decision for match in matched), matched)
+
+
+def strictest(decisions: Iterable[Decision | None]) -> Decision | None:
+    """The one that counts where several apply; None where there is none."""
+    given: list[Decision] = [decision for decision in decisions if decision is not None]
+    return max(given, key=_STRICTNESS.__getitem__) if given else None
