@@ -32,6 +32,7 @@ ALL_MODULES = (
     "protocol.v2.plan",
     "protocol.v2.review",
     "protocol.v2.command_exec",
+    "protocol.v2.process",
     "protocol.v2.config",
     "protocol.v2.config_requirements",
     "protocol.v2.account",

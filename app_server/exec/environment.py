@@ -56,18 +56,11 @@ def child_environment(
     return _changed(env, overrides)
 
 
-def client_environment(
-    policy: ShellEnvironmentPolicy,
-    overrides: Mapping[str, str | None] | None = None,
-    *,
-    base: Mapping[str, str] | None = None,
-    terminal: bool = False,
-) -> dict[str, str]:
-    """What a client's own process inherits: all but the secrets, whatever else `policy` says about commands."""
-    secrets_only = ShellEnvironmentPolicy(
+def secrets_only(policy: ShellEnvironmentPolicy) -> ShellEnvironmentPolicy:
+    """For a client's own process: all but the secrets, whatever else `policy` says about commands."""
+    return ShellEnvironmentPolicy(
         ignore_default_excludes=policy.ignore_default_excludes, provider_keys=policy.provider_keys
     )
-    return child_environment(secrets_only, overrides, base=base, terminal=terminal)
 
 
 def user_shell_environment(

@@ -7,6 +7,7 @@ import signal
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Literal, Self
 
 import anyio
@@ -73,6 +74,7 @@ class Process:
         self._exit_code: int | None = None
         self._drain_timer: asyncio.TimerHandle | None = None
         self._drain_over = False
+        self._drain_timed_out = False
         self._buried = False
         self._watched: Watched | None = None
         self._limit_hit: str | None = None
@@ -170,6 +172,11 @@ class Process:
         """The limit that ended the command, as a sentence that names its setting; None if none did."""
         return self._limit_hit
 
+    @property
+    def drain_timed_out(self) -> bool:
+        """Whether something held the output open for `DRAIN_S` after the exit."""
+        return self._drain_timed_out
+
     # Output
 
     def __aiter__(self) -> Self:
@@ -254,8 +261,9 @@ class Process:
         if outlet.fd != self._terminal:
             os.close(outlet.fd)
 
-    def _end_drain(self) -> None:
+    def _end_drain(self, *, timed_out: bool = False) -> None:
         self._drain_over = True
+        self._drain_timed_out = timed_out and bool(self._outlets)
         self._wake()
 
     def _wake(self) -> None:
@@ -339,13 +347,29 @@ class Process:
         assert self._exit_code is not None
         return self._exit_code
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the command and all that it started, without ending the sandbox around them."""
+        if self._exited.is_set():
+            return
+        if not self._execution.contained:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
+            return
+        # The wrapper's own processes are spared: with them the whole namespace would be killed at once.
+        level = [self.pid]
+        for _ in range(CONTAINER_LEVELS):
+            level = [child for pid in level for child in proctree.children(pid)]
+        for pid in [below for top in level for below in (top, *proctree.descendants(top))]:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+
     async def terminate(self, grace: float = 0) -> None:
         """End the command and its whole tree, at most 1 s after `grace`; then its last output can be read.
 
         With `grace` (seconds) the command is first asked by SIGTERM. Does not raise if it has ended already.
         """
         if grace > 0 and not self._exited.is_set():
-            self._ask_to_end()
+            self.signal(signal.SIGTERM)
             with anyio.move_on_after(grace):
                 await self._exited.wait()
         await self._bury()
@@ -362,19 +386,6 @@ class Process:
             with anyio.move_on_after(5, shield=True):
                 await anyio.to_thread.run_sync(cleanup)
 
-    def _ask_to_end(self) -> None:
-        if not self._execution.contained:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGTERM)
-            return
-        # The wrapper's own processes are spared: with them the whole namespace would be killed at once.
-        level = [self.pid]
-        for _ in range(CONTAINER_LEVELS):
-            level = [child for pid in level for child in proctree.children(pid)]
-        for pid in [below for top in level for below in (top, *proctree.descendants(top))]:
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGTERM)
-
     async def _bury(self) -> None:
         if not self._buried:
             self._buried = await self._reaper.bury(self._execution, self._exited.is_set)
@@ -387,7 +398,7 @@ class Process:
         self._exit_code = status.si_status if status.si_code == os.CLD_EXITED else 128 + status.si_status
         self._exited.set()
         if self._outlets:
-            self._drain_timer = self._loop.call_later(DRAIN_S, self._end_drain)
+            self._drain_timer = self._loop.call_later(DRAIN_S, partial(self._end_drain, timed_out=True))
 
     def _on_limit(self, sentence: str) -> None:
         # In the watching thread, and before the kill: whoever sees the end sees the reason.

@@ -1,17 +1,27 @@
-"""CommandSessions: the commands that clients run by `command/exec`, known by connection and process id."""
+"""CommandSessions: the commands that clients run by `command/exec` and `process/spawn`, by connection and name."""
 
-import binascii
 import json
-import os
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import time_ns
-from typing import Literal, Protocol
+from typing import Any, Protocol
 
 import anyio
 import pybase64
 
-from app_server.config.settings import CommandLimits, ShellEnvironmentPolicy
+from app_server.exec.client_commands import (
+    COMMANDS,
+    CommandRequest,
+    CommandResult,
+    Family,
+    about,
+    absolute_cwd,
+    check,
+    check_size,
+    decode_base64,
+)
 from app_server.exec.environment import child_environment
 from app_server.exec.expiration import Expiration
 from app_server.exec.output import CAPTURE_LIMIT, Capped
@@ -19,18 +29,15 @@ from app_server.exec.process import Process, Stream
 from app_server.exec.pty import DEFAULT_SIZE, Size
 from app_server.exec.reaper import Reaper
 from app_server.exec.spawn import SpawnError
-from app_server.sandbox.permissions import PermissionProfile
 from app_server.sandbox.sandbox import Sandbox, SandboxUnavailable
-from protocol.jsonrpc import RpcError, internal_error, invalid_params, invalid_request
+from protocol.jsonrpc import internal_error, invalid_params, invalid_request
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT_S = 10.0
 LONGEST_TIMEOUT_MS = 1 << 62
 EXIT_TIMED_OUT = 124
 EXIT_TERMINAL_TERMINATED = 1
-
-BASE64_SYMBOLS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-
-OUTPUT_DELTA = "command/exec/outputDelta"
 
 SHUTDOWN_S = 5.0
 """How long closing waits for commands that it has told to stop."""
@@ -48,41 +55,14 @@ class OutputSink(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class CommandRequest:
-    """What `command/exec` asks for. Times are in milliseconds, caps in bytes for each stream."""
-
-    command: Sequence[str]
-    profile: PermissionProfile
-    cwd: str | None = None
-    env: Mapping[str, str | None] | None = None
-    process_id: str | None = None
-    tty: bool = False
-    size: Size | None = None
-    stream_stdin: bool = False
-    stream_output: bool = False
-    timeout_ms: int | None = None
-    disable_timeout: bool = False
-    output_bytes_cap: int | None = None
-    disable_output_cap: bool = False
-    environment: ShellEnvironmentPolicy = field(default_factory=ShellEnvironmentPolicy)
-    limits: CommandLimits = field(default_factory=CommandLimits)
-
-
-@dataclass(frozen=True, slots=True)
-class CommandResult:
-    """How it ended. What was streamed is not repeated here."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
+Start = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
+"""Runs what a request leaves behind, until it ends or its connection does."""
 
 
 @dataclass(slots=True, eq=False)
 class _Running:
     connection_id: int
-    process_id: str | None
-    accepts_input: bool
+    request: CommandRequest
     expiration: Expiration
     process: Process | None = None
     input_closed: bool = False
@@ -90,46 +70,64 @@ class _Running:
     """Set when `process` is there, or will never be."""
     ended: anyio.Event = field(default_factory=anyio.Event)
 
+    @property
+    def accepts_input(self) -> bool:
+        return self.request.stream_stdin or self.request.tty
+
 
 class CommandSessions:
-    """Runs commands for clients. Whoever awaits `run` owns the command: its end, or cancelling it, ends the tree."""
+    """Runs commands for clients. Whoever awaits the end of a command owns it: cancelling that ends the tree."""
 
     def __init__(self, sandbox: Sandbox, reaper: Reaper) -> None:
         self._sandbox, self._reaper = sandbox, reaper
-        self._named: dict[tuple[int, str], _Running] = {}
+        self._named: dict[tuple[str, int, str], _Running] = {}
         self._all: set[_Running] = set()
         self._closing = False
 
     async def run(self, connection_id: int, sink: OutputSink, request: CommandRequest) -> CommandResult:
         """Run a command to its end. Raises RpcError with the codes and texts that clients know."""
-        check(request)
-        if self._closing:
-            raise invalid_request("the server is shutting down")
-        expiration = Expiration(_timeout_s(request))
-        running = _Running(connection_id, request.process_id, request.stream_stdin or request.tty, expiration)
-        key = (connection_id, request.process_id) if request.process_id is not None else None
-        if key is not None:
-            if key in self._named:
-                raise invalid_request(f"duplicate active command/exec process id: {json.dumps(key[1])}")
-            self._named[key] = running
-        self._all.add(running)
+        running = self._enter(connection_id, request)
         try:
-            return await self._run(running, sink, request)
+            return await self._finish(running, await self._begin(running), sink)
         finally:
-            if key is not None:
-                del self._named[key]
-            self._all.discard(running)
-            running.started.set()
-            running.ended.set()
+            self._leave(running)
 
-    async def write(self, connection_id: int, process_id: str, delta_base64: str | None, *, close_stdin: bool) -> None:
+    async def spawn(
+        self,
+        connection_id: int,
+        sink: OutputSink,
+        request: CommandRequest,
+        start: Start,
+        exited: Callable[[CommandResult], None],
+    ) -> None:
+        """Start a command and return; `start` runs the rest, and `exited` is called when its name is free again.
+
+        Raises RpcError with the codes and texts that clients know.
+        """
+        running = self._enter(connection_id, request)
+        try:
+            process = await self._begin(running)
+        except BaseException:
+            self._leave(running)
+            raise
+        start(partial(self._look_after, running, process, sink, exited))
+
+    async def write(
+        self,
+        connection_id: int,
+        process_id: str,
+        delta_base64: str | None,
+        *,
+        close_stdin: bool,
+        family: Family = COMMANDS,
+    ) -> None:
         """Give input to a command, end its input, or both. Raises RpcError."""
         if delta_base64 is None and not close_stdin:
-            raise invalid_params("command/exec/write requires deltaBase64 or closeStdin")
+            raise invalid_params(f"{family.write} requires deltaBase64 or closeStdin")
         data = decode_base64(delta_base64) if delta_base64 is not None else b""
-        running, process = await self._find(connection_id, process_id)
+        running, process = await self._find(connection_id, process_id, family)
         if not running.accepts_input:
-            raise invalid_request("stdin streaming is not enabled for this command/exec")
+            raise invalid_request(family.takes_no_input)
         if running.input_closed and delta_base64 is not None:
             raise invalid_request("stdin is already closed")
         if close_stdin and not running.input_closed:
@@ -140,20 +138,20 @@ class CommandSessions:
         elif data:
             await process.write_stdin(data)
 
-    async def resize(self, connection_id: int, process_id: str, size: Size) -> None:
+    async def resize(self, connection_id: int, process_id: str, size: Size, family: Family = COMMANDS) -> None:
         """Change the size of a command's terminal. Raises RpcError."""
-        _check_size(size)
-        _, process = await self._find(connection_id, process_id)
+        check_size(size, family)
+        _, process = await self._find(connection_id, process_id, family)
         try:
             process.resize(size)
         except OSError as error:
             raise invalid_request(f"failed to resize PTY: {error.strerror}") from error
 
-    def terminate(self, connection_id: int, process_id: str) -> None:
-        """Tell a command to stop; its own `run` returns when it has. Raises RpcError."""
-        running = self._named.get((connection_id, process_id))
+    def terminate(self, connection_id: int, process_id: str, family: Family = COMMANDS) -> None:
+        """Tell a command to stop; it ends soon after. Raises RpcError."""
+        running = self._named.get((family.run, connection_id, process_id))
         if running is None:
-            raise _not_active(process_id)
+            raise about(family.not_active, process_id)
         _check_runs(running)
         running.expiration.cancel("terminated")
 
@@ -173,28 +171,48 @@ class CommandSessions:
             for running in commands:
                 await running.ended.wait()
 
-    async def _find(self, connection_id: int, process_id: str) -> tuple[_Running, Process]:
+    async def _find(self, connection_id: int, process_id: str, family: Family) -> tuple[_Running, Process]:
         """A command that runs, or is about to: its sandbox may take a moment to prepare."""
-        running = self._named.get((connection_id, process_id))
+        running = self._named.get((family.run, connection_id, process_id))
         if running is not None and running.process is None:
             await running.started.wait()
         if running is None or running.process is None:
-            raise _not_active(process_id)
+            raise about(family.not_active, process_id)
         _check_runs(running)
         return running, running.process
 
-    async def _run(self, running: _Running, sink: OutputSink, request: CommandRequest) -> CommandResult:
+    def _enter(self, connection_id: int, request: CommandRequest) -> _Running:
+        check(request)
+        if self._closing:
+            raise invalid_request("the server is shutting down")
+        running = _Running(connection_id, request, Expiration(_timeout_s(request)))
+        if (key := _key(running)) is not None:
+            if key in self._named:
+                raise about(request.family.taken, request.process_id)
+            self._named[key] = running
+        self._all.add(running)
+        return running
+
+    def _leave(self, running: _Running) -> None:
+        if (key := _key(running)) is not None:
+            del self._named[key]
+        self._all.discard(running)
+        running.started.set()
+        running.ended.set()
+
+    async def _begin(self, running: _Running) -> Process:
+        request, family = running.request, running.request.family
         cwd = absolute_cwd(request.cwd)
         env = child_environment(request.environment, request.env, terminal=request.tty)
         if not request.command[0]:
             raise internal_error(
-                f"failed to spawn command: missing program for {'PTY' if request.tty else 'pipe'} spawn"
+                f"failed to spawn {family.what}: missing program for {'PTY' if request.tty else 'pipe'} spawn"
             )
         try:
             command = await self._sandbox.wrap(
                 request.command, cwd=cwd, env=env, profile=request.profile, terminal=request.tty
             )
-            process = Process.spawn(
+            running.process = Process.spawn(
                 command,
                 cwd=cwd,
                 reaper=self._reaper,
@@ -202,21 +220,18 @@ class CommandSessions:
                 tty=(request.size or DEFAULT_SIZE) if request.tty else None,
                 limits=request.limits,
             )
-        except SpawnError as error:
-            raise internal_error(f"failed to spawn command: {error}") from error
-        except SandboxUnavailable as error:
-            raise internal_error(f"failed to spawn command: {error}") from error
+        except (SpawnError, SandboxUnavailable) as error:
+            raise internal_error(f"failed to spawn {family.what}: {error}") from error
+        running.started.set()
+        return running.process
+
+    async def _finish(self, running: _Running, process: Process, sink: OutputSink) -> CommandResult:
+        request = running.request
         cap = None if request.disable_output_cap else request.output_bytes_cap
         if cap is None and not request.disable_output_cap:
             cap = CAPTURE_LIMIT
-        output: _Buffer | _Streamed
-        if request.stream_output or request.tty:
-            output = _Streamed(sink, request.process_id or "", cap)
-        else:
-            output = _Buffer(cap)
+        output = _Streamed(sink, request, cap) if request.stream_output or request.tty else _Buffer(cap)
         async with process:
-            running.process = process
-            running.started.set()
             with running.expiration as expiration:
                 while (chunk := await process.read()) is not None:
                     output.take(*chunk)
@@ -231,7 +246,24 @@ class CommandSessions:
             exit_code = EXIT_TIMED_OUT
         elif expiration.reason is not None and request.tty:
             exit_code = EXIT_TERMINAL_TERMINATED
-        return CommandResult(exit_code, output.text("stdout"), output.text("stderr"))
+        if process.limit_hit is not None:
+            output.say(process.limit_hit)
+        stdout, stderr = output.result("stdout"), output.result("stderr")
+        return CommandResult(exit_code, stdout[0], stderr[0], stdout[1], stderr[1], process.drain_timed_out)
+
+    async def _look_after(
+        self, running: _Running, process: Process, sink: OutputSink, exited: Callable[[CommandResult], None]
+    ) -> None:
+        try:
+            result = await self._finish(running, process, sink)
+        except Exception:
+            # No request is left that this could be the answer to, and the connection is not to end over it.
+            logger.exception("unforeseen error while a client's process ran")
+            result = None
+        finally:
+            self._leave(running)
+        if result is not None:
+            exited(result)
 
 
 class _Buffer:
@@ -239,6 +271,7 @@ class _Buffer:
 
     def __init__(self, cap: int | None) -> None:
         self._streams: dict[Stream, Capped] = {"stdout": Capped(cap), "stderr": Capped(cap)}
+        self._said = ""
 
     def take(self, stream: Stream, data: bytes) -> None:
         self._streams[stream].append(data)
@@ -246,34 +279,51 @@ class _Buffer:
     async def drained(self) -> None:
         pass
 
-    def text(self, stream: Stream) -> str:
-        return self._streams[stream].text()
+    def say(self, sentence: str) -> None:
+        """Tell the reader of the result something; no cap cuts it."""
+        self._said = sentence
+
+    def result(self, stream: Stream) -> tuple[str, bool]:
+        """The text of one stream, and whether something of it was left out."""
+        kept = self._streams[stream]
+        text = kept.text()
+        if self._said and stream == "stderr":
+            text += f"{_new_line(text)}{self._said}\n"
+        return text, kept.cut
 
 
 class _Streamed:
     """Output that goes to the client as it comes, encoded without a model: this is what 100 MB a second go through."""
 
-    def __init__(self, sink: OutputSink, process_id: str, cap: int | None) -> None:
-        self._sink = sink
+    def __init__(self, sink: OutputSink, request: CommandRequest, cap: int | None) -> None:
+        family = request.family
+        self._sink, self._method, self._tty = sink, family.delta, request.tty
         self._caps: dict[Stream, Capped] = {"stdout": Capped(cap), "stderr": Capped(cap)}
         self._heads: dict[Stream, bytes] = {
-            stream: b'{"method":"%b","params":{"processId":%b,"stream":"%b","deltaBase64":"'
-            % (OUTPUT_DELTA.encode(), json.dumps(process_id).encode(), stream.encode())
+            stream: b'{"method":"%b","params":{"%b":%b,"stream":"%b","deltaBase64":"'
+            % (
+                family.delta.encode(),
+                family.id_member.encode(),
+                json.dumps(request.process_id).encode(),
+                stream.encode(),
+            )
             for stream in ("stdout", "stderr")
         }
+        self._unsaid = ""
 
     def take(self, stream: Stream, data: bytes) -> None:
         cap = self._caps[stream]
-        if cap.cut:
-            return
-        data = cap.take(data)
+        if not cap.cut:
+            self._push(stream, cap.take(data))
+
+    def _push(self, stream: Stream, data: bytes) -> None:
         self._sink.push_bytes(
-            OUTPUT_DELTA,
+            self._method,
             b'%b%b","capReached":%b},"emittedAtMs":%d}'
             % (
                 self._heads[stream],
                 pybase64.b64encode(data),
-                b"true" if cap.cut else b"false",
+                b"true" if self._caps[stream].cut else b"false",
                 time_ns() // 1_000_000,
             ),
         )
@@ -281,77 +331,32 @@ class _Streamed:
     async def drained(self) -> None:
         await self._sink.drained()
 
-    def text(self, stream: Stream) -> Literal[""]:
-        return ""
+    def say(self, sentence: str) -> None:
+        """Tell the reader of the output something; in the result where no more output may be sent."""
+        stream: Stream = "stdout" if self._tty else "stderr"
+        if self._caps[stream].cut:
+            self._unsaid = f"{sentence}\n"
+        else:
+            self._push(stream, (f"\r\n{sentence}\r\n" if self._tty else f"{sentence}\n").encode())
+
+    def result(self, stream: Stream) -> tuple[str, bool]:
+        """What was not sent of one stream, and whether something of it was left out."""
+        return self._unsaid if stream == "stderr" else "", self._caps[stream].cut
 
 
-def _not_active(process_id: str) -> RpcError:
-    return invalid_request(f"no active command/exec for process id {json.dumps(process_id)}")
+def _key(running: _Running) -> tuple[str, int, str] | None:
+    request = running.request
+    return None if request.process_id is None else (request.family.run, running.connection_id, request.process_id)
+
+
+def _new_line(text: str) -> str:
+    return "" if not text or text.endswith("\n") else "\n"
 
 
 def _check_runs(running: _Running) -> None:
     has_exited = running.process is not None and running.process.exit_code is not None
     if has_exited or running.expiration.reason is not None:
-        raise invalid_request(f"command/exec {json.dumps(running.process_id)} is no longer running")
-
-
-def absolute_cwd(cwd: str | None) -> str:
-    """The directory of a command; a relative one is meant from the daemon's own. Raises RpcError if that is gone."""
-    if cwd is not None and os.path.isabs(cwd):
-        return cwd
-    try:
-        return os.path.join(os.getcwd(), cwd) if cwd else os.getcwd()
-    except OSError as error:
-        raise internal_error(f"failed to spawn command: {SpawnError.of(error)}") from error
-
-
-def check(request: CommandRequest) -> None:
-    """Raise the RpcError that a request deserves before anything is done for it."""
-    if not request.command:
-        raise invalid_request("command must not be empty")
-    if request.size is not None and not request.tty:
-        raise invalid_params("command/exec size requires tty: true")
-    if request.disable_output_cap and request.output_bytes_cap is not None:
-        raise invalid_params("command/exec cannot set both outputBytesCap and disableOutputCap")
-    if request.disable_timeout and request.timeout_ms is not None:
-        raise invalid_params("command/exec cannot set both timeoutMs and disableTimeout")
-    if request.timeout_ms is not None and request.timeout_ms < 0:
-        raise invalid_params(f"command/exec timeoutMs must be non-negative, got {request.timeout_ms}")
-    if request.size is not None:
-        _check_size(request.size)
-    if request.process_id is None and (request.tty or request.stream_stdin or request.stream_output):
-        raise invalid_request("command/exec tty or streaming requires a client-supplied processId")
-
-
-def decode_base64(text: str) -> bytes:
-    """The bytes of a standard base64 text with its padding. Raises RpcError."""
-    try:
-        data = binascii.a2b_base64(text, strict_mode=True)
-    except ValueError:
-        data = None
-    if data is None or pybase64.b64encode(data) != text.encode():
-        raise invalid_params(f"invalid deltaBase64: {_base64_fault(text.encode())}")
-    return data
-
-
-def _base64_fault(text: bytes) -> str:
-    """What is wrong with a text that is not standard base64, in the words that clients know."""
-    body = text.rstrip(b"=")
-    for offset, symbol in enumerate(body):
-        if symbol not in BASE64_SYMBOLS:
-            return f"Invalid symbol {symbol}, offset {offset}."
-    if len(text) - len(body) > 2 or (len(body) % 4 < 2 and len(text) > len(body)):
-        return f"Invalid symbol {ord('=')}, offset {len(body)}."
-    if len(body) % 4 == 1:
-        return f"Invalid input length: {len(text)}"
-    if len(text) % 4:
-        return "Invalid padding"
-    return f"Invalid last symbol {body[-1]}, offset {len(body) - 1}."
-
-
-def _check_size(size: Size) -> None:
-    if size.rows == 0 or size.cols == 0:
-        raise invalid_params("command/exec size rows and cols must be greater than 0")
+        raise about(running.request.family.ending, running.request.process_id)
 
 
 def _timeout_s(request: CommandRequest) -> float | None:

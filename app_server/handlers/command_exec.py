@@ -1,8 +1,8 @@
 """`command/exec`: a client's own commands, outside any thread."""
 
 from app_server.config.permission_profiles import ProfileError
+from app_server.exec.client_commands import CommandRequest, absolute_cwd
 from app_server.exec.pty import Size
-from app_server.exec.sessions import CommandRequest, absolute_cwd
 from app_server.handlers.context import RequestContext
 from app_server.handlers.registry import handles
 from app_server.sandbox.permissions import PermissionProfile, profile_for

@@ -17,6 +17,7 @@ MODULES = (
     "thread_list",
     "turn",
     "command_exec",
+    "process",
     "config",
     "account",
     "model",

@@ -1,10 +1,10 @@
 """One client: what it said about itself, its requests in flight, and what ends with it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import count
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 import anyio.lowlevel
@@ -112,6 +112,11 @@ class Connection:
         assert self._tasks is not None, "the connection is not being served"
         self.in_flight += 1
         self._tasks.start_soon(self._count, function)
+
+    def look_after(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run what a request leaves behind; it counts as no request, and is cancelled when the connection ends."""
+        assert self._tasks is not None, "the connection is not being served"
+        self._tasks.start_soon(function)
 
     async def _count(self, function: Callable[[], Awaitable[None]]) -> None:
         try:

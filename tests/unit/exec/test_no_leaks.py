@@ -8,10 +8,11 @@ from pathlib import Path
 
 import anyio
 
+from app_server.exec.client_commands import CommandRequest
 from app_server.exec.proctree import children
 from app_server.exec.pty import Size
 from app_server.exec.reaper import Reaper
-from app_server.exec.sessions import CommandRequest, CommandSessions
+from app_server.exec.sessions import CommandSessions
 from app_server.sandbox.permissions import FULL_ACCESS
 from app_server.sandbox.sandbox import Unsandboxed
 from tests.unit.exec.conftest import Runner, descriptors, is_alive, pids

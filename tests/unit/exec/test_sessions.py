@@ -12,9 +12,10 @@ from typing import Any
 import anyio
 import pytest
 
+from app_server.exec.client_commands import CommandRequest, CommandResult, decode_base64
 from app_server.exec.pty import Size
 from app_server.exec.reaper import Reaper
-from app_server.exec.sessions import CommandRequest, CommandResult, CommandSessions, decode_base64
+from app_server.exec.sessions import CommandSessions
 from app_server.sandbox.permissions import FULL_ACCESS, external, read_only
 from app_server.sandbox.sandbox import (
     Confinement,
@@ -111,8 +112,12 @@ async def test_a_terminal_that_times_out_is_124_too(sessions: CommandSessions) -
 
 async def test_output_is_capped_for_each_stream(sessions: CommandSessions) -> None:
     script = "printf abcdefgh; printf 123456789 >&2"
-    assert await sessions.run(1, Sink(), shell(script, output_bytes_cap=5)) == CommandResult(0, "abcde", "12345")
-    assert await sessions.run(1, Sink(), shell(script, output_bytes_cap=0)) == CommandResult(0, "", "")
+    assert await sessions.run(1, Sink(), shell(script, output_bytes_cap=5)) == CommandResult(
+        0, "abcde", "12345", stdout_cut=True, stderr_cut=True
+    )
+    assert await sessions.run(1, Sink(), shell(script, output_bytes_cap=0)) == CommandResult(
+        0, "", "", stdout_cut=True, stderr_cut=True
+    )
 
 
 async def test_a_mebibyte_of_each_stream_is_kept_unless_the_cap_is_off(sessions: CommandSessions) -> None:
