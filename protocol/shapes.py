@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from protocol.jsonrpc import RequestId
 from protocol.methods import ClientNotification, ClientRequest, ServerNotification, ServerRequest
-from protocol.wire import AbsolutePath, Empty, Experimental, Wire
+from protocol.wire import AbsolutePath, Empty, Experimental, ExperimentalUse, Wire
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _unwrap(annotation: Any) -> tuple[Any, list[Any]]:
 def _key(annotation: Any) -> Any:
     """Equal for annotations that mean the same, whatever alias they were written with."""
     inner, marks = _unwrap(annotation)
-    constraints = [repr(mark) for mark in marks if not isinstance(mark, Experimental)]
+    constraints = [repr(mark) for mark in marks if not isinstance(mark, Experimental | ExperimentalUse)]
     if get_origin(inner) is Literal:
         return (Literal, *get_args(inner))
     if _is_union(inner):

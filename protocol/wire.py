@@ -93,6 +93,16 @@ class Experimental:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class ExperimentalUse:
+    """Marks a field that every client may see, and only those with the `experimentalApi` capability may send.
+
+    `reason` is as for `Experimental`.
+    """
+
+    reason: str
+
+
 AbsolutePath = Annotated[str, Field(pattern=r"^(/|[A-Za-z]:[\\/]|\\\\)")]
 """A path that does not depend on a working directory; POSIX or Windows form."""
 

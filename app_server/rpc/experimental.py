@@ -7,7 +7,7 @@ from typing import Any, cast
 import orjson
 
 from protocol.jsonrpc import RpcError, invalid_request
-from protocol.wire import Experimental, Wire, models_in
+from protocol.wire import Experimental, ExperimentalUse, Wire, models_in
 
 Plan = dict[str, "Plan | str"]
 """Members to look into, by wire name; a text marks an experimental member and is its name in a refusal."""
@@ -20,7 +20,7 @@ def refusal(reason: str) -> RpcError:
 
 def refuse_experimental_fields(model: type[Wire], params: dict[str, Any]) -> None:
     """Raise if `params` uses an experimental field of `model`, at any depth. Null and false are no use of it."""
-    if plan := _plan(model):
+    if plan := _plan(model, sending=True):
         _refuse(params, plan)
 
 
@@ -39,18 +39,20 @@ def _refuse(value: Any, plan: Plan) -> None:
 
 
 @cache
-def _plan(model: type[Wire], above: tuple[type[Wire], ...] = ()) -> Plan:
+def _plan(model: type[Wire], above: tuple[type[Wire], ...] = (), *, sending: bool = False) -> Plan:
+    """What concerns members of `model`; `sending` adds those that only must not come from a client."""
+    marks = (Experimental, ExperimentalUse) if sending else Experimental
     plan: Plan = {}
     for name, field in model.model_fields.items():
         alias = field.serialization_alias or field.alias or name
-        mark = next((mark for mark in field.metadata if isinstance(mark, Experimental)), None)
+        mark = next((mark for mark in field.metadata if isinstance(mark, marks)), None)
         if mark is not None:
             plan[alias] = mark.reason
             continue
         inner: Plan = {}
         for child in models_in(field.annotation):
             if child is not model and child not in above:
-                inner.update(_plan(child, (*above, model)))
+                inner.update(_plan(child, (*above, model), sending=sending))
         if inner:
             plan[alias] = inner
     return plan

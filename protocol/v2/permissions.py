@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from protocol.methods import ClientRequest
-from protocol.wire import AbsolutePath, SnakeWire, UInt32, Wire
+from protocol.wire import AbsolutePath, ExperimentalUse, SnakeWire, UInt32, Wire
 
 NetworkAccess = Literal["restricted", "enabled"]
 """Whether an outer sandbox lets commands reach the network."""
@@ -65,7 +65,7 @@ class GranularApproval(SnakeWire):
 class GranularAskForApproval(Wire, extra="forbid"):
     """Approval by kind instead of by one word."""
 
-    granular: GranularApproval
+    granular: Annotated[GranularApproval, ExperimentalUse("askForApproval.granular")]
 
 
 AskForApproval = Literal["untrusted", "on-request", "never"] | GranularAskForApproval
