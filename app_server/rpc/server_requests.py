@@ -40,6 +40,7 @@ class Answer(Generic[R]):
 class _Question:
     id: int
     topic: str
+    method: str
     frame: Frame
     asked: dict[int, Connection] = field(default_factory=dict[int, Connection])
     """The connections whose answer counts, by id."""
@@ -86,7 +87,7 @@ class ServerRequests:
             params.model_dump_json().encode(),
         )
         strip = stripper(descriptor.params, "params")
-        question = _Question(request_id, topic, Frame(None, body, strip))
+        question = _Question(request_id, topic, descriptor.method, Frame(None, body, strip))
         self._open[request_id] = question
         try:
             opened()
@@ -139,9 +140,9 @@ class ServerRequests:
             if question.topic == topic:
                 question.done.set()
 
-    def pending(self, topic: str) -> int:
-        """How many questions of the topic are open."""
-        return sum(question.topic == topic for question in self._open.values())
+    def pending(self, topic: str) -> set[str]:
+        """The methods of the topic's open questions."""
+        return {question.method for question in self._open.values() if question.topic == topic}
 
 
 def _name(connection: Connection) -> str:

@@ -39,6 +39,8 @@ from app_server.tools.registry import ToolRegistry
 from app_server.tools.shell import ShellTool
 from protocol.jsonrpc import invalid_request
 from protocol.v2 import thread as wire
+from protocol.v2.approval import ITEM_TOOL_REQUEST_USER_INPUT
+from protocol.v2.dynamic_tool import ITEM_TOOL_CALL
 from protocol.v2.platform import (
     SERVER_REQUEST_RESOLVED,
     WARNING,
@@ -50,6 +52,7 @@ from protocol.v2.thread_data import (
     IdleThreadStatus,
     NotLoadedThreadStatus,
     SystemErrorThreadStatus,
+    ThreadActiveFlag,
     ThreadStatus,
     ThreadTokenUsage,
     TokenUsageBreakdown,
@@ -148,7 +151,7 @@ class Thread:
             self, world.server_requests, world.decisions, world.amend_rules, config.approval_unattended_seconds
         )
         self._status = "idle"
-        self._waits = False
+        self._waits: tuple[ThreadActiveFlag, ...] = ()
         self._project_text: str | None = None
         self._shown: dict[bytes, bytes] | None = None
 
@@ -166,7 +169,7 @@ class Thread:
     def status(self) -> ThreadStatus:
         """As the wire shows it."""
         if self._status == "active":
-            return ActiveThreadStatus(active_flags=["waitingOnApproval"] if self._waits else [])
+            return ActiveThreadStatus(active_flags=list(self._waits))
         return SystemErrorThreadStatus() if self._status == "systemError" else IdleThreadStatus()
 
     def set_status(self, status: str) -> None:
@@ -217,7 +220,7 @@ class Thread:
 
     def waiting_changed(self) -> None:
         """A question was opened or closed: the status says whether the thread waits."""
-        waits = self._world.server_requests.pending(self.id) > 0
+        waits = _waits_on(self._world.server_requests.pending(self.id))
         if waits != self._waits:
             self._waits = waits
             if self._status == "active":
@@ -425,6 +428,17 @@ class Thread:
         new = [entry for entry in encoded if self._shown.get(_opening(entry)) != entry]
         self._shown |= {_opening(entry): entry for entry in new}
         return new
+
+
+def _waits_on(methods: set[str]) -> tuple[ThreadActiveFlag, ...]:
+    """What open questions mean for the status; the call of a client's tool is work, not a wait."""
+    approvals = methods - {ITEM_TOOL_REQUEST_USER_INPUT.method, ITEM_TOOL_CALL.method}
+    flags: list[ThreadActiveFlag] = []
+    if approvals:
+        flags.append("waitingOnApproval")
+    if ITEM_TOOL_REQUEST_USER_INPUT.method in methods:
+        flags.append("waitingOnUserInput")
+    return tuple(flags)
 
 
 _MESSAGE = b'{"type":"message","role":'

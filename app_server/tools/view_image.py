@@ -3,6 +3,7 @@
 import base64
 import fnmatch
 import os
+import stat
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -69,6 +70,9 @@ def _read(named: str, cwd: str, profile: PermissionProfile) -> tuple[str, str]:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise ToolError(f"unable to locate image at `{path}`: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise ToolError(f"unable to read image at `{path}`: it is no file")
     with open(fd, "rb") as file:
         if not _may_read(profile, _place_of(fd, path)):
             raise ToolError(f"unable to read image at `{path}`: the permission profile denies it")
