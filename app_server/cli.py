@@ -99,6 +99,7 @@ def _options(given: "Namespace") -> "ServerOptions":
         mode=given.ws_auth,
         token_file=given.ws_token_file,
         token_sha256=given.ws_token_sha256,
+        token_scope=given.ws_token_scope,
         shared_secret_file=given.ws_shared_secret_file,
         issuer=given.ws_issuer,
         audience=given.ws_audience,
@@ -189,6 +190,11 @@ def _add_server_options(parser: "ArgumentParser") -> None:
     auth.add_argument("--ws-auth", choices=("capability-token", "signed-bearer-token"), help="how clients prove it")
     auth.add_argument("--ws-token-file", type=Path, metavar="FILE", help="holds the token")
     auth.add_argument("--ws-token-sha256", metavar="HEX", help="the token's SHA-256 digest")
+    auth.add_argument(
+        "--ws-token-scope",
+        choices=("full", "no-shell", "observe"),
+        help="what the token allows: everything (default), no commands, files or loose policies, or only to look on",
+    )
     auth.add_argument(
         "--ws-shared-secret-file", type=Path, metavar="FILE", help="holds the key of signed tokens (HS256)"
     )

@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
+from app_server.rpc.scopes import FULL, SCOPES, Scope
 from app_server.transport.listen import (
     DEFAULT_CLOCK_SKEW_SECONDS,
     AuthOptions,
@@ -20,21 +21,22 @@ from app_server.transport.listen import (
 
 MIN_SECRET_BYTES = 32
 
-Authenticator = Callable[[str | None], bool]
-"""Takes the Authorization header of a request and tells whether it may connect."""
+Authenticator = Callable[[str | None], Scope | None]
+"""Takes the Authorization header of a request and tells what the client may do; None if it may not connect."""
 
 logger = logging.getLogger(__name__)
 
 
 def check_auth_flags(listen: Listen, options: AuthOptions) -> None:
     """Raise UsageError if the options do not go together, or if the listener would be open to strangers."""
-    token = options.token_file is not None or options.token_sha256 is not None
+    token = any(value is not None for value in (options.token_file, options.token_sha256))
+    scoped = options.token_scope is not None
     signed = any(
         value is not None
         for value in (options.shared_secret_file, options.issuer, options.audience, options.max_clock_skew_seconds)
     )
     if options.mode is None:
-        if token or signed:
+        if token or signed or scoped:
             raise UsageError(
                 "websocket auth flags require `--ws-auth capability-token` or `--ws-auth signed-bearer-token`"
             )
@@ -64,6 +66,11 @@ def check_auth_flags(listen: Listen, options: AuthOptions) -> None:
                 "`--ws-token-file` and `--ws-token-sha256` require `--ws-auth capability-token`, "
                 "not `signed-bearer-token`"
             )
+        if scoped:
+            raise UsageError(
+                "`--ws-token-scope` requires `--ws-auth capability-token`; "
+                "a signed token names its scope itself, in the claim `scope`"
+            )
         if options.shared_secret_file is None:
             raise UsageError("`--ws-shared-secret-file` is required when `--ws-auth signed-bearer-token` is set")
         if (options.max_clock_skew_seconds or 0) < 0:
@@ -78,10 +85,11 @@ def build_authenticator(options: AuthOptions) -> Authenticator | None:
     if options.mode is None:
         return None
     if options.mode == "capability-token":
+        scope = FULL if options.token_scope is None else SCOPES[options.token_scope]
         if options.token_sha256 is not None:
-            return _capability(bytes.fromhex(options.token_sha256))
+            return _capability(bytes.fromhex(options.token_sha256), scope)
         assert options.token_file is not None
-        return _capability(sha256(_secret(options.token_file)).digest())
+        return _capability(sha256(_secret(options.token_file)).digest(), scope)
     assert options.shared_secret_file is not None
     secret = _secret(options.shared_secret_file)
     if len(secret) < MIN_SECRET_BYTES:
@@ -109,12 +117,12 @@ def _bearer(header: str | None) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
-def _capability(digest: bytes) -> Authenticator:
-    def check(header: str | None) -> bool:
+def _capability(digest: bytes, scope: Scope) -> Authenticator:
+    def check(header: str | None) -> Scope | None:
         token = _bearer(header)
         given = sha256((token or "").encode("utf-8", "surrogateescape")).digest()
         # Digests have one length, so the comparison tells nothing about the token's.
-        return hmac.compare_digest(given, digest) and token is not None
+        return scope if hmac.compare_digest(given, digest) and token is not None else None
 
     return check
 
@@ -137,14 +145,19 @@ def _signed(secret: bytes, options: AuthOptions) -> Authenticator:
         claims["issuer"] = options.issuer
         claims["options"]["require"].append("iss")
 
-    def check(header: str | None) -> bool:
+    def check(header: str | None) -> Scope | None:
         token = _bearer(header)
         if token is None:
-            return False
+            return None
         try:
-            decode(token, secret, **claims)
+            told = decode(token, secret, **claims)
         except (jwt.InvalidTokenError, ValueError):
-            return False
-        return True
+            return None
+        named = told.get("scope", FULL.name)
+        scope = SCOPES.get(named) if isinstance(named, str) else None
+        if scope is None:
+            known = ", ".join(f"`{name}`" for name in SCOPES)
+            logger.warning("a websocket is refused: its token has the scope %.80r; known scopes: %s", named, known)
+        return scope
 
     return check

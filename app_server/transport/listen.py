@@ -67,7 +67,10 @@ DEFAULT_CLOCK_SKEW_SECONDS = 30
 
 @dataclass(frozen=True, slots=True)
 class AuthOptions:
-    """How clients of a websocket prove that they may connect; `mode` None means that they need not."""
+    """How clients of a websocket prove that they may connect; `mode` None means that they need not.
+
+    `token_scope` is what the capability token allows, by name; None for everything.
+    """
 
     mode: AuthMode | None = None
     token_file: Path | None = None
@@ -76,6 +79,7 @@ class AuthOptions:
     issuer: str | None = None
     audience: str | None = None
     max_clock_skew_seconds: int | None = None
+    token_scope: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

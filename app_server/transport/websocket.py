@@ -9,6 +9,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from app_server.rpc.connection import MAX_MESSAGE_BYTES, Oversized
 from app_server.rpc.outbound import Outbound
+from app_server.rpc.scopes import FULL, Scope
 from app_server.transport.auth import Authenticator
 from app_server.transport.listen import UnixSocket, WebSocket
 from app_server.transport.sockets import listening_on
@@ -56,8 +57,8 @@ class _Listener:
         """`address` is None for a Unix socket, whose clients share this user."""
         self._connect, self._auth, self._ready, self._address, self._stop = connect, auth, ready, address, stop
 
-    def refusal(self, request: web.BaseRequest) -> web.Response | None:
-        """The answer to a request that does not become a websocket."""
+    def admit(self, request: web.BaseRequest) -> Scope | web.Response:
+        """What the client of a websocket may do, or the answer to a request that does not become one."""
         # A browser names the page's origin in every cross-site request; no client of this protocol sends one. A page
         # that pointed its own name at this machine (DNS rebinding) is known by the Host.
         if "Origin" in request.headers:
@@ -71,9 +72,11 @@ class _Listener:
             return web.Response(status=200 if alive else 503)
         if request.method != "GET" or request.headers.get("Upgrade", "").strip().lower() != "websocket":
             return web.Response(status=426, headers={"Upgrade": "websocket"}, text="connect with a websocket\n")
-        if self._auth is not None and not self._auth(request.headers.get("Authorization")):
+        scope = FULL if self._auth is None else self._auth(request.headers.get("Authorization"))
+        if scope is None:
             return web.Response(status=401, headers={"WWW-Authenticate": "Bearer"})
-        return None
+        # Who can open the Unix socket is this user, and has a shell anyway.
+        return FULL if self._address is None else scope
 
     def _is_ours(self, host: str | None) -> bool:
         if host is None:
@@ -91,7 +94,7 @@ class _Listener:
         own = ip_address(self._address.host)
         return own.is_unspecified or given == own
 
-    async def serve(self, websocket: "web.WebSocketResponse[bool]", request: web.BaseRequest) -> None:
+    async def serve(self, websocket: "web.WebSocketResponse[bool]", request: web.BaseRequest, scope: Scope) -> None:
         """Serve one client until it leaves, falls too far behind, or the listener stops."""
         transport = request.transport
         if transport is None:
@@ -127,6 +130,7 @@ class _Listener:
 
         outbound = Outbound("websocket", on_overrun=overrun)
         connection = self._connect(outbound, self._address is not None)
+        connection.scope = scope
         async with anyio.create_task_group() as writing:
             writing.start_soon(write)
             try:
@@ -164,9 +168,9 @@ async def serve_websocket(
         accepting = True
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            refusal = listener.refusal(request)
-            if refusal is not None:
-                return refusal
+            admitted = listener.admit(request)
+            if isinstance(admitted, web.Response):
+                return admitted
             websocket: web.WebSocketResponse[bool] = web.WebSocketResponse(
                 timeout=FLUSH_SECONDS, compress=False, max_msg_size=CEILING_BYTES, decode_text=False
             )
@@ -176,15 +180,15 @@ async def serve_websocket(
                 return websocket
             if accepting:
                 done = anyio.Event()
-                clients.start_soon(serve_apart, websocket, request, done)
+                clients.start_soon(serve_apart, websocket, request, admitted, done)
                 await done.wait()
             return websocket
 
         async def serve_apart(
-            websocket: "web.WebSocketResponse[bool]", request: web.BaseRequest, done: anyio.Event
+            websocket: "web.WebSocketResponse[bool]", request: web.BaseRequest, scope: Scope, done: anyio.Event
         ) -> None:
             try:
-                await listener.serve(websocket, request)
+                await listener.serve(websocket, request, scope)
             except Exception:  # the boundary of one client: what goes wrong here ends this one alone
                 logger.exception("a connection ended unexpectedly")
             finally:
