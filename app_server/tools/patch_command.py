@@ -56,7 +56,7 @@ def _in_script(script: str, cwd: str) -> PatchCommand | None:
     folder = found["folder"] or "."
     if folder[0] in "'\"":
         folder = folder[1:-1]
-    if not folder or folder == "-":
+    if not folder or folder.startswith("-"):
         return None
     return PatchCommand(text, os.path.normpath(os.path.join(cwd, folder)))
 
