@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from app_server.approvals.approvals import CommandQuestion
+from app_server.exec.environment import TERMINAL_TYPE
 from app_server.exec.expiration import TIMEOUT, Expiration
 from app_server.exec.output import HeadTail
 from app_server.exec.process import Process
@@ -65,8 +66,9 @@ class CommandResult:
 RulesFor = Callable[[TurnContext], Awaitable[LoadedRules]]
 """The exec rules in force for a turn."""
 
-EnvironmentFor = Callable[[TurnContext, str], Mapping[str, str]]
-"""What a command inherits: its turn, and the id of the call that it runs for."""
+EnvironmentFor = Callable[[TurnContext, str | None], Mapping[str, str]]
+"""What a command inherits: its turn, and the id of the model's call that it runs for; None for a command of the user.
+"""
 
 
 class ToolOrchestrator:
@@ -159,21 +161,29 @@ class ToolOrchestrator:
         command: Command,
         clearance: Clearance,
         turn: TurnContext,
-        call_id: str,
+        call_id: str | None,
         *,
-        stdin: bool = False,
         size: Size | None = None,
     ) -> Process:
-        """Start a cleared command; in a terminal of `size` if given. Raises ToolError."""
+        """Start a cleared command; in a terminal of `size` if given, else without input. Raises ToolError."""
+        env = self._environment(turn, call_id)
+        if size is not None and "TERM" not in turn.config.shell_environment_policy.set:
+            env = {**env, "TERM": TERMINAL_TYPE}
         try:
             wrapped = await self._sandbox.wrap(
                 command.argv,
                 cwd=command.cwd,
-                env=self._environment(turn, call_id),
+                env=env,
                 profile=clearance.profile,
                 terminal=size is not None,
             )
-            return Process.spawn(wrapped, cwd=command.cwd, reaper=self._reaper, stdin=stdin, tty=size)
+            return Process.spawn(
+                wrapped,
+                cwd=command.cwd,
+                reaper=self._reaper,
+                tty=size,
+                limits=turn.config.command_limits,
+            )
         except (SandboxUnavailable, SpawnError) as error:
             raise ToolError(str(error)) from error
 
@@ -182,7 +192,7 @@ class ToolOrchestrator:
         command: Command,
         clearance: Clearance,
         turn: TurnContext,
-        call_id: str,
+        call_id: str | None,
         timeout: float | None,
         on_output: Callable[[bytes], Awaitable[None]],
     ) -> CommandResult:
@@ -209,4 +219,8 @@ class ToolOrchestrator:
                         output.append(chunk[1])
                         await on_output(chunk[1])
                     exit_code = TIMEOUT_EXIT_CODE if timed_out else process.exit_code or 1
+                if process.limit_hit is not None:
+                    told = f"\n{process.limit_hit}\n".encode()
+                    output.append(told)
+                    await on_output(told)
         return CommandResult(exit_code, output, monotonic() - began, expiration.reason)
