@@ -64,8 +64,8 @@ class TurnDiff:
     _first: dict[str, FileVersion | None] = field(default_factory=dict[str, FileVersion | None])
     _latest: dict[str, FileVersion | None] = field(default_factory=dict[str, FileVersion | None])
     _origins: dict[str, str] = field(default_factory=dict[str, str])
-    _known: dict[tuple[str, str], tuple[FileVersion | None, FileVersion | None, str]] = field(
-        default_factory=dict[tuple[str, str], tuple[FileVersion | None, FileVersion | None, str]]
+    _known: dict[tuple[str, str, str], tuple[FileVersion | None, FileVersion | None, str]] = field(
+        default_factory=dict[tuple[str, str, str], tuple[FileVersion | None, FileVersion | None, str]]
     )
 
     def record(self, changes: Sequence[FileChange]) -> None:
@@ -107,11 +107,11 @@ class TurnDiff:
 
     def _file(self, source: str, path: str, top: str) -> str:
         before, after = self._first.get(source), self._latest[path]
-        known = self._known.get((source, path))
+        known = self._known.get((source, path, top))
         if known is not None and known[0] is before and known[1] is after:
             return known[2]
         text = "" if before == after and source == path else _file_diff(before, after, source, path, top)
-        self._known[source, path] = (before, after, text)
+        self._known[source, path, top] = (before, after, text)
         return text
 
 
@@ -166,9 +166,14 @@ _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 def _repository_around(folder: str) -> str | None:
-    while not os.path.lexists(os.path.join(folder, ".git")):
+    while not _is_repository(os.path.join(folder, ".git")):
         parent = os.path.dirname(folder)
         if parent == folder:
             return None
         folder = parent
     return folder
+
+
+def _is_repository(entry: str) -> bool:
+    # While a command runs, the sandbox may have an empty folder of this name.
+    return os.path.isfile(entry) or os.path.exists(os.path.join(entry, "HEAD"))
