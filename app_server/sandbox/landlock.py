@@ -21,9 +21,9 @@ import anyio.to_thread
 
 from app_server.sandbox import landlock_filter, seccomp
 from app_server.sandbox.area import DENY, READ, WRITE
+from app_server.sandbox.mounts import ETC, SYSTEM, follow, git_directories
 from app_server.sandbox.permissions import PermissionProfile
-from app_server.sandbox.protected import writable_roots
-from app_server.sandbox.repositories import NEVER_WRITABLE, RepositorySearch, is_within_any
+from app_server.sandbox.repositories import GIT, HEAD, NEVER_WRITABLE, RepositorySearch, is_within_any
 from app_server.sandbox.sandbox import SandboxedCommand, SandboxUnavailable, with_network_flag
 from app_server.sandbox.warden import Orders
 
@@ -44,11 +44,8 @@ for name, part in code:
 module.main(orders)
 """
 
-SYSTEM = (
-    *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix/store", "/gnu/store"),
-    *("/proc", "/sys", "/run/systemd/resolve", "/snap"),
-)
-"""What programs need to start, readable also where only some roots are."""
+ALSO_SYSTEM = ("/proc", "/sys")
+"""What programs need to start besides `SYSTEM` and `ETC`, where not everything may be read."""
 
 UPGRADE = (
     "use a kernel of version 5.13 or later with Landlock switched on (lsm=landlock,... on the kernel's command line), "
@@ -65,6 +62,7 @@ class Landlock:
         self._abi = 0
         self._probed = anyio.Lock()
         self._repositories = RepositorySearch()
+        self._ever_writable: set[str] = set()
 
     @property
     def abi(self) -> int:
@@ -105,21 +103,41 @@ class Landlock:
 
     def _orders(self, argv: list[str], env: Mapping[str, str], cwd: str, profile: PermissionProfile) -> bytes:
         """What the helper is told. Walks the writable roots: for a worker thread."""
-        roots = writable_roots(profile)
+        roots = self._roots(profile)
         _check_interpreter((os.path.realpath(cwd), *roots))
         closed = {*NEVER_WRITABLE}
         for root in roots:
             closed.update(_both(os.path.join(root, name) for name in profile.protected_names))
+            if not any(os.path.lexists(os.path.join(root, name)) for name in (GIT, HEAD)):
+                closed.add(os.path.join(root, HEAD))  # without it the root itself is no repository
         for repository in self._repositories.find([root for root in roots if os.path.isdir(root)]):
             closed.update(_protected(repository))
         return _pack(argv, env, profile, roots, sorted(closed), self._abi)
+
+    def _roots(self, profile: PermissionProfile) -> tuple[str, ...]:
+        """The writable roots that exist, without symbolic links. A link that a command may have made is not followed.
+
+        Raises SandboxUnavailable.
+        """
+        followed = [(path, *follow(path)) for path in profile.writable_roots if os.path.exists(path)]
+        roots = {real for _, real, _ in followed if not is_within_any(real, NEVER_WRITABLE)}
+        self._ever_writable |= roots
+        for path, _, links in followed:
+            for link in links:
+                if link not in roots and is_within_any(link, tuple(self._ever_writable)):
+                    raise SandboxUnavailable(
+                        f"{path} leads through the symbolic link {link}, which a command could have put there, so it "
+                        "is not opened for writing; name the directory itself, or choose other writable roots"
+                    )
+        return tuple(sorted(roots))
 
 
 def _rules(profile: PermissionProfile, roots: Sequence[str]) -> dict[bytes, int]:
     """What may be read and changed; among rules for the same path, what denies more, but a root stays writable."""
     rules = {"/": READ if profile.readable_roots is None else DENY}
     if profile.readable_roots is not None:
-        rules |= {os.path.realpath(path): READ for path in (*SYSTEM, *profile.readable_roots)}
+        etc = (os.path.join("/etc", name) for name in ETC)
+        rules |= {os.path.realpath(path): READ for path in (*SYSTEM, *ALSO_SYSTEM, *etc, *profile.readable_roots)}
     rules |= dict.fromkeys(_both(profile.read_only), READ)
     rules |= dict.fromkeys(roots, WRITE)
     rules |= dict.fromkeys(_both(profile.denied), DENY)
@@ -128,22 +146,7 @@ def _rules(profile: PermissionProfile, roots: Sequence[str]) -> dict[bytes, int]
 
 def _protected(repository: str) -> set[str]:
     """A `.git` entry, and what it names if it is the pointer of a worktree or submodule."""
-    return _both([repository, *_named_by(repository)])
-
-
-def _named_by(pointer: str) -> list[str]:
-    """The git directory that a `.git` file names, and the one that it shares with its main worktree."""
-    found: list[str] = []
-    for file, prefix in ((pointer, b"gitdir:"), ("commondir", b"")):
-        try:
-            with open(os.path.join(found[0], file) if found else file, "rb") as handle:
-                first = handle.read(8192).split(b"\n", 1)[0]
-        except OSError:
-            break
-        if not first.startswith(prefix) or not (named := os.fsdecode(first[len(prefix) :].strip())):
-            break
-        found.append(os.path.realpath(os.path.join(found[0] if found else os.path.dirname(pointer), named)))
-    return found
+    return _both([repository, *(git_directories(repository) if os.path.basename(repository) == GIT else ())])
 
 
 def _both(paths: Iterable[str]) -> set[str]:

@@ -16,6 +16,9 @@ ASK = 0x7FC00000
 ERRNO = 0x00050000
 EPERM, ENOSYS, EOPNOTSUPP = 1, 38, 95
 
+LOCKS = (6, 7, 37, 38)
+"""fcntls F_SETLK, F_SETLKW, F_OFD_SETLK and F_OFD_SETLKW."""
+
 NUMBER = 0
 FIRST_ARGUMENT = 16
 
@@ -57,6 +60,8 @@ _NUMBERS: Mapping[str, tuple[int, int | None]] = {
     "utimes": (235, None),
     "futimesat": (261, None),
     "utimensat": (280, 88),
+    "fcntl": (72, 25),
+    "flock": (73, 32),
     "kill": (62, 129),
     "tkill": (200, 130),
     "tgkill": (234, 131),
@@ -132,6 +137,9 @@ CHANGING_ATTRIBUTES = (
 )
 """What Landlock knows nothing of: the supervisor does it where it is allowed."""
 
+LOCKING = ("fcntl", "flock")
+"""A file need not be open for writing to be locked, and whoever uses it outside then waits."""
+
 SIGNALLING = ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal")
 
 _NEVER = (
@@ -172,7 +180,7 @@ def number_of(name: str, machine: str) -> int | None:
 def names(machine: str | None = None) -> Mapping[int, str]:
     """The calls that the supervisor may be asked about, by number."""
     machine = _known(machine)
-    asked = (*OPENING, *CHANGING_FILES, *CHANGING_ATTRIBUTES, *SIGNALLING)
+    asked = (*OPENING, *CHANGING_FILES, *CHANGING_ATTRIBUTES, *LOCKING, *SIGNALLING)
     return {number: name for name in asked if (number := number_of(name, machine)) is not None}
 
 
@@ -188,7 +196,7 @@ def refusals(*, truncate: bool, machine: str | None = None) -> bytes:
     # Their arguments are behind pointers; programs do without them.
     code.answer(("openat2", "clone3"), ERRNO | ENOSYS)
     code.on("clone", code.refuse_if_set(0, NEW_NAMESPACES))
-    code.on("ioctl", code.refuse_if_one_of(1, _FILE_FLAGS))
+    code.on("ioctl", code.answer_if_one_of(1, _FILE_FLAGS, ERRNO | EPERM))
     for name, position in _ON_OTHERS.items():
         code.on(name, code.refuse_unless_zero(position))
     # Limits may be asked of any process, and set for oneself.
@@ -201,12 +209,13 @@ def refusals(*, truncate: bool, machine: str | None = None) -> bytes:
 
 @functools.cache
 def questions(*, reads: bool, signals: bool, machine: str | None = None) -> bytes:
-    """The filter of calls that wait for the supervisor's answer: changes of files, listing of directories.
+    """The filter of calls that wait for the supervisor's answer: changes and locks of files, listing of directories.
 
     With `reads` also every other open, with `signals` also these.
     """
     code = _Code(_known(machine))
-    code.answer((*CHANGING_FILES, *CHANGING_ATTRIBUTES), ASK)
+    code.answer((*CHANGING_FILES, *CHANGING_ATTRIBUTES, "flock"), ASK)
+    code.on("fcntl", code.answer_if_one_of(1, LOCKS, ASK))
     if reads:
         code.answer(OPENING, ASK)
     else:
@@ -251,13 +260,11 @@ class _Code:
     def ask_if_set(self, argument: int, bits: int) -> list[bytes]:
         return [_load(argument), _jump(JUMP_IF_SET, bits, 0, 1), _instruction(RETURN, ASK)]
 
-    def refuse_if_one_of(self, argument: int, values: Iterable[int]) -> list[bytes]:
-        refused = [
-            part
-            for value in values
-            for part in (_jump(JUMP_IF_EQUAL, value, 0, 1), _instruction(RETURN, ERRNO | EPERM))
+    def answer_if_one_of(self, argument: int, values: Iterable[int], answer: int) -> list[bytes]:
+        answers = [
+            part for value in values for part in (_jump(JUMP_IF_EQUAL, value, 0, 1), _instruction(RETURN, answer))
         ]
-        return [_load(argument), *refused]
+        return [_load(argument), *answers]
 
     def refuse_unless_zero(self, argument: int, *, high: bool = False) -> list[bytes]:
         """`high` for a pointer, whose upper half counts too."""

@@ -443,6 +443,21 @@ class Supervisor:
         fd = self._changeable(call, call.integer(0), path, call.integer(3))
         return _set_times(fd, call, 2, nanoseconds=1)
 
+    # Locks
+
+    def _on_flock(self, call: _Call) -> int:
+        """Files outside may not be locked, for others use them.
+
+        What is asked about could be exchanged for another open file before the kernel looks, by a second thread.
+        Nothing but a lock can be had that way.
+        """
+        fd = call.descriptor(call.integer(0))
+        if stat.S_ISREG(os.stat(fd).st_mode) and not self._area.may_change(_path_of(fd)):
+            raise _error(errno.EPERM)
+        raise GoOn
+
+    _on_fcntl = _on_flock
+
     # Signals, where Landlock cannot hold them back
 
     def _on_kill(self, call: _Call) -> int:
