@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from app_server.rpc.connection import Client, Connection, Connections, Oversized
+from app_server.rpc.connection import Client, Connection, Connections
 from app_server.rpc.outbound import Outbound
 from app_server.rpc.server_requests import ServerRequests
 from app_server.services import Daemon
@@ -18,20 +18,8 @@ from app_server.transport.listen import ServerOptions
 from protocol.v2.thread import ThreadStartParams
 from protocol.v2.user_input import TextUserInput
 from tests.support.home import make_home
+from tests.support.nobody import Nobody
 from tests.support.scripted_model import ScriptedModel
-
-
-class Nobody:
-    """Takes no messages: these tests call the room below the connection."""
-
-    def ready(self, connection: Connection) -> bool:
-        return True
-
-    async def until_ready(self, connection: Connection) -> None:
-        raise AssertionError("it is always ready")
-
-    def receive(self, connection: Connection, message: bytes | Oversized) -> None:
-        raise AssertionError("no client talks")
 
 
 class Room:

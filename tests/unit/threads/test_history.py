@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app_server.threads.history import aborted_output, call_output, kept, message, text_message, unanswered_calls
-from app_server.tools.context import ToolCall, ToolOutput
 from app_server.threads.user_input import preview_of
+from app_server.tools.context import ToolCall, ToolOutput
 from protocol.v2.user_input import ImageUserInput, TextUserInput
 
 Item = dict[str, Any]
