@@ -32,6 +32,12 @@ ENVIRONMENT = "local"
 """The name of the place where commands run."""
 
 
+NO_REVIEW = (
+    "approvals are to be reviewed automatically (approvals_reviewer), which this version of turnloom cannot do yet; "
+    'with approvals_reviewer = "user" the user would be asked'
+)
+
+
 class Declined(Exception):
     """The answer was no, and the turn goes on. `by_user` is False where it was no answer to go by."""
 
@@ -50,6 +56,11 @@ class Audience(Protocol):
     @property
     def id(self) -> str:
         """The thread's id."""
+        ...
+
+    @property
+    def asks_the_user(self) -> bool:
+        """Whether a user decides; else a reviewing model does, and no client is asked for a permission."""
         ...
 
     def may_answer(self) -> Iterable[Connection]:
@@ -259,6 +270,9 @@ class Approvals:
     ) -> Answer[R]:
         """Ask for a permission, with question and answer in the log. No usable answer is a no."""
         number = await self.log.asked(noted)
+        if not self.audience.asks_the_user:
+            await self.log.decided(number, "failed", "there is no automatic review")
+            raise Declined(NO_REVIEW, by_user=False)
         decision, decided_by = "withdrawn", "the turn ended"
         try:
             answer = await self.ask(descriptor, params)

@@ -36,7 +36,8 @@ from app_server.threads.turn import RefusedTurn, Turn, UserMessage
 from app_server.threads.user_input import model_content, preview_of
 from app_server.tools.dynamic import dynamic_tools
 from app_server.tools.registry import ToolRegistry
-from app_server.tools.shell import ShellTool
+from app_server.tools.shell import UserShell
+from app_server.tools.terminals import Terminals
 from protocol.jsonrpc import invalid_request
 from protocol.v2 import thread as wire
 from protocol.v2.approval import ITEM_TOOL_REQUEST_USER_INPUT
@@ -84,7 +85,10 @@ class World(Protocol):
     def tools(self) -> ToolRegistry: ...
 
     @property
-    def shell(self) -> ShellTool: ...
+    def shell(self) -> UserShell: ...
+
+    @property
+    def terminals(self) -> Terminals: ...
 
     def provider(self, name: str, settings: Settings) -> ModelProvider:
         """The provider of that name under a thread's configuration. Raises -32600 naming the known ones."""
@@ -210,6 +214,11 @@ class Thread:
 
     # Questions to the followers
 
+    @property
+    def asks_the_user(self) -> bool:
+        """Whether a user decides about approvals."""
+        return self.settings.approvals_reviewer == "user"
+
     def may_answer(self) -> Iterable[Connection]:
         """The followers that are asked for approvals."""
         return [connection for connection in self.events.subscribers() if connection.may_answer]
@@ -237,8 +246,8 @@ class Thread:
 
     @property
     def in_use(self) -> bool:
-        """Whether somebody listens or something runs."""
-        return self.active is not None or len(self.events) > 0
+        """Whether somebody listens or something runs, a command in the background included."""
+        return self.active is not None or len(self.events) > 0 or bool(self._world.terminals.running(self.id))
 
     def unused_for(self) -> float:
         """Seconds for which nobody has listened and nothing ran."""

@@ -22,6 +22,7 @@ class Room:
     """A thread's audience without a thread."""
 
     id = "the-thread"
+    asks_the_user = True
 
     def __init__(self, log: DecisionLog) -> None:
         self.requests = ServerRequests()
@@ -254,6 +255,18 @@ async def test_the_bound_does_not_hurry_somebody_who_is_there(room: Room) -> Non
         assert data is not None
         room.requests.resolve(client.id, {"id": 0, "result": {"decision": "accept"}})
     assert asking.outcome is None
+
+
+async def test_without_a_reviewer_nobody_says_yes_in_its_place(room: Room) -> None:
+    room.asks_the_user = False
+    client = room.join()
+    asking = Asking(room, question())
+    await asking.run()
+    assert isinstance(asking.outcome, Declined)
+    assert "approvals_reviewer" in str(asking.outcome)
+    assert client.outbound.queued_bytes == 0
+    (line,) = await room.log.newest(10)
+    assert (line.decision, line.decided_by) == ("failed", "there is no automatic review")
 
 
 async def test_questions_of_a_daemon_that_ended_are_closed_as_lost(room: Room) -> None:
