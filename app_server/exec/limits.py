@@ -34,6 +34,9 @@ WRAPPERS = 2
 ROUNDS = 50
 """How often a tree that spreads is looked through for what is left of it."""
 
+SLACK = 4096
+"""How many tasks the user's other programs may start before commands cannot start any more."""
+
 MEBIBYTE = 1 << 20
 
 
@@ -175,15 +178,15 @@ def _kill_group(pid: int) -> None:
 
 
 def _hold_back(pid: int, processes: int) -> None:
-    """Bound what a fork bomb can do until it is noticed: the user gets so many tasks more than the whole system has.
+    """Bound what a fork bomb of a plain user can do until it is noticed.
 
-    A generous bound, because it counts the user's other programs too. It does not hold root.
+    The bound counts the user's other programs too, so it leaves room for those that are yet to come.
     """
     import resource
 
     with suppress(OSError):
         soft, hard = resource.prlimit(pid, resource.RLIMIT_NPROC)
-        most = system_tasks() + processes
+        most = system_tasks() + processes + SLACK
         bounds = [most if bound == resource.RLIM_INFINITY else min(bound, most) for bound in (soft, hard)]
         resource.prlimit(pid, resource.RLIMIT_NPROC, (bounds[0], bounds[1]))
 

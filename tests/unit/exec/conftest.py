@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app_server.config.settings import CommandLimits
 from app_server.exec.process import Process
 from app_server.exec.pty import Size
 from app_server.exec.reaper import Reaper
@@ -19,11 +20,16 @@ class Runner:
         self.reaper, self.cwd = reaper, cwd
 
     def start(
-        self, *argv: str, stdin: bool = False, tty: Size | None = None, env: Mapping[str, str] | None = None
+        self,
+        *argv: str,
+        stdin: bool = False,
+        tty: Size | None = None,
+        env: Mapping[str, str] | None = None,
+        limits: CommandLimits | None = None,
     ) -> Process:
         """A running command."""
         command = SandboxedCommand(argv=argv, env=os.environ if env is None else env)
-        return Process.spawn(command, cwd=str(self.cwd), reaper=self.reaper, stdin=stdin, tty=tty)
+        return Process.spawn(command, cwd=str(self.cwd), reaper=self.reaper, stdin=stdin, tty=tty, limits=limits)
 
     def shell(self, script: str, *, stdin: bool = False, tty: Size | None = None) -> Process:
         """A running shell script."""
