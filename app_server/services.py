@@ -13,8 +13,8 @@ from anyio.abc import TaskGroup
 
 from app_server.approvals.approvals import Declined
 from app_server.config.layers import ConfigError, load_settings
-from app_server.config.settings import Settings, ShellEnvironmentPolicy
-from app_server.exec.environment import child_environment
+from app_server.config.settings import Settings
+from app_server.exec.environment import agent_environment, user_shell_environment
 from app_server.exec.reaper import Reaper
 from app_server.exec.sessions import CommandSessions
 from app_server.execpolicy.folders import rules_folders
@@ -28,7 +28,7 @@ from app_server.rpc.connection import Connection, Connections
 from app_server.rpc.dispatch import Surface
 from app_server.rpc.outbound import Frame, notification_json
 from app_server.rpc.server_requests import ServerRequests
-from app_server.sandbox.permissions import PROTECTED_NAMES, Secrets
+from app_server.sandbox.permissions import Secrets
 from app_server.sandbox.protected import sweep
 from app_server.sandbox.sandbox import SandboxUnavailable, choose_sandbox
 from app_server.store.daemons import Daemon as DaemonLock
@@ -43,9 +43,12 @@ from app_server.tools.orchestrator import ToolOrchestrator
 from app_server.tools.plan import PlanTool
 from app_server.tools.registry import ToolRegistry
 from app_server.tools.request_permissions import RequestPermissionsTool
-from app_server.tools.shell import ShellTool
+from app_server.tools.shell import UserShell
+from app_server.tools.terminals import Terminals
+from app_server.tools.unified_exec import ExecCommandTool
 from app_server.tools.user_input import UserInputTool
 from app_server.tools.view_image import ViewImageTool
+from app_server.tools.write_stdin import WriteStdinTool
 from app_server.transport.listen import ServerOptions, StartError
 from protocol.jsonrpc import RpcError, invalid_request
 
@@ -67,7 +70,8 @@ class Daemon:
     commands: CommandSessions
     decisions: DecisionLog
     tools: ToolRegistry
-    shell: ShellTool
+    shell: UserShell
+    terminals: Terminals
 
     def __init__(
         self, home: Path, options: ServerOptions, connections: Connections, server_requests: ServerRequests
@@ -100,6 +104,7 @@ class Daemon:
                     self.spawn(self.watcher.run)
                     self.spawn(_build_validators)
                     self.spawn(self.threads.unload_idle)
+                    self.spawn(self._tell_confinement)
                     try:
                         yield
                     finally:
@@ -123,7 +128,7 @@ class Daemon:
         except OSError as error:
             raise StartError(f"{folder} cannot be used for threads: {error.strerror or error}") from error
         try:
-            await anyio.to_thread.run_sync(sweep, self._journal, PROTECTED_NAMES)
+            await anyio.to_thread.run_sync(sweep, self._journal)
         except SandboxUnavailable as error:
             logger.warning("%s", error)
         for other in await lock.others():
@@ -139,9 +144,12 @@ class Daemon:
         self.decisions = DecisionLog(database)
         await self.decisions.close_lost()
         self._rules = RulesStore(self._home)
-        self.shell = ShellTool(ToolOrchestrator(self.sandbox, reaper, self._rules_for, _command_environment))
+        orchestrator = ToolOrchestrator(self.sandbox, reaper, self._rules_for, _command_environment)
+        self.shell = UserShell(orchestrator)
+        self.terminals = Terminals(self.spawn)
+        commands = ExecCommandTool(orchestrator, self.terminals, self.patches), WriteStdinTool(self.terminals)
         self.tools = ToolRegistry(
-            [self.shell, self.patches, PlanTool(), UserInputTool(), RequestPermissionsTool(), ViewImageTool()]
+            [*commands, self.patches, PlanTool(), UserInputTool(), RequestPermissionsTool(), ViewImageTool()]
         )
         self.threads = ThreadManager(self, ConfigSource(self.config))
         self._warnings = [_config_warning(text) for text in database.warnings]
@@ -162,7 +170,9 @@ class Daemon:
 
     def surface(self, refuse: Callable[[str], RpcError | None]) -> Surface[RequestContext]:
         """What clients can call."""
-        services = Services(self.config, self.settings, self.threads, self.commands, self.sandbox, self.watcher)
+        services = Services(
+            self.config, self.settings, self.threads, self.commands, self.terminals, self.sandbox, self.watcher
+        )
         return Surface(load_handlers(), lambda connection: RequestContext(services, connection), refuse)
 
     def spawn(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
@@ -175,6 +185,15 @@ class Daemon:
         """Tell a client that has just initialised what is wrong with the configuration."""
         for params in self._warnings:
             connection.push(notification_json("configWarning", params))
+
+    async def _tell_confinement(self) -> None:
+        """Tell every client, also those to come, if commands are confined by less than the best, or not at all."""
+        report = await self.sandbox.report()
+        if report.summary is not None:
+            logger.warning("%s %s", report.summary, report.details)
+            params = _config_warning(report.summary, report.details)
+            self._warnings.append(params)
+            self.broadcast(notification_json("configWarning", params))
 
     async def forget(self, connection: Connection) -> None:
         """A client has gone: its commands and watches end, its turns go on."""
@@ -231,10 +250,10 @@ async def _build_validators() -> None:
     await anyio.to_thread.run_sync(build, abandon_on_cancel=True)
 
 
-def _command_environment(turn: TurnContext, call_id: str) -> dict[str, str]:
-    return child_environment(
-        ShellEnvironmentPolicy(), {"NO_COLOR": "1", "PAGER": "cat", "GIT_PAGER": "cat", "GH_PAGER": "cat"}
-    )
+def _command_environment(turn: TurnContext, call_id: str | None) -> dict[str, str]:
+    if call_id is None:
+        return user_shell_environment(turn.config.shell_environment_policy, thread_id=turn.thread_id)
+    return agent_environment(turn.config.shell_environment_policy, thread_id=turn.thread_id, call_id=call_id)
 
 
 def _config_warning(

@@ -108,6 +108,11 @@ class Settings:
     permission_profiles: Mapping[str, NamedProfile] = field(default_factory=lambda: BUILT_IN)
     shell_environment_policy: ShellEnvironmentPolicy = ShellEnvironmentPolicy()
     command_limits: CommandLimits = CommandLimits()
+    allow_login_shell: bool = True
+    background_terminal_max_timeout: int = 300_000
+    """The longest wait for a command in the background, in milliseconds."""
+    tool_output_token_limit: int = 10_000
+    """The most that the model is given of a command's output, whatever it asks for."""
     model_providers: Mapping[str, ModelProviderSettings] = field(default_factory=dict[str, ModelProviderSettings])
     base_instructions: str | None = None
     developer_instructions: str | None = None
@@ -193,6 +198,9 @@ def read_settings(
         "sandbox_workspace_write": _read_workspace_write(reader),
         "shell_environment_policy": _read_shell_environment(reader, providers),
         "command_limits": _read_command_limits(reader),
+        "allow_login_shell": reader.flag("allow_login_shell"),
+        "background_terminal_max_timeout": reader.count("background_terminal_max_timeout"),
+        "tool_output_token_limit": reader.count("tool_output_token_limit"),
         "model_reasoning_effort": reader.text("model_reasoning_effort"),
         "model_reasoning_summary": reader.choice(
             "model_reasoning_summary", ("auto", "concise", "detailed", "none"), decisive=False

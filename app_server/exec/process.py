@@ -125,7 +125,14 @@ class Process:
                     ours.append(reading)
                     theirs.append(writing)
                     redirects.append((number, writing))
-            pid = spawn(command.argv, env=env, cwd=cwd, redirects=redirects, pass_fds=command.pass_fds)
+            pid = spawn(
+                command.argv,
+                env=env,
+                cwd=cwd,
+                redirects=redirects,
+                pass_fds=command.pass_fds,
+                brand=None if command.contained else reaper.brand,
+            )
             pidfd = _open_pidfd(pid)
         except (SpawnError, OSError) as error:
             for fd in ours:
@@ -347,7 +354,7 @@ class Process:
         assert self._exit_code is not None
         return self._exit_code
 
-    def signal(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         """Send a signal to the command and all that it started, without ending the sandbox around them."""
         if self._exited.is_set():
             return
@@ -369,7 +376,7 @@ class Process:
         With `grace` (seconds) the command is first asked by SIGTERM. Does not raise if it has ended already.
         """
         if grace > 0 and not self._exited.is_set():
-            self.signal(signal.SIGTERM)
+            self.send_signal(signal.SIGTERM)
             with anyio.move_on_after(grace):
                 await self._exited.wait()
         await self._bury()

@@ -10,6 +10,7 @@ from app_server.files.watch import Watcher
 from app_server.rpc.connection import Connection
 from app_server.sandbox.sandbox import Sandbox
 from app_server.threads.manager import ThreadManager
+from app_server.tools.terminals import Terminals
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Services:
     settings: Settings
     threads: ThreadManager
     commands: CommandSessions
+    terminals: Terminals
     sandbox: Sandbox
     watcher: Watcher
 
@@ -52,6 +54,11 @@ class RequestContext:
     def commands(self) -> CommandSessions:
         """Commands that clients run."""
         return self.services.commands
+
+    @property
+    def terminals(self) -> Terminals:
+        """Commands of the model that run on in the background."""
+        return self.services.terminals
 
     @property
     def sandbox(self) -> Sandbox:

@@ -16,6 +16,7 @@ MODULES = (
     "thread",
     "thread_list",
     "turn",
+    "terminals",
     "command_exec",
     "process",
     "config",

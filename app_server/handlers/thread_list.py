@@ -10,7 +10,6 @@ from app_server.rpc.outbound import encode
 from app_server.store.rows import Page, ThreadQuery, TurnRow
 from app_server.threads.manager import LIST_LIMIT
 from protocol.methods import Encoded
-from protocol.v2 import thread
 from protocol.v2 import thread_list as wire
 
 _NO_TURNS = b'"turns":[]'
@@ -99,12 +98,3 @@ async def items_list(
         entries.append(b'{"item":%b,"outputDeferred":false,%b' % (row.payload, orjson.dumps(rest)[1:]))
     cursors = orjson.dumps({"nextCursor": page.next_cursor, "backwardsCursor": page.backwards_cursor})
     return Encoded(b'{"data":[%b],%b' % (b",".join(entries), cursors[1:]))
-
-
-@handles(thread.THREAD_BACKGROUND_TERMINALS_LIST)
-async def background_terminals(
-    ctx: RequestContext, params: thread.ThreadBackgroundTerminalsListParams
-) -> thread.ThreadBackgroundTerminalsListResponse:
-    # Every command of the model runs to its end within its call, so none is in the background.
-    ctx.threads.loaded(params.thread_id)
-    return thread.ThreadBackgroundTerminalsListResponse(data=[])

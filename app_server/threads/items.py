@@ -123,6 +123,10 @@ class TurnItems:
             self._output[item_id] = stream
         self._events.push(stream.frame(text))
 
+    def changed(self, item: Any) -> None:
+        """Take note of what a tool's item has become meanwhile; its followers are told at its end."""
+        self._running[item.id] = item
+
     async def completed(self, item: Any, history: Sequence[bytes] = ()) -> None:
         """Store a finished item, then tell that it is done; a cancellation does not come between the two."""
         encoded = encode(item)
@@ -137,9 +141,8 @@ class TurnItems:
 
     async def detach(self, item_id: str) -> None:
         """Let a tool's item outlive the turn. It is stored as it stands; `completed` stores its end at any time."""
-        item = self._running[item_id]
+        item = self._detached[item_id] = self._running.pop(item_id)
         await self._persist(encode(item), item, ())
-        self._detached[item_id] = self._running.pop(item_id)
 
     def tell(self, item: Any, encoded: bytes) -> None:
         """Tell of an item that was stored as a whole, such as the user's message."""

@@ -251,6 +251,7 @@ class ThreadManager:
         if thread is None:
             return
         await thread.stop()
+        await self._world.terminals.close(thread_id)
         self._loaded.pop(thread_id, None)
         if not thread.ephemeral:
             await stored(self._world.thread_store.release(thread_id))
@@ -286,6 +287,7 @@ class ThreadManager:
             turn.abandon()
         for turn in running:
             await turn.finished.wait()
+        await self._world.terminals.shutdown()
 
     # Reading
 

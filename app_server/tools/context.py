@@ -67,6 +67,10 @@ class ItemSink(Protocol):
         """Store a finished item and tell that it is done. Also for an item that outlives its turn."""
         ...
 
+    def changed(self, item: Any) -> None:
+        """Take note of what an item has become meanwhile; clients are told only at its end."""
+        ...
+
     async def detach(self, item_id: str) -> None:
         """Let the item outlive the turn: it is stored as it stands, and `completed` may come at any time."""
         ...

@@ -578,6 +578,21 @@ ITEM_COMMAND_EXECUTION_OUTPUT_DELTA = ServerNotification(
 )
 
 
+class TerminalInteractionNotification(Wire):
+    """The model typed `stdin` into a running command; `process_id` as its item shows it."""
+
+    thread_id: str
+    turn_id: str
+    item_id: str
+    process_id: str
+    stdin: str
+
+
+ITEM_COMMAND_EXECUTION_TERMINAL_INTERACTION = ServerNotification(
+    "item/commandExecution/terminalInteraction", TerminalInteractionNotification
+)
+
+
 class FileChangePatchUpdatedNotification(Wire):
     """A patch as far as the model has written it: what it will do is only sure once the item starts."""
 

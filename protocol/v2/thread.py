@@ -446,6 +446,47 @@ THREAD_BACKGROUND_TERMINALS_LIST = ClientRequest(
 )
 
 
+class ThreadBackgroundTerminalsTerminateParams(Wire):
+    """End one command in the background."""
+
+    thread_id: str
+    process_id: str
+
+
+class ThreadBackgroundTerminalsTerminateResponse(Wire):
+    """Whether there was one to end."""
+
+    terminated: bool
+
+
+THREAD_BACKGROUND_TERMINALS_TERMINATE = ClientRequest(
+    "thread/backgroundTerminals/terminate",
+    ThreadBackgroundTerminalsTerminateParams,
+    ThreadBackgroundTerminalsTerminateResponse,
+    experimental="thread/backgroundTerminals/terminate",
+    access="act",
+)
+
+
+class ThreadBackgroundTerminalsCleanParams(Wire):
+    """End all commands of a thread that run in the background."""
+
+    thread_id: str
+
+
+class ThreadBackgroundTerminalsCleanResponse(Wire):
+    """They have ended."""
+
+
+THREAD_BACKGROUND_TERMINALS_CLEAN = ClientRequest(
+    "thread/backgroundTerminals/clean",
+    ThreadBackgroundTerminalsCleanParams,
+    ThreadBackgroundTerminalsCleanResponse,
+    experimental="thread/backgroundTerminals/clean",
+    access="act",
+)
+
+
 class ThreadStartedNotification(Wire):
     """A thread exists now."""
 

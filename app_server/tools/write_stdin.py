@@ -1,0 +1,114 @@
+"""write_stdin: input for a command that runs, and a look at what it has printed since."""
+
+import signal
+from collections.abc import Mapping
+from time import monotonic
+from typing import Any
+
+from app_server.tools.arguments import PREFIX, Arguments
+from app_server.tools.command_report import DEFAULT_OUTPUT_TOKENS, aborted, report
+from app_server.tools.context import ToolCall, ToolError, ToolOutput, TurnContext
+from app_server.tools.terminals import Terminals
+from app_server.tools.unified_exec import LEAST_YIELD_MS, MOST_YIELD_MS, max_tokens, wait, yield_seconds
+from protocol.v2.item import (
+    ITEM_COMMAND_EXECUTION_TERMINAL_INTERACTION,
+    TerminalInteractionNotification,
+)
+
+LEAST_POLL_MS = 5_000
+"""A call without input waits at least this long: it is there to wait."""
+
+INTERRUPT = "\x03"
+"""What Ctrl-C sends."""
+
+
+class WriteStdinTool:
+    """Goes on with a terminal that exec_command left running."""
+
+    name = "write_stdin"
+    parallel = False
+
+    def __init__(self, terminals: Terminals) -> None:
+        self._terminals = terminals
+
+    def spec(self, turn: TurnContext) -> Mapping[str, Any] | None:
+        """Always offered."""
+        most = turn.config.background_terminal_max_timeout
+        return {
+            "type": "function",
+            "name": self.name,
+            "description": (
+                "Writes to a command that exec_command left running, or only waits for it, and returns what it has "
+                "printed since it was last looked at."
+            ),
+            "strict": False,
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    "session_id": {"type": "number", "description": "The session ID that exec_command gave."},
+                    "chars": {
+                        "type": "string",
+                        "description": (
+                            "What to type; needs a session with tty, except for \\u0003, which interrupts any command. "
+                            "Default: nothing, which only waits."
+                        ),
+                    },
+                    "yield_time_ms": {
+                        "type": "number",
+                        "description": (
+                            "How long to wait for the end of the command, in milliseconds. With input: default "
+                            f"{LEAST_YIELD_MS}, at most {MOST_YIELD_MS}. Without: from {LEAST_POLL_MS} to {most}."
+                        ),
+                    },
+                    "max_output_tokens": {
+                        "type": "number",
+                        "description": f"How much output to return. Default: {DEFAULT_OUTPUT_TOKENS}.",
+                    },
+                },
+                "required": ["session_id"],
+                "additionalProperties": False,
+            },
+        }
+
+    async def run(self, call: ToolCall, turn: TurnContext) -> ToolOutput:
+        """Run one call."""
+        arguments = Arguments.parse(call.arguments)
+        number = arguments.count("session_id")
+        if number is None:
+            raise ToolError(f"{PREFIX}missing field `session_id`")
+        chars = arguments.optional_text("chars") or ""
+        if chars:
+            seconds = yield_seconds(arguments, LEAST_YIELD_MS)
+        else:
+            most = max(LEAST_POLL_MS, turn.config.background_terminal_max_timeout)
+            seconds = yield_seconds(arguments, LEAST_POLL_MS, LEAST_POLL_MS, most)
+        budget = min(max_tokens(arguments), turn.config.tool_output_token_limit)
+        terminal = self._terminals.find(turn.thread_id, number)
+        if terminal is None:
+            raise ToolError(f"Unknown process id {number}")
+        began = monotonic()
+        if chars and terminal.runs:
+            if terminal.tty:
+                terminal.process.feed_stdin(chars.encode())
+            elif chars == INTERRUPT:
+                terminal.process.send_signal(signal.SIGINT)
+            else:
+                raise ToolError("stdin is closed for this session; rerun exec_command with tty=true to keep stdin open")
+            turn.publish(
+                ITEM_COMMAND_EXECUTION_TERMINAL_INTERACTION,
+                TerminalInteractionNotification(
+                    thread_id=turn.thread_id,
+                    turn_id=turn.turn_id,
+                    item_id=terminal.item.id,
+                    process_id=str(number),
+                    stdin=chars,
+                ),
+            )
+        interrupted = await wait(terminal, seconds, turn)
+        waited = monotonic() - began
+        if interrupted and not terminal.ended.is_set():
+            return ToolOutput(aborted(waited), success=False)
+        text = report(terminal, terminal.take_unread(), waited, budget)
+        if terminal.ended.is_set():
+            self._terminals.forget(turn.thread_id, terminal)
+        return ToolOutput(text)
