@@ -7,7 +7,7 @@ from typing import Literal
 from app_server.execpolicy.bash import MAX_SCRIPT_BYTES, Split, split
 from app_server.execpolicy.dangerous import allows_anything, is_dangerous
 from app_server.execpolicy.quoting import join
-from app_server.execpolicy.rules import Decision, PrefixRule, RuleMatch, RuleSet, strictest
+from app_server.execpolicy.rules import Decision, PrefixRule, RuleMatch, RuleSet, Verdict, strictest
 
 QUICK_BYTES = 1024
 
@@ -107,15 +107,15 @@ class _Case:
         self._argv, self._rules, self._under = argv, rules, under
         self._commands = found.commands
         cwd = under.cwd
-        self._verdicts = [rules.evaluate(command, cwd=cwd) for command in found.commands]
-        self._restrictions = [
+        self._verdicts: list[Verdict] = [rules.evaluate(command, cwd=cwd) for command in found.commands]
+        self._restrictions: list[RuleMatch] = [
             match
             for inner in found.within
             for command in inner
             for match in rules.evaluate(command, cwd=cwd).matched
             if match.decision != "allow"
         ]
-        self._heuristics = [
+        self._heuristics: list[Decision | None] = [
             None if verdict.matched else self._heuristic(command, inner)
             for command, inner, verdict in zip(found.commands, found.within, self._verdicts, strict=True)
         ]
@@ -131,13 +131,9 @@ class _Case:
         return "prompt" if under.restricted_filesystem and (under.escalated or under.extra_permissions) else "allow"
 
     def judgement(self) -> Judgement:
-        decision = strictest(
-            [
-                *(verdict.decision for verdict in self._verdicts),
-                *(match.decision for match in self._restrictions),
-                *self._heuristics,
-            ]
-        )
+        decisions: list[Decision | None] = [verdict.decision for verdict in self._verdicts]
+        decisions += [match.decision for match in self._restrictions]
+        decision = strictest(decisions + self._heuristics)
         if decision == "forbidden":
             speaker = self._speaker("forbidden")
             return Judgement("forbid", reason=self._rejection(speaker), because_of_rule=speaker is not None)

@@ -101,11 +101,14 @@ class RuleSet:
         # A later definition replaces an earlier one: the file of the stronger layer has the last word.
         object.__setattr__(self, "_paths", {known.name: frozenset(known.paths) for known in self.host_executables})
 
-    def evaluate(self, argv: Sequence[str], *, resolve_programs: bool = True, cwd: str = "/") -> Verdict:
+    def evaluate(
+        self, argv: Sequence[str], *, resolve_programs: bool = True, any_folder: bool = False, cwd: str = "/"
+    ) -> Verdict:
         """What the rules say of one plain command.
 
         With `resolve_programs`, rules about a bare name hold for a path that ends in it too: an allow rule only at the
-        paths of `host_executable`, or in the system's folders where there is none. A relative path is one below `cwd`.
+        paths of `host_executable`, or in the system's folders where there is none (in `any_folder` if asked for). A
+        relative path is one below `cwd`.
         """
         if not argv or not self._by_program:
             return _NO_MATCH
@@ -117,7 +120,7 @@ class RuleSet:
         if exact:
             return _verdict(exact)
         if resolve_programs and "/" in argv[0]:
-            return _verdict(self._matches_of_path(argv, os.path.normpath(os.path.join(cwd, argv[0]))))
+            return _verdict(self._matches_of_path(argv, os.path.join(cwd, argv[0]), any_folder))
         return _NO_MATCH
 
     def merged(self, other: "RuleSet") -> "RuleSet":
@@ -136,24 +139,26 @@ class RuleSet:
             tuple(rule for rule in self.network_rules if rule.decision != "allow"),
         )
 
-    def _matches_of_path(self, argv: Sequence[str], path: str) -> Iterable[RuleMatch]:
+    def _matches_of_path(self, argv: Sequence[str], path: str, any_folder: bool) -> Iterable[RuleMatch]:
+        # After a symbolic link `..` leads elsewhere than it reads: such a path is never taken for a trusted one.
+        certain = ".." not in path.split("/")
+        path = os.path.normpath(path)
         folder, name = os.path.split(path)
         bare = (name, *argv[1:])
         listed = self._paths.get(name)
+        at_home = any_folder or folder in SYSTEM_FOLDERS if listed is None else path in listed
         for rule in self._by_program.get(name, ()):
-            if not rule.matches(bare):
-                continue
-            known = path in listed if listed is not None else folder in SYSTEM_FOLDERS
-            if known or (rule.decision != "allow" and listed is None):
+            holds = at_home and certain if rule.decision == "allow" else at_home or listed is None
+            if holds and rule.matches(bare):
                 yield RuleMatch(bare[: len(rule.pattern)], rule.decision, rule.justification, path)
 
 
 def _verdict(matches: Iterable[RuleMatch]) -> Verdict:
     matched = tuple(matches)
-    return Verdict(strictest(match.decision for match in matched), matched)
+    return Verdict(strictest([match.decision for match in matched]), matched)
 
 
-def strictest(decisions: Iterable[Decision | None]) -> Decision | None:
+def strictest(decisions: Sequence[Decision | None]) -> Decision | None:
     """The one that counts where several apply; None where there is none."""
     given: list[Decision] = [decision for decision in decisions if decision is not None]
     return max(given, key=_STRICTNESS.__getitem__) if given else None
