@@ -46,6 +46,22 @@ def variable(pid: int, name: bytes) -> bytes | None:
     return None
 
 
+def brand(pid: int) -> int | None:
+    """The number that `spawn` put on a process or an ancestor of it; None if it has none, or on no such process.
+
+    Unlike an environment it is still there when the process is about to exit, and no program clears it by accident.
+    """
+    try:
+        with open(f"/proc/{pid}/limits", "rb") as file:
+            for line in file:
+                if line.startswith(b"Max file locks"):
+                    soft = line.split()[3]
+                    return int(soft) if soft.isdigit() else None
+    except OSError:
+        pass
+    return None
+
+
 def children(pid: int) -> list[int]:
     """The children of every thread of a process."""
     try:

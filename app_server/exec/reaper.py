@@ -23,13 +23,16 @@ MARKER = "TURNLOOM_EXECUTION_ID"
 Its value is the marks of the executions it runs in, outermost first, with colons between.
 """
 
+COMMANDS = 10**6
+"""Brands that one reaper has to give, one for each command; then they begin anew."""
+
 BURIAL_S = 1.0
 """How long a tree may take to die after it was killed."""
 
 
 @dataclass(slots=True, eq=False)
 class Execution:
-    """One running command as its reaper knows it: the process that was started, and the mark on its descendants.
+    """One running command as its reaper knows it: the process that was started, and mark and brand of its descendants.
 
     `contained` says that descendants cannot leave: they live in a process-id namespace that ends with the command.
     `started` is in clock ticks since boot. `seen` are descendants noted while each still had its parent, by id and
@@ -39,6 +42,7 @@ class Execution:
     pid: int
     mark: str
     contained: bool
+    brand: int | None = None
     started: int = 0
     seen: dict[int, int] = field(default_factory=dict[int, int])
 
@@ -58,11 +62,14 @@ class Reaper:
 
     def __init__(self) -> None:
         self._own_mark = secrets.token_hex(8)
+        # Of so many digits that no limit which somebody means is taken for one.
+        brand = 10**11 + secrets.randbelow(10**11)
+        self._own_brand = brand * COMMANDS
         self._count = 0
         self._session = os.getsid(0)
         outer = os.environ.get(MARKER)
         self._prefix = f"{outer}:{self._own_mark}" if outer else self._own_mark
-        self._undertaker = Undertaker(f"{MARKER}={self._prefix}")
+        self._undertaker = Undertaker(f"{MARKER}={self._prefix}", str(brand))
         self.limits = LimitWatch(self._orphans)
         """Ends commands that use more than they may."""
 
@@ -85,9 +92,14 @@ class Reaper:
         self._count += 1
         return f"{self._prefix}-{self._count}"
 
+    @property
+    def brand(self) -> int:
+        """The brand that goes with the latest mark, for the command that gets it."""
+        return self._own_brand + self._count % COMMANDS
+
     def register(self, pid: int, mark: str, *, contained: bool) -> Execution:
-        """Take note of a child that was just started in a session of its own."""
-        execution = Execution(pid, mark, contained)
+        """Take note of a child that was just started in a session of its own, with `mark` and the latest brand."""
+        execution = Execution(pid, mark, contained, None if contained else self.brand)
         _live[pid] = execution
         if not contained:
             process = proctree.stat(pid)
@@ -182,6 +194,11 @@ class Reaper:
             return True
         if execution.contained or orphan.session in _live or orphan.group in _live:
             return False
+        if (brand := proctree.brand(orphan.pid)) is not None:
+            if brand == execution.brand:
+                return True
+            if any(brand == other.brand for other in list(_live.values())):
+                return False
         if (marks := proctree.variable(orphan.pid, MARKER.encode())) is not None:
             held = set(marks.decode("ascii", "replace").split(":"))
             if _last(execution.mark) in held:

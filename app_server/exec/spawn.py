@@ -9,7 +9,8 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ SETSID = 0x0400 if sys.platform == "darwin" else 0x80
 OPAQUE_BYTES = 1024
 
 PR_SET_CHILD_SUBREAPER = 36
+
+RLIMIT_LOCKS = 10
+"""A limit that Linux keeps, hands down and shows, and has not enforced since 2003."""
 
 FALLBACK_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs are looked for when the child's environment has no PATH."""
@@ -50,12 +54,13 @@ def spawn(
     cwd: str,
     redirects: Sequence[Redirect],
     pass_fds: Sequence[int] = (),
+    brand: int | None = None,
 ) -> int:
     """Start `argv` in a new session and return its process id.
 
     The child has the descriptors of `redirects` and `pass_fds` (which keep their numbers) and no other: ours are all
     closed on exec. Signals are as by default. `program` overrides the search of `argv[0]` on the child's PATH.
-    Raises SpawnError.
+    `brand` is a number that the child and all its descendants carry, see `proctree.brand`. Raises SpawnError.
     """
     if "\0" in cwd or any("\0" in word for word in argv) or any("\0" in k or "\0" in v for k, v in env.items()):
         raise SpawnError("nul byte found in provided data")
@@ -63,7 +68,8 @@ def spawn(
         raise SpawnError("missing program")
     failure = errno.ENOENT
     for candidate in [program] if program else candidates(argv[0], env, cwd):
-        result = _posix_spawn(candidate, argv, env, cwd, redirects, pass_fds)
+        with _branding(brand):
+            result = _posix_spawn(candidate, argv, env, cwd, redirects, pass_fds)
         if result > 0:
             return result
         if -result not in (errno.ENOENT, errno.ENOTDIR):
@@ -73,6 +79,25 @@ def spawn(
     else:
         failure = _directory_failure(cwd) or failure
     raise SpawnError.of(OSError(failure, ""))
+
+
+@contextmanager
+def _branding(brand: int | None) -> Generator[None]:
+    """What is started meanwhile carries `brand`: a limit of ours for a moment, and of the child for good."""
+    if brand is None or not sys.platform.startswith("linux"):
+        yield
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(RLIMIT_LOCKS)
+    try:
+        # Fails where the user's hard limit is lower than any brand.
+        with suppress(OSError, ValueError):
+            resource.setrlimit(RLIMIT_LOCKS, (brand, hard))
+        yield
+    finally:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(RLIMIT_LOCKS, (soft, hard))
 
 
 def candidates(name: str, env: Mapping[str, str], cwd: str) -> Iterator[str]:

@@ -16,7 +16,8 @@ from app_server.exec.spawn import SpawnError, spawn
 SHELL = "/bin/sh"
 
 # Reads "+PID" and "-PID" lines; "bye" ends it with nothing killed. At the end of input it kills the process groups
-# that are left, then, twice because of forks in between, every process with the mark in its environment.
+# that are left, then, twice because of forks in between, every process with the mark in its environment or the brand
+# among its limits.
 SCRIPT = """
 live=' '
 while read -r line; do
@@ -29,18 +30,21 @@ while read -r line; do
 done
 for n in $live; do kill -s KILL -- "-$n" 2>/dev/null; done
 for again in 1 2; do
-  for file in $(grep -lzs "^$1" /proc/[0-9]*/environ); do
-    n=${file#/proc/}; kill -s KILL "${n%/environ}" 2>/dev/null
+  for file in $(grep -lzs "^$1" /proc/[0-9]*/environ; grep -ls "^Max file locks  *$2" /proc/[0-9]*/limits); do
+    n=${file#/proc/}; kill -s KILL "${n%/*}" 2>/dev/null
   done
 done
 """
 
 
 class Undertaker:
-    """Started with the first unsandboxed command, dismissed with the daemon. `mark` is NAME=prefix-of-value."""
+    """Started with the first unsandboxed command, dismissed with the daemon.
 
-    def __init__(self, mark: str) -> None:
-        self._mark = mark
+    `mark` is NAME=prefix-of-value, `brand` the first digits of all brands.
+    """
+
+    def __init__(self, mark: str, brand: str) -> None:
+        self._mark, self._brand = mark, brand
         self._pipe: int | None = None
         self._lost = False
         self.pid: int | None = None
@@ -70,7 +74,7 @@ class Undertaker:
         try:
             os.set_blocking(self._pipe, False)
             self.pid = spawn(
-                [SHELL, "-c", SCRIPT, "turnloom-undertaker", self._mark],
+                [SHELL, "-c", SCRIPT, "turnloom-undertaker", self._mark, self._brand],
                 env={"PATH": "/usr/bin:/bin"},
                 cwd="/",
                 redirects=[(0, reading), (1, ("/dev/null", os.O_WRONLY)), (2, ("/dev/null", os.O_WRONLY))],

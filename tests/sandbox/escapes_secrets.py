@@ -98,7 +98,7 @@ def modules(host: Host) -> Check:
     startup = host.workspace / "startup.py"
     startup.write_text(text)
     place = str(host.workspace)
-    host.env |= {"PYTHONPATH": place, "PYTHONSTARTUP": str(startup), "PYTHONUSERBASE": place, "PYTHONINSPECT": "1"}
+    host.env |= {"PYTHONPATH": place, "PYTHONSTARTUP": str(startup), "PYTHONUSERBASE": place}
     return ran(host)
 
 
