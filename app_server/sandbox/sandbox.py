@@ -4,12 +4,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from anyio import to_thread
 
 from app_server.sandbox.patterns import SearchTooLong, with_matches
 from app_server.sandbox.permissions import PermissionProfile, Secrets
+
+if TYPE_CHECKING:
+    from app_server.sandbox.choice import SandboxReport
 
 NETWORK_DISABLED = "CODEX_SANDBOX_NETWORK_DISABLED"
 """Set to 1 for a command that may not use the network, wrapped or not."""
@@ -116,6 +119,15 @@ class Confinement:
         """Return if restricted commands can be confined here, else raise SandboxUnavailable with the remedy."""
         await self._restricted.available()
 
+    async def report(self) -> "SandboxReport":
+        """What confines restricted commands here, and why nothing stronger does."""
+        from app_server.sandbox.choice import Candidate, StrongestAvailable
+
+        restricted = self._restricted
+        if not isinstance(restricted, StrongestAvailable):
+            restricted = StrongestAvailable([Candidate(type(restricted).__name__, lambda: self._restricted)])
+        return await restricted.report()
+
     async def wrap(
         self,
         argv: Sequence[str],
@@ -137,21 +149,43 @@ class Confinement:
         return await self._restricted.wrap(argv, cwd=cwd, env=env, profile=profile, terminal=terminal)
 
 
-def choose_sandbox(journal: Path | None = None, secrets: Secrets | None = None) -> Sandbox:
+def choose_sandbox(journal: Path | None = None, secrets: Secrets | None = None) -> Confinement:
     """The sandbox for this machine. Nothing is probed before it is needed.
 
     `journal` is a file in which a backend may note what it has to clean up after a crash; `secrets` are hidden from
     every restricted command.
     """
-    if sys.platform.startswith("linux"):
+    from app_server.sandbox.choice import LANDLOCK_LACKS, Candidate, StrongestAvailable
+
+    def bubblewrap() -> Sandbox:
         from app_server.sandbox.bubblewrap import Bubblewrap
 
-        return Confinement(Bubblewrap(journal=journal, home=None if secrets is None else secrets.home), secrets)
-    return Confinement(
-        Unsupported(
-            f"sandboxed commands are not supported on {sys.platform} yet; run them with the dangerFullAccess policy, "
-            "or inside a sandbox of your own with externalSandbox"
-        )
+        return Bubblewrap(journal=journal, home=None if secrets is None else secrets.home)
+
+    def landlock() -> Sandbox:
+        from app_server.sandbox.landlock import Landlock
+
+        return Landlock()
+
+    def seatbelt() -> Sandbox:
+        from app_server.sandbox.seatbelt import Seatbelt
+
+        return Seatbelt()
+
+    if sys.platform.startswith("linux"):
+        candidates = [Candidate("bubblewrap", bubblewrap), Candidate("Landlock", landlock, LANDLOCK_LACKS)]
+    elif sys.platform == "darwin":
+        candidates = [Candidate("Seatbelt", seatbelt)]
+    else:
+        candidates = [Candidate("a sandbox", lambda: Unsupported(_unsupported()))]
+    return Confinement(StrongestAvailable(candidates), secrets)
+
+
+def _unsupported() -> str:
+    remedy = "run the server in WSL 2" if sys.platform == "win32" else "run the server on Linux or macOS"
+    return (
+        f"sandboxed commands are not supported on {sys.platform}; {remedy}, run the command with the dangerFullAccess "
+        "policy, or inside a sandbox of your own with the externalSandbox policy"
     )
 
 

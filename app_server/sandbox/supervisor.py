@@ -452,7 +452,8 @@ class Supervisor:
         Nothing but a lock can be had that way.
         """
         fd = call.descriptor(call.integer(0))
-        if stat.S_ISREG(os.stat(fd).st_mode) and not self._area.may_change(_path_of(fd)):
+        kind = os.stat(fd).st_mode
+        if (stat.S_ISREG(kind) or stat.S_ISDIR(kind)) and not self._area.may_change(_path_of(fd)):
             raise _error(errno.EPERM)
         raise GoOn
 
