@@ -45,6 +45,7 @@ NEW_WORK = frozenset(
         "turn/start",
         "review/start",
         "command/exec",
+        "process/spawn",
     }
 )
 """What is refused while the daemon waits for its last turns."""
