@@ -3,7 +3,9 @@
 import functools
 import os
 import shutil
+import stat
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,15 +13,27 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from app_server.sandbox import seccomp
+from app_server.sandbox import kernel, seccomp, stage
+from app_server.sandbox.mounts import NULL, Mount, Mounts, Planner, follow
 from app_server.sandbox.permissions import PermissionProfile
-from app_server.sandbox.protected import Mounts, StandIns, plan
+from app_server.sandbox.protected import StandIns
 from app_server.sandbox.repositories import RepositorySearch
 from app_server.sandbox.sandbox import SandboxedCommand, SandboxUnavailable, with_network_flag
+from app_server.sandbox.stage import Expected
 
 PROGRAM = "bwrap"
 
 PROBE_S = 20
+
+PROC_PLACES = (
+    *("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/mtrr", "/proc/acpi"),
+    *("/proc/scsi", "/proc/driver", "/proc/asound", "/proc/pressure"),
+)
+"""The kernel's settings and devices. They belong to user 0 of the machine, which root in a sandbox still is."""
+
+MOVING_ABI = 2
+CHANGES = (1 << 15) - 1 & ~kernel.FS_READ
+"""All that Landlock can forbid but reading, executing and the ioctls of devices."""
 
 INSTALL = (
     "install it (Debian and Ubuntu: apt-get install bubblewrap), or run the command with the dangerFullAccess policy"
@@ -31,20 +45,72 @@ ENABLE = (
 )
 
 
-def arguments(mounts: Mounts, *, cwd: str, network: bool, user_namespace: bool) -> list[str]:
-    """bubblewrap's options for a command in `cwd`: everything read-only but what `mounts` opens."""
+def arguments(
+    mounts: Mounts, *, cwd: str, network: bool, user_namespace: bool, of_the_machine: Sequence[str] = ()
+) -> list[str]:
+    """bubblewrap's options for a command in `cwd` that finds the files as `mounts` says.
+
+    `of_the_machine` are places in /proc to be kept from being written.
+    """
     options = ["--die-with-parent", "--unshare-pid", "--unshare-ipc", "--cap-drop", "ALL"]
     if user_namespace:
         options.append("--unshare-user")
     if not network:
         options.append("--unshare-net")
-    whole = "/" in mounts.writable
-    options += ["--bind" if whole else "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
-    for path in sorted({*mounts.writable, *mounts.steps} - {"/"}):
-        options += ["--bind" if path in mounts.writable else "--bind-try", path, path]
-    for path in sorted({*mounts.read_only, *mounts.nested}):
-        options += ["--ro-bind" if path in mounts.read_only else "--ro-bind-try", path, path]
+    if mounts.root != "minimal":
+        options += ["--bind" if mounts.root == "write" else "--ro-bind", "/", "/"]
+    options += ["--dev", "/dev", "--proc", "/proc"]
+    for path in of_the_machine:
+        options += ["--ro-bind", path, path]
+    for link in mounts.links:
+        options += ["--symlink", *link]
+    sealed = ["/"] if mounts.root == "minimal" else []
+    for mount in mounts.mounts:
+        options += _mount(mount, mounts)
+        if mount.kind in ("folder", "home"):
+            sealed.append(mount.path)
+    for path in sealed:
+        options += ["--remount-ro", path]
     return [*options, "--chdir", cwd]
+
+
+def _mount(mount: Mount, mounts: Mounts) -> list[str]:
+    path = mount.path
+    match mount.kind:
+        case "write" | "step":
+            return ["--bind", path, path]
+        case "read" | "system":
+            return ["--ro-bind", path, path]
+        case "nested":
+            return ["--ro-bind-try", path, path]
+        case "file":
+            # A device that no mount of ours lets be opened.
+            return ["--ro-bind", NULL, path]
+        case "folder":
+            passed = any(other.path.startswith(path + "/") for other in mounts.mounts)
+            return ["--perms", "0111" if passed else "0000", "--tmpfs", path]
+        case "home":
+            shown = [option for entry in mount.shown for option in ("--ro-bind", entry, entry)]
+            links = [option for link in mount.links for option in ("--symlink", *link)]
+            return ["--perms", "0755", "--tmpfs", path, *shown, *links]
+
+
+def expectations(mounts: Mounts, *, strict: bool) -> list[Expected]:
+    """What must be mounted where when everything is; a repository that has vanished is excused unless `strict`."""
+    null = os.stat(NULL)
+    expected: list[Expected] = []
+    for mount in mounts.mounts:
+        match mount.kind:
+            case "system":
+                continue
+            case "file":
+                expected.append(Expected(mount.path, (null.st_dev, null.st_ino)))
+            case "folder" | "home":
+                expected.append(Expected(mount.path))
+            case _:
+                excused = mount.kind == "nested" and not strict
+                expected.append(Expected(mount.path, mount.identity, may_be_missing=excused))
+    return expected
 
 
 class Bubblewrap:
@@ -59,9 +125,10 @@ class Bubblewrap:
         self._probed = anyio.Lock()
         self._user_namespace: bool | None = None
         self._programs: list[tuple[str, str]] = []
-        self._home = None if home is None else os.path.realpath(home)
         self._stand_ins = StandIns(journal)
-        self._repositories = RepositorySearch()
+        self._planner = Planner(self._stand_ins, RepositorySearch(), None if home is None else os.path.realpath(home))
+        self._writers = 0
+        self._counting = threading.Lock()
 
     async def available(self) -> None:
         """Return if bubblewrap can build a sandbox here, else raise SandboxUnavailable. Probed once."""
@@ -85,40 +152,61 @@ class Bubblewrap:
         """
         if self._user_namespace is None:
             await self.available()
-        mounts, held = Mounts(), ()
-        if profile.writable_roots:
-            mounts, held = await anyio.to_thread.run_sync(plan, profile, self._stand_ins, self._repositories)
+        mounts, held = await anyio.to_thread.run_sync(self._planner.plan, profile)
+        with self._counting:
+            alone = self._writers == 0
+            self._writers += bool(held)
+        handed: list[int] = []
         try:
             program = self._find((cwd, *mounts.writable))
-            options = arguments(mounts, cwd=cwd, network=profile.network, user_namespace=bool(self._user_namespace))
-            inner = dict(with_network_flag(env, profile))
-            # The wrapper itself runs unconfined, so nothing may be loaded into it by way of the environment.
-            for name in [name for name in inner if name.startswith(("LD_", "GLIBC_", "GCONV_", "MALLOC_"))]:
-                options += ["--setenv", name, inner.pop(name)]
-            filter_fd = _hand_over(seccomp.program(network=profile.network))
-            try:
-                options += ["--seccomp", str(filter_fd)]
-                options_fd = _hand_over(b"".join(os.fsencode(option) + b"\0" for option in options))
-            except BaseException:
-                os.close(filter_fd)
-                raise
+            cwd = _reachable(cwd, mounts)
+            options = arguments(
+                mounts,
+                cwd=cwd,
+                network=profile.network,
+                user_namespace=bool(self._user_namespace),
+                of_the_machine=_of_the_machine(known=_handled() != 0 and mounts.root != "write"),
+            )
+            handed.append(_hand_over(seccomp.program(network=profile.network)))
+            options += ["--seccomp", str(handed[-1])]
+            handed.append(_hand_over(b"".join(os.fsencode(option) + b"\0" for option in options)))
+            if (ruleset := _ruleset(mounts)) is not None:
+                handed.append(ruleset)
+            handed.append(
+                stage.make(
+                    argv,
+                    {**with_network_flag(env, profile), "PWD": cwd},
+                    expected=expectations(mounts, strict=not alone) if stage.can_check_mounts() else (),
+                    ruleset=ruleset,
+                    handled=_handled(),
+                    terminal=terminal,
+                )
+            )
         except BaseException:
+            for fd in handed:
+                os.close(fd)
             self._release(held)
             raise
-        leader = shutil.which("setsid") if terminal else None
+        finally:
+            for fd in mounts.opened:
+                os.close(fd)
         return SandboxedCommand(
-            argv=[program, "--args", str(options_fd), "--", *([leader, "--ctty"] if leader else []), *argv],
-            env=inner,
-            pass_fds=(filter_fd, options_fd),
+            # The last argument is for those who list processes: the stage knows what to start.
+            argv=[program, "--args", str(handed[1]), "--", f"/proc/self/fd/{handed[-1]}", *argv],
+            # The wrapper runs unconfined, so nothing may be loaded into it by way of the environment.
+            env={"PATH": env["PATH"]} if "PATH" in env else {},
+            pass_fds=tuple(handed),
             cleanup=functools.partial(self._release, held) if held else None,
             contained=True,
-            takes_terminal=leader is not None,
+            takes_terminal=terminal,
             program=argv[0] if argv else "",
         )
 
     def _release(self, held: Sequence[str]) -> None:
-        for root in held:
-            self._stand_ins.release(root)
+        with self._counting:
+            self._writers -= bool(held)
+        for folder in held:
+            self._stand_ins.release(folder)
 
     def _find(self, writable: Sequence[str]) -> str:
         """The program, taken only from where no command could have put it."""
@@ -142,6 +230,54 @@ def _is_within(path: str, directory: str) -> bool:
     return directory != "/" and (path == directory or path.startswith(directory + "/"))
 
 
+def _reachable(cwd: str, mounts: Mounts) -> str:
+    """The working directory as it is found inside. Raises SandboxUnavailable where the profile hides it."""
+    real, links = follow(cwd)
+    if not mounts.shows(real):
+        raise SandboxUnavailable(
+            f"the permission profile does not let commands read their working directory {cwd}; choose another one, or "
+            "make it readable"
+        )
+    return real if links and mounts.root == "minimal" else cwd
+
+
+@functools.cache
+def _of_the_machine(*, known: bool) -> tuple[str, ...]:
+    """What root may write in /proc without any privilege, and bubblewrap leaves open; less where the rest is `known`
+    to be kept by Landlock."""
+    if os.geteuid() != 0:
+        return ()
+    return tuple(path for path in (PROC_PLACES[:1] if known else PROC_PLACES) if os.path.exists(path))
+
+
+@functools.cache
+def _handled() -> int:
+    """The rights that Landlock takes away here, 0 without it.
+
+    The first version of Landlock forbids every move between directories, so it is not used.
+    """
+    abi = kernel.landlock_abi()
+    return kernel.filesystem_rights(abi) & CHANGES if abi >= MOVING_ABI else 0
+
+
+def _ruleset(mounts: Mounts) -> int | None:
+    """Landlock rules by which nothing is changed but what lies in the writable roots, whatever the mounts say.
+
+    Unlike the mounts they also hold for pipes with a name, which a read-only mount lets everybody write to.
+    """
+    if (handled := _handled()) == 0:
+        return None
+    ruleset = kernel.create_ruleset(handled, 0, 0)
+    try:
+        for fd in mounts.opened:
+            is_folder = stat.S_ISDIR(os.fstat(fd).st_mode)
+            kernel.add_path_rule(ruleset, handled if is_folder else handled & kernel.FS_ON_FILES, fd)
+    except OSError as error:
+        os.close(ruleset)
+        raise SandboxUnavailable(f"the kernel refused the Landlock rules of the command: {error.strerror}") from error
+    return ruleset
+
+
 def _hand_over(data: bytes) -> int:
     """A descriptor from which the child reads `data`."""
     fd = os.memfd_create("turnloom", os.MFD_CLOEXEC)
@@ -155,13 +291,16 @@ def _probe(program: str) -> bool:
     reasons: list[str] = []
     for user_namespace in (True, False) if os.geteuid() == 0 else (True,):
         options = arguments(Mounts(), cwd="/", network=False, user_namespace=user_namespace)
-        filter_fd = _hand_over(seccomp.program(network=False))
+        fds = [_hand_over(seccomp.program(network=False))]
         try:
+            if (ruleset := _ruleset(Mounts())) is not None:
+                fds.append(ruleset)
+            fds.append(stage.make(["/bin/sh", "-c", ":"], {}, ruleset=ruleset, handled=_handled()))
             done = subprocess.run(
-                [program, *options, "--seccomp", str(filter_fd), "--", "/bin/sh", "-c", ":"],
+                [program, *options, "--seccomp", str(fds[0]), "--", f"/proc/self/fd/{fds[-1]}"],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                pass_fds=(filter_fd,),
+                pass_fds=fds,
                 env={},
                 start_new_session=True,  # its orphans are told by their session
                 timeout=PROBE_S,
@@ -170,8 +309,9 @@ def _probe(program: str) -> bool:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise SandboxUnavailable(f"bubblewrap ({program}) did not run: {error}") from error
         finally:
-            with suppress(OSError):
-                os.close(filter_fd)
+            for fd in fds:
+                with suppress(OSError):
+                    os.close(fd)
         if done.returncode == 0:
             return user_namespace
         reasons.append(done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}")

@@ -11,6 +11,14 @@ from app_server.sandbox.sandbox import SandboxUnavailable
 
 GIT = ".git"
 
+HEAD = "HEAD"
+BARE = frozenset((HEAD, "objects", "refs"))
+"""What makes git take a directory itself for a repository; then `config` and `hooks` in it are obeyed."""
+
+BARE_ORDERS = ("config", "hooks")
+
+MARKS = frozenset((GIT, *BARE, *BARE_ORDERS))
+
 SEARCHED_DIRECTORIES = 400_000
 """Directories looked into before the run is refused; some 10 microseconds each, a third of it when known already."""
 
@@ -26,11 +34,11 @@ NEVER_WRITABLE = ("/proc", "/sys", "/dev")
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A directory as it was: the stamp that no program can set back, what to search below it, whether it has `.git`."""
+    """A directory as it was: the stamp that no program can set back, what to search below it, what to protect in it."""
 
     stamp: tuple[int, int, int]
     directories: tuple[str, ...]
-    has_git: bool
+    protected: tuple[str, ...]
 
 
 class RepositorySearch:
@@ -46,7 +54,7 @@ class RepositorySearch:
         self._lock = threading.Lock()
 
     def find(self, roots: Sequence[str]) -> list[str]:
-        """Every `.git` entry below `roots`, which are paths without symbolic links.
+        """Every `.git` entry below `roots`, and what bare repositories obey; no path has symbolic links.
 
         What cannot be read is passed over: the command cannot read it either. Raises SandboxUnavailable where there
         is too much to search.
@@ -67,8 +75,7 @@ class RepositorySearch:
                     f"that must stay protected; choose narrower writable roots: {', '.join(roots)}"
                 )
             if (directory := self._look_into(path)) is not None:
-                if directory.has_git:
-                    found.append(os.path.join(path, GIT))
+                found += [os.path.join(path, name) for name in directory.protected]
                 waiting += directory.directories
         return found
 
@@ -83,16 +90,19 @@ class RepositorySearch:
             if known is not None and known.stamp == stamp:
                 return known
             directories: list[str] = []
-            has_git = False
+            marks: set[str] = set()
             with os.scandir(path) as entries:
                 for entry in entries:
-                    if entry.name == GIT:
-                        has_git = True
-                    elif entry.is_dir(follow_symlinks=False) and entry.path not in NEVER_WRITABLE:
+                    if entry.name in MARKS:
+                        marks.add(entry.name)
+                    if entry.name != GIT and entry.is_dir(follow_symlinks=False) and entry.path not in NEVER_WRITABLE:
                         directories.append(entry.path)
         except OSError:
             return None
-        directory = _Known(stamp, tuple(directories), has_git)
+        protected = [GIT] if GIT in marks else []
+        if marks >= BARE:
+            protected += [name for name in BARE_ORDERS if name in marks]
+        directory = _Known(stamp, tuple(directories), tuple(protected))
         if time.time_ns() - status.st_ctime_ns > SETTLED_NS and (known or len(self._known) < KNOWN_DIRECTORIES):
             self._known[path] = directory
         else:

@@ -12,12 +12,15 @@ LOAD = 0x20  # ld [k]: a 32-bit word of struct seccomp_data
 AND = 0x54
 EQUAL = 0x15
 AT_LEAST = 0x35
+ANY_OF = 0x45
 RETURN = 0x06
 
 # What the filter may answer.
 ALLOW = 0x7FFF0000
 KILL = 0x80000000
-EPERM = 0x00050000 | 1
+ERRNO = 0x00050000
+EPERM = ERRNO | 1
+ENOSYS = ERRNO | 38
 
 # Offsets in struct seccomp_data (both architectures are little-endian).
 NUMBER = 0
@@ -27,12 +30,16 @@ X32_BIT = 0x40000000
 """x86-64 has a second table of system calls from here on; nothing needs it."""
 
 AF_UNIX = 1
-SOCK_DGRAM = 2
 SOCK_TYPE_MASK = 0xF
-FAMILIES_NEVER = (17, 40)
-"""AF_PACKET, and AF_VSOCK, which reaches the host of a virtual machine past every network namespace."""
+CONNECTED_TYPES = (1, 5)
+"""SOCK_STREAM and SOCK_SEQPACKET. Any other kind of local socket sends to a path by one sendmsg, also SOCK_RAW."""
+NETWORK_FAMILIES = (2, 10, 16)
+"""AF_INET, AF_INET6, and AF_NETLINK, by which programs learn of addresses and routes."""
 TERMINAL_INPUT = (0x5412, 0x541C)
 """ioctls TIOCSTI and TIOCLINUX: typing into the terminal that the command was given."""
+CLONE_NEWUSER = 0x10000000
+FILE_WATCHES = (1024, 1026, 1040)
+"""fcntls F_SETLEASE, F_NOTIFY and F_SETDELEG: they make whoever opens the file wait, also outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +51,35 @@ class Calls:
     socketpair: int
     sendto: int
     ioctl: int
+    fcntl: int
+    clone: int
+    unshare: int
     network: tuple[int, ...]
     """connect, bind, listen, accept, accept4, sendmmsg, recvmmsg"""
     tracing: tuple[int, ...]
     """ptrace, process_vm_readv, process_vm_writev"""
+    keys: tuple[int, ...]
+    """add_key, request_key, keyctl: the keys of the user's session and account"""
+    observing: tuple[int, ...]
+    """bpf, perf_event_open, userfaultfd, fanotify_init"""
+    mounting: tuple[int, ...]
+    """mount, umount2, pivot_root, setns, open_by_handle_at, quotactl, swapon, swapoff"""
+    machine: tuple[int, ...]
+    """kexec_load, kexec_file_load, init_module, finit_module, delete_module, reboot, acct, and on x86 iopl, ioperm"""
     has_x32: bool = False
 
 
 IO_URING = (425, 426, 427)
-"""Everywhere the same; it does what other calls do without passing a filter."""
+"""Everywhere the same, as all newer calls; it does what other calls do without passing a filter."""
+
+CLONE3 = 435
+"""Its flags are behind a pointer. Told that it does not exist, the C libraries use clone instead."""
+
+NEWER_TRACING = (438,)
+"""pidfd_getfd"""
+
+NEWER_MOUNTING = (428, 429, 430, 431, 432, 433, 442, 443, 467)
+"""open_tree, move_mount, fsopen, fsconfig, fsmount, fspick, mount_setattr, quotactl_fd, open_tree_attr"""
 
 ARCHITECTURES = {
     "x86_64": Calls(
@@ -61,8 +88,15 @@ ARCHITECTURES = {
         socketpair=53,
         sendto=44,
         ioctl=16,
+        fcntl=72,
+        clone=56,
+        unshare=272,
         network=(42, 49, 50, 43, 288, 307, 299),
         tracing=(101, 310, 311),
+        keys=(248, 249, 250),
+        observing=(321, 298, 323, 300),
+        mounting=(165, 166, 155, 308, 304, 179, 167, 168),
+        machine=(246, 320, 175, 313, 176, 169, 163, 172, 173),
         has_x32=True,
     ),
     "aarch64": Calls(
@@ -71,8 +105,15 @@ ARCHITECTURES = {
         socketpair=199,
         sendto=206,
         ioctl=29,
+        fcntl=25,
+        clone=220,
+        unshare=97,
         network=(203, 200, 201, 202, 242, 269, 243),
         tracing=(117, 270, 271),
+        keys=(217, 218, 219),
+        observing=(280, 241, 282, 262),
+        mounting=(40, 39, 41, 268, 265, 60, 224, 225),
+        machine=(104, 294, 105, 273, 106, 142, 89),
     ),
 }
 
@@ -81,9 +122,10 @@ ARCHITECTURES = {
 def program(*, network: bool, machine: str | None = None) -> bytes:
     """The filter as an array of `struct sock_filter`, for this machine or the one named.
 
-    Always refused: io_uring, typing into the terminal, packet and vsock sockets. Without `network` also every socket
-    but local streams, reaching or offering any, and tracing. The answer is EPERM; a call of a foreign architecture
-    kills the process. Raises SandboxUnavailable where the architecture is unknown.
+    Always refused: io_uring, tracing, keys, mounts and user namespaces, what is the machine's, leases, typing into the
+    terminal, and local sockets but for pairs of streams. With `network` there are internet and netlink sockets,
+    without it there are only local streams that can neither reach nor offer anything. The answer is EPERM; a call of
+    a foreign architecture kills the process. Raises SandboxUnavailable where the architecture is unknown.
     """
     machine = machine or platform.machine()
     calls = ARCHITECTURES.get(machine)
@@ -97,39 +139,41 @@ def program(*, network: bool, machine: str | None = None) -> bytes:
     ]
     if calls.has_x32:
         code += [_jump(AT_LEAST, X32_BIT, then=0, otherwise=1), _return(KILL)]
-    refused = [*IO_URING]
-    if not network:
-        refused += [*calls.network, *calls.tracing]
-    for number in refused:
+    for number in refused(network=network, machine=machine):
         code += [_jump(EQUAL, number, then=0, otherwise=1), _return(EPERM)]
+    code += [_jump(EQUAL, CLONE3, then=0, otherwise=1), _return(ENOSYS)]
+    for number in (calls.clone, calls.unshare):
+        code += _on_call(
+            number, [_load(_argument(0)), _jump(ANY_OF, CLONE_NEWUSER, then=0, otherwise=1), _return(EPERM)]
+        )
     code += _on_call(calls.ioctl, [_load(_argument(1)), *_refuse_if_one_of(TERMINAL_INPUT)])
+    code += _on_call(calls.fcntl, [_load(_argument(1)), *_refuse_if_one_of(FILE_WATCHES)])
+    local_stream = [
+        *[_load(_argument(0)), *_refuse_unless_one_of((AF_UNIX,))],
+        *[_load(_argument(1)), struct.pack("<HBBI", AND, 0, 0, SOCK_TYPE_MASK)],
+        *_refuse_unless_one_of(CONNECTED_TYPES),
+    ]
+    code += _on_call(calls.socketpair, local_stream)
     if network:
-        code += _on_call(calls.socket, [_load(_argument(0)), *_refuse_if_one_of(FAMILIES_NEVER)])
+        # No local sockets: with connect allowed they reach the machine's services, whose paths no filter can see.
+        code += _on_call(calls.socket, [_load(_argument(0)), *_refuse_unless_one_of(NETWORK_FAMILIES)])
     else:
-        # A datagram socket could be aimed at any local service by one sendmsg, a stream only by a connect.
-        local_stream_only = [
-            _load(_argument(0)),
-            _jump(EQUAL, AF_UNIX, then=1, otherwise=0),
-            _return(EPERM),
-            _load(_argument(1)),
-            struct.pack("<HBBI", AND, 0, 0, SOCK_TYPE_MASK),
-            _jump(EQUAL, SOCK_DGRAM, then=0, otherwise=1),
-            _return(EPERM),
-        ]
-        code += _on_call(calls.socket, local_stream_only)
-        code += _on_call(calls.socketpair, local_stream_only)
+        code += _on_call(calls.socket, local_stream)
         # send() on a pair is a sendto without an address, and harmless.
-        without_address = [
-            _load(_argument(4)),
-            _jump(EQUAL, 0, then=1, otherwise=0),
-            _return(EPERM),
-            _load(_argument(4) + 4),
-            _jump(EQUAL, 0, then=1, otherwise=0),
-            _return(EPERM),
-        ]
-        code += _on_call(calls.sendto, without_address)
+        low, high = _argument(4), _argument(4) + 4
+        code += _on_call(
+            calls.sendto, [_load(low), *_refuse_unless_one_of((0,)), _load(high), *_refuse_unless_one_of((0,))]
+        )
     code.append(_return(ALLOW))
     return b"".join(code)
+
+
+def refused(*, network: bool, machine: str) -> tuple[int, ...]:
+    """The calls that are refused whatever their arguments, for an architecture of `ARCHITECTURES`."""
+    calls = ARCHITECTURES[machine]
+    always = (*IO_URING, *calls.tracing, *NEWER_TRACING, *calls.keys, *calls.observing)
+    always += (*calls.mounting, *NEWER_MOUNTING, *calls.machine)
+    return always if network else (*always, *calls.network)
 
 
 def _argument(index: int) -> int:
@@ -152,6 +196,12 @@ def _return(answer: int) -> bytes:
 
 def _refuse_if_one_of(values: tuple[int, ...]) -> list[bytes]:
     return [part for value in values for part in (_jump(EQUAL, value, then=0, otherwise=1), _return(EPERM))]
+
+
+def _refuse_unless_one_of(values: tuple[int, ...]) -> list[bytes]:
+    """Go on behind the refusal if the word in the accumulator is one of `values`."""
+    count = len(values)
+    return [*(_jump(EQUAL, value, then=count - at, otherwise=0) for at, value in enumerate(values)), _return(EPERM)]
 
 
 def _on_call(number: int, body: list[bytes]) -> list[bytes]:

@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from app_server.sandbox.bubblewrap import Bubblewrap, arguments
+from app_server.sandbox.mounts import Kind, Mount, Mounts
 from app_server.sandbox.permissions import read_only, workspace_write
-from app_server.sandbox.protected import Mounts
 from app_server.sandbox.sandbox import SandboxUnavailable
 
 NAMESPACES = "--die-with-parent --unshare-pid --unshare-ipc --cap-drop ALL --unshare-user"
@@ -29,20 +30,46 @@ def test_root_may_do_without_a_user_namespace() -> None:
     assert "--unshare-user" not in text(Mounts(), user_namespace=False)
 
 
-def test_what_is_read_only_is_mounted_after_what_is_writable() -> None:
-    mounts = Mounts(("/ws", "/tmp"), ("/ws/sub",), ("/ws/.git", "/tmp/.git"), ("/ws/sub/.git",))
+def mounted(*mounts: tuple[str, Kind], root: Literal["read", "write", "minimal"] = "read") -> Mounts:
+    return Mounts(root, tuple(Mount(path, kind) for path, kind in mounts))
+
+
+def test_what_lies_in_something_else_is_mounted_over_it() -> None:
+    mounts = mounted(("/ws", "write"), ("/ws/.git", "read"), ("/ws/sub", "step"), ("/ws/sub/.git", "nested"))
     assert text(mounts).split(" --proc /proc ")[1] == (
-        "--bind /tmp /tmp --bind /ws /ws --bind-try /ws/sub /ws/sub "
-        "--ro-bind /tmp/.git /tmp/.git --ro-bind /ws/.git /ws/.git --ro-bind-try /ws/sub/.git /ws/sub/.git "
+        "--bind /ws /ws --ro-bind /ws/.git /ws/.git --bind /ws/sub /ws/sub --ro-bind-try /ws/sub/.git /ws/sub/.git "
         "--chdir /ws"
     )
 
 
-def test_the_whole_file_system_can_be_a_root_and_its_repositories_stay_protected() -> None:
-    mounts = Mounts(("/",), ("/ws",), ("/.git",), ("/ws/.git",))
+def test_the_whole_file_system_can_be_a_root() -> None:
+    mounts = mounted(("/.git", "read"), ("/sys", "system"), root="write")
     assert text(mounts, network=True) == (
-        f"{NAMESPACES} --bind / / --dev /dev --proc /proc "
-        "--bind-try /ws /ws --ro-bind /.git /.git --ro-bind-try /ws/.git /ws/.git --chdir /ws"
+        f"{NAMESPACES} --bind / / --dev /dev --proc /proc --ro-bind /.git /.git --ro-bind /sys /sys --chdir /ws"
+    )
+
+
+def test_what_is_hidden_is_covered_and_stays_so() -> None:
+    mounts = mounted(("/a", "folder"), ("/b", "folder"), ("/b/open", "write"), ("/c", "file"))
+    assert text(mounts).split(" --proc /proc ")[1] == (
+        "--perms 0000 --tmpfs /a --perms 0111 --tmpfs /b --bind /b/open /b/open --ro-bind /dev/null /c "
+        "--remount-ro /a --remount-ro /b --chdir /ws"
+    )
+
+
+def test_of_the_home_only_what_is_shown_is_there() -> None:
+    home = Mount("/home/.codex", "home", None, ("/home/.codex/skills",), (("other", "/home/.codex/link"),))
+    assert text(Mounts("read", (home,))).split(" --proc /proc ")[1] == (
+        "--perms 0755 --tmpfs /home/.codex --ro-bind /home/.codex/skills /home/.codex/skills "
+        "--symlink other /home/.codex/link --remount-ro /home/.codex --chdir /ws"
+    )
+
+
+def test_a_minimal_root_has_only_what_is_named() -> None:
+    mounts = Mounts("minimal", (Mount("/usr", "system"),), (("usr/bin", "/bin"),))
+    assert text(mounts) == (
+        f"{NAMESPACES} --unshare-net --dev /dev --proc /proc --symlink usr/bin /bin --ro-bind /usr /usr "
+        "--remount-ro / --chdir /ws"
     )
 
 
@@ -81,18 +108,14 @@ async def test_a_program_that_a_command_could_have_written_is_not_trusted(tmp_pa
         os.close(fd)
 
 
-async def test_what_the_loader_obeys_does_not_reach_the_wrapper(tmp_path: Path) -> None:
+async def test_the_environment_of_the_command_does_not_reach_the_wrapper(tmp_path: Path) -> None:
     _program(tmp_path, "exit 0")
     sandbox = Bubblewrap(path=str(tmp_path))
-    env = {"LD_PRELOAD": "/x.so", "GLIBC_TUNABLES": "y", "HOME": "/h"}
+    env = {"LD_PRELOAD": "/x.so", "GLIBC_TUNABLES": "y", "PATH": "/p", "HOME": "/h"}
     command = await sandbox.wrap(["true", "--flag"], cwd="/", env=env, profile=read_only(network=True))
-    options = os.read(command.pass_fds[1], 10_000).decode().split("\0")
-    assert command.env == {"HOME": "/h"}
-    assert [options[i + 1 : i + 3] for i, option in enumerate(options) if option == "--setenv"] == [
-        ["LD_PRELOAD", "/x.so"],
-        ["GLIBC_TUNABLES", "y"],
-    ]
-    assert command.argv[3:] == ["--", "true", "--flag"]
+    assert command.env == {"PATH": "/p"}
+    assert b"setenv" not in os.read(command.pass_fds[1], 10_000)
+    assert command.argv[3:] == ["--", f"/proc/self/fd/{command.pass_fds[-1]}", "true", "--flag"]
     for fd in command.pass_fds:
         os.close(fd)
 
