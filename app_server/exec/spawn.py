@@ -167,6 +167,7 @@ def _posix_spawn(
         for fd in pass_fds:
             # Onto itself: this only clears close-on-exec, in the child alone.
             libc.posix_spawn_file_actions_adddup2(actions, fd, fd)
+        _close_others(actions, pass_fds)
         words = (ctypes.c_char_p * (len(argv) + 1))(*map(os.fsencode, argv), None)
         variables = (ctypes.c_char_p * (len(env) + 1))(*(os.fsencode(f"{k}={v}") for k, v in env.items()), None)
         pid = ctypes.c_int()
@@ -175,6 +176,23 @@ def _posix_spawn(
     finally:
         libc.posix_spawn_file_actions_destroy(actions)
         libc.posix_spawnattr_destroy(attributes)
+
+
+def _close_others(actions: "ctypes.Array[ctypes.c_char]", kept: Sequence[int]) -> None:
+    """Have the child close every descriptor above 2 but `kept`.
+
+    Ours close on exec by themselves; a library's may not.
+    """
+    libc = _libc()
+    above = max((2, *kept)) + 1
+    try:
+        close_from = libc.posix_spawn_file_actions_addclosefrom_np
+    except AttributeError:  # a C library older than that, or another
+        seal_descriptors()
+        return
+    for fd in sorted({*range(3, above)} - {*kept}):
+        libc.posix_spawn_file_actions_addclose(actions, fd)
+    close_from(actions, above)
 
 
 @functools.cache
