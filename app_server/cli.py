@@ -76,6 +76,10 @@ def _parse(arguments: list[str]) -> int:
     command: str | None = given.command
     if command is None:
         parser.error("a command is needed: app-server, generate-json-schema or generate-ts")
+    if command == "execpolicy":
+        from app_server.execpolicy.check import run as check_rules
+
+        return check_rules(given)
     if command == "app-server" and given.server_command is None:
         return _serve(_options(given))
     return _generate(given, command if command != "app-server" else given.server_command)
@@ -160,6 +164,8 @@ def _parser() -> "ArgumentParser":
             subparser(parent, "generate-json-schema", "write the protocol as JSON Schema files"), "JSON Schema"
         )
         _add_generate_options(subparser(parent, "generate-ts", "write the protocol as TypeScript types"), "TypeScript")
+    rules = subparser(commands, "execpolicy", "work with exec rules").add_subparsers(metavar="COMMAND", required=True)
+    _add_check_options(subparser(rules, "check", "tell what rules files say of a command"))
     return parser
 
 
@@ -203,6 +209,22 @@ def _add_server_options(parser: "ArgumentParser") -> None:
     auth.add_argument(
         "--ws-max-clock-skew-seconds", type=int, metavar="N", help="how far clocks may differ (default: 30)"
     )
+
+
+def _add_check_options(parser: "ArgumentParser") -> None:
+    from argparse import REMAINDER
+    from pathlib import Path
+
+    parser.add_argument(
+        "-r", "--rules", action="append", type=Path, required=True, metavar="FILE", help="a rules file (repeatable)"
+    )
+    parser.add_argument("--pretty", action="store_true", help="print the answer over several lines")
+    parser.add_argument(
+        "--resolve-host-executables",
+        action="store_true",
+        help="let rules about a program's bare name hold for its path too, as they do for commands of the agent",
+    )
+    parser.add_argument("checked", nargs=REMAINDER, metavar="COMMAND", help="the command, word by word")
 
 
 def _add_generate_options(parser: "ArgumentParser", what: str) -> None:

@@ -181,11 +181,13 @@ def _host(value: Any) -> str:
     host = _text("host", value).strip().lower()
     if any(character.isspace() for character in host):
         _wrong("`host` must not hold spaces")
-    if "://" in host or "/" in host:
+    if any(mark in host for mark in "/?#@"):
         _wrong("`host` must be a host's name or address alone, without scheme and path")
     if "*" in host:
         _wrong("`host` must be one host: patterns are not allowed")
     if host.startswith("["):
+        if "]" not in host:
+            _wrong("`host` has an opening bracket without the closing one")
         host = host[1:].partition("]")[0]
     elif host.count(":") == 1:
         host = host.partition(":")[0]

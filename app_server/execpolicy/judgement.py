@@ -131,9 +131,10 @@ class _Case:
         return "prompt" if under.restricted_filesystem and (under.escalated or under.extra_permissions) else "allow"
 
     def judgement(self) -> Judgement:
-        decisions: list[Decision | None] = [verdict.decision for verdict in self._verdicts]
-        decisions += [match.decision for match in self._restrictions]
-        decision = strictest(decisions + self._heuristics)
+        by_rule: list[Decision | None] = []
+        by_rule.extend(verdict.decision for verdict in self._verdicts)
+        by_rule.extend(match.decision for match in self._restrictions)
+        decision = strictest(by_rule + self._heuristics)
         if decision == "forbidden":
             speaker = self._speaker("forbidden")
             return Judgement("forbid", reason=self._rejection(speaker), because_of_rule=speaker is not None)

@@ -141,7 +141,7 @@ class RuleSet:
 
     def _matches_of_path(self, argv: Sequence[str], path: str, any_folder: bool) -> Iterable[RuleMatch]:
         # After a symbolic link `..` leads elsewhere than it reads: such a path is never taken for a trusted one.
-        certain = ".." not in path.split("/")
+        certain = any_folder or ".." not in path.split("/")
         path = os.path.normpath(path)
         folder, name = os.path.split(path)
         bare = (name, *argv[1:])
