@@ -11,7 +11,6 @@ import anyio.to_thread
 import pytest
 
 from app_server.exec.reaper import Reaper
-from app_server.sandbox.bubblewrap import Bubblewrap
 from app_server.sandbox.permissions import PermissionProfile, read_only, workspace_write
 from app_server.sandbox.sandbox import Confinement, SandboxUnavailable, Unsandboxed
 from tests.sandbox import (
@@ -23,11 +22,10 @@ from tests.sandbox import (
     escapes_secrets,
 )
 from tests.sandbox.attempts import Attempt, Commands, Host, Impossible, Plain, marked, play
+from tests.sandbox.backends import BACKENDS, backend_named
 
 ROOMS = (escapes_files, escapes_repositories, escapes_network, escapes_processes, escapes_kernel, escapes_secrets)
 ATTEMPTS: list[Attempt] = [attempt for room in ROOMS for attempt in room.ATTEMPTS]
-BACKENDS = ("bubblewrap",)
-
 _shown: dict[str, str | None] = {}
 """What the control of each attempt gave: None where it got out, else why it cannot be shown here."""
 
@@ -49,8 +47,8 @@ async def reaper() -> AsyncIterator[Reaper]:
 async def backends() -> dict[str, Confinement | str]:
     """The backends of this machine, or why one cannot be used."""
     found: dict[str, Confinement | str] = {}
-    for name, backend in (("bubblewrap", Bubblewrap()),):
-        found[name] = Confinement(backend)
+    for name in BACKENDS:
+        found[name] = backend = Confinement(backend_named(name))
         try:
             await backend.available()
         except SandboxUnavailable as error:
