@@ -25,9 +25,10 @@ def report(terminal: Terminal, unread: Unread, seconds: float, max_tokens: int) 
     )
 
 
-def aborted(seconds: float) -> str:
-    """The result of a call whose wait the user ended."""
-    return f"Wall time: {seconds:.1f} seconds\naborted by user"
+def aborted(seconds: float, terminal: Terminal | None = None) -> str:
+    """The result of a call that the user ended by stopping the turn; the command of a terminal runs on."""
+    text = f"Wall time: {seconds:.1f} seconds\naborted by user"
+    return text if terminal is None else f"{text}\nProcess running with session ID {terminal.number}"
 
 
 def within_budget(unread: Unread, max_tokens: int) -> str:

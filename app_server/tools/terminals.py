@@ -51,10 +51,14 @@ class Terminal:
         *,
         script: str,
         tty: bool,
-        output: HeadTail | None = None,
+        outside: bool,
+        output: HeadTail | None,
     ) -> None:
-        """`script` is the command line without its shell; `output` what the item has shown already."""
-        self.number, self.process, self.script, self.tty = number, process, script, tty
+        """`script` is the command line without its shell; `output` what the item has shown already.
+
+        `outside` says that it was let out of a sandbox, so that whoever writes to it should be asked about.
+        """
+        self.number, self.process, self.script, self.tty, self.outside = number, process, script, tty, outside
         self.item = item.model_copy(update={"process_id": str(number), "source": "unifiedExecStartup"})
         self.output = output or HeadTail()
         self.ended = anyio.Event()
@@ -62,6 +66,8 @@ class Terminal:
         self.completed = anyio.Event()
         """Clients were told of the end."""
         self.exit_code = KILLED_EXIT_CODE
+        self.turns = anyio.Lock()
+        """Calls that write to the terminal or poll it take turns."""
         self.used_at = self.began_at = monotonic()
         self._items = items
         self._unread = HeadTail()
@@ -129,6 +135,10 @@ class Terminal:
             self._left = True
             await self._items.detach(self.item.id)
 
+    def give_up_item(self) -> None:
+        """The command has ended, and its item goes on with another one."""
+        self._completing = True
+
     async def complete(self) -> None:
         """Store and tell how it ended. A second call does nothing."""
         if self._completing:
@@ -192,6 +202,7 @@ class Terminals:
         *,
         script: str,
         tty: bool,
+        outside: bool,
         output: HeadTail | None = None,
     ) -> Terminal:
         """A terminal for a command that was just started, which is this room's from now on."""
@@ -200,7 +211,7 @@ class Terminals:
             self._make_room(terminals)
         while (number := random.randint(LOWEST_NUMBER, HIGHEST_NUMBER)) in terminals:
             pass
-        terminal = Terminal(number, process, item, items, script=script, tty=tty, output=output)
+        terminal = Terminal(number, process, item, items, script=script, tty=tty, outside=outside, output=output)
         terminals[number] = terminal
         self._spawn(terminal.follow)
         return terminal

@@ -11,9 +11,11 @@ import anyio
 
 from app_server.approvals.approvals import Declined, TurnCancelled
 from app_server.exec.expiration import TIMEOUT, Expiration
+from app_server.exec.output import HeadTail
 from app_server.exec.pty import DEFAULT_SIZE
 from app_server.execpolicy.actions import actions
 from app_server.rpc.outbound import now_ms
+from app_server.sandbox.denial import was_denied
 from app_server.tools.apply_patch import ApplyPatchTool
 from app_server.tools.arguments import PREFIX, Arguments
 from app_server.tools.command_report import DEFAULT_OUTPUT_TOKENS, aborted, report
@@ -21,7 +23,7 @@ from app_server.tools.context import ToolCall, ToolError, ToolOutput, TurnContex
 from app_server.tools.orchestrator import Clearance, Command, ToolOrchestrator
 from app_server.tools.patch_command import intercept
 from app_server.tools.shell import shell_argv
-from app_server.tools.terminals import Terminal, Terminals
+from app_server.tools.terminals import KILLED_EXIT_CODE, Terminal, Terminals
 from protocol.v2.item import CommandExecutionStatus, CommandExecutionThreadItem
 from protocol.v2.permissions import (
     AdditionalFileSystemPermissions,
@@ -133,29 +135,76 @@ class ExecCommandTool:
             return await self._patches.run_intercepted(patch, call, turn)
         shown = _ShownCommand(wanted.command, turn, call.call_id)
         clearance = await self._clear(wanted.command, turn, shown)
-        terminal, seconds, interrupted = await self._attempt(wanted, clearance, turn, shown)
+        if clearance is None:
+            return ToolOutput(aborted(shown.seconds), success=False)
+        return await self._run(wanted, clearance, turn, shown)
+
+    async def _run(
+        self, wanted: _Wanted, clearance: Clearance, turn: TurnContext, shown: "_ShownCommand"
+    ) -> ToolOutput:
+        """Run the cleared command, and once more outside the sandbox if the user wants that after it was stopped."""
+        terminal = await self._start(wanted, clearance, turn, shown)
+        began, note = monotonic(), ""
+        try:
+            interrupted = await wait(terminal, wanted.yield_seconds, turn)
+            if _was_denied(terminal, clearance):
+                again, note = await self._clear_retry(wanted.command, turn, shown)
+                if again is not None:
+                    self._terminals.forget(turn.thread_id, terminal)
+                    terminal.give_up_item()
+                    terminal = await self._start(wanted, again, turn, shown, terminal.output)
+                    began = monotonic()
+                    interrupted = await wait(terminal, wanted.yield_seconds, turn)
+        finally:
+            with anyio.move_on_after(LEAVE_SECONDS, shield=True):
+                await terminal.leave()
+        seconds = monotonic() - began
         if interrupted and not terminal.ended.is_set():
-            return ToolOutput(aborted(seconds), success=False)
-        text = report(terminal, terminal.take_unread(), seconds, _budget(wanted.max_tokens, turn))
+            return ToolOutput(aborted(seconds, terminal), success=False)
+        text = report(terminal, terminal.take_unread(), seconds, _budget(wanted.max_tokens, turn)) + note
         if terminal.ended.is_set():
             self._terminals.forget(turn.thread_id, terminal)
         return ToolOutput(text)
 
-    async def _clear(self, command: Command, turn: TurnContext, shown: "_ShownCommand") -> Clearance:
+    async def _clear_retry(
+        self, command: Command, turn: TurnContext, shown: "_ShownCommand"
+    ) -> tuple[Clearance | None, str]:
+        """How it may run again, if it may, and what the model is told if it may not."""
         try:
-            return await self._orchestrator.clear(command, turn, shown.item.id, shown.ask)
+            return await self._orchestrator.clear_retry(command, turn, shown.item.id), ""
         except Declined as no:
+            return None, f"\nThe sandbox stopped this command, and it did not run again outside: {no}"
+
+    async def _clear(self, command: Command, turn: TurnContext, shown: "_ShownCommand") -> Clearance | None:
+        """How it may run; None where the user has stopped the turn meanwhile."""
+        try:
+            clearance = await self._orchestrator.clear(command, turn, shown.item.id, shown.ask)
+        except Declined as no:
+            if turn.interrupted():
+                await shown.refuse("declined")
+                return None
             await shown.refuse("declined" if no.by_user else "failed")
             raise
         except TurnCancelled:
             await shown.refuse("declined")
             raise
+        except ToolError:
+            await shown.refuse("failed")
+            raise
+        if turn.interrupted():
+            await shown.refuse("declined")
+            return None
+        return clearance
 
-    async def _attempt(
-        self, wanted: _Wanted, clearance: Clearance, turn: TurnContext, shown: "_ShownCommand"
-    ) -> tuple[Terminal, float, bool]:
-        """Start the command and wait for it: its terminal, the seconds waited, and whether the user ended the wait."""
-        began = monotonic()
+    async def _start(
+        self,
+        wanted: _Wanted,
+        clearance: Clearance,
+        turn: TurnContext,
+        shown: "_ShownCommand",
+        output: HeadTail | None = None,
+    ) -> Terminal:
+        """Start the command; `output` is what its item shows already. Raises ToolError, with the item completed."""
         command = wanted.command
         try:
             process = await self._orchestrator.spawn(
@@ -165,15 +214,17 @@ class ExecCommandTool:
             await shown.fail(str(error))
             raise
         terminal = self._terminals.open(
-            turn.thread_id, process, shown.item, turn.items, script=wanted.script, tty=command.tty
+            turn.thread_id,
+            process,
+            shown.item,
+            turn.items,
+            script=wanted.script,
+            tty=command.tty,
+            outside=clearance.escalated and turn.profile.kind == "restricted",
+            output=output,
         )
-        try:
-            await shown.start(terminal.item)
-            interrupted = await wait(terminal, wanted.yield_seconds, turn)
-        finally:
-            with anyio.move_on_after(LEAVE_SECONDS, shield=True):
-                await terminal.leave()
-        return terminal, monotonic() - began, interrupted
+        await shown.start(terminal.item)
+        return terminal
 
 
 class _ShownCommand:
@@ -191,6 +242,12 @@ class _ShownCommand:
         )
         self._items = turn.items
         self._told = False
+        self._began = monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Since the call came."""
+        return monotonic() - self._began
 
     async def ask(self) -> None:
         """A question about it follows."""
@@ -225,6 +282,13 @@ async def wait(terminal: Terminal, seconds: float, turn: TurnContext) -> bool:
     with turn.expires_with_turn(expiration), expiration:
         await terminal.ended.wait()
     return expiration.reason not in (None, TIMEOUT)
+
+
+def _was_denied(terminal: Terminal, clearance: Clearance) -> bool:
+    """Whether the sandbox seems to be why the command has failed."""
+    if not terminal.ended.is_set() or terminal.exit_code == KILLED_EXIT_CODE:
+        return False
+    return was_denied(terminal.exit_code, terminal.output.render(), sandboxed=clearance.profile.kind == "restricted")
 
 
 def _budget(max_tokens: int, turn: TurnContext) -> int:
