@@ -32,6 +32,10 @@ NO_PROXY = (
     "rules for hosts need the managed network proxy, which this version does not have, so commands under this profile "
     "have no network; leave `domains`, `mode` and `mitm` out to give them all of it"
 )
+NO_FILES = (
+    "the profile opens no files, so commands under it can read only what programs need to start; extend `:read-only` "
+    "or `:workspace`, or add a `filesystem` table"
+)
 PROFILE_SUMMARY = "Invalid permission profile; it cannot be used until it is corrected."
 
 
@@ -123,7 +127,8 @@ def read_profiles(reader: TableReader) -> tuple[Mapping[str, NamedProfile], str 
         drafts[name] = _read_draft(name, entry)
     profiles = dict(BUILT_IN)
     for name in sorted(drafts):
-        profiles[name] = _resolved(name, drafts, ())
+        if name not in BUILT_IN:
+            profiles[name] = _resolved(name, drafts, ())
     for name, draft in drafts.items():
         problem = profiles[name].problem
         if problem is not None and not draft.problems:
@@ -132,10 +137,8 @@ def read_profiles(reader: TableReader) -> tuple[Mapping[str, NamedProfile], str 
     for name, draft in drafts.items():
         for problem in draft.problems:
             reader.problems.append(replace(problem, decisive=name in needed, summary=PROFILE_SUMMARY))
-        profile = profiles[name]
-        if profile.problem is None and profile.network and profile.hosts_limited:
-            path = ("permissions", name, "network")
-            reader.problems.append(Problem(path, NO_PROXY, decisive=False, summary=f"No network under `{name}`."))
+        if (profile := profiles[name]).problem is None and name not in BUILT_IN:
+            reader.problems.extend(_notes(profile))
     if default is not None:
         try:
             find_profile(default, profiles)
@@ -184,6 +187,15 @@ _CLASS = re.compile(r"\[[!^]?\]?[^\]/]*\]")
 
 
 _WILDCARDS = re.compile(r"[*?\[\]{}]")
+
+
+def _notes(profile: NamedProfile) -> Iterator[Problem]:
+    """What a user may not expect of a profile that can be used."""
+    path = ("permissions", profile.name)
+    if not profile.rules:
+        yield Problem(path, NO_FILES, decisive=False, summary=f"No files under `{profile.name}`.")
+    if profile.network and profile.hosts_limited:
+        yield Problem((*path, "network"), NO_PROXY, decisive=False, summary=f"No network under `{profile.name}`.")
 
 
 # Reading one profile

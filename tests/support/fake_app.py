@@ -19,7 +19,7 @@ from app_server.rpc.handshake import Hello, Welcome
 from app_server.rpc.outbound import DeltaStream, Outbound, notification_json
 from app_server.rpc.server_requests import ServerRequests
 from protocol.jsonrpc import RpcError
-from protocol.methods import ClientRequest, Order, OrderKey, unordered
+from protocol.methods import Access, ClientRequest, Order, OrderKey, unordered
 from protocol.wire import Empty, Experimental, Wire
 
 REFUSED = -32042
@@ -56,6 +56,11 @@ class _Description:
     response: type[Wire]
     order: OrderKey = unordered
     experimental: str | None = None
+    access: Access = "shell"
+
+    def access_of(self, params: Wire) -> Access:
+        """What the method does, whatever the params."""
+        return self.access
 
 
 class ExperimentalParams(Wire):
@@ -99,10 +104,10 @@ class FakeApp:
     def load(self) -> None:
         """Make the test methods callable."""
         methods = (
-            self._endpoint("test/echo", EchoParams, self._echo),
+            self._endpoint("test/echo", EchoParams, self._echo, access="read"),
             self._endpoint("test/trial", ExperimentalParams, self._trial),
             self._endpoint("test/experimental", Empty, self._experimental, experimental="test/experimental"),
-            self._endpoint("test/gate", EchoParams, self._wait),
+            self._endpoint("test/gate", EchoParams, self._wait, access="act"),
             self._endpoint("test/ordered", EchoParams, self._ordered, order=lambda params: Order("one queue")),
             self._endpoint("test/shared", EchoParams, self._ordered, order=lambda params: Order("one queue", True)),
             self._endpoint("test/fail", Empty, self._fail),
@@ -139,8 +144,9 @@ class FakeApp:
         *,
         order: OrderKey = unordered,
         experimental: str | None = None,
+        access: Access = "shell",
     ) -> Endpoint[FakeContext]:
-        description = _Description(method, params, Empty, order, experimental)
+        description = _Description(method, params, Empty, order, experimental, access)
         return Endpoint(cast("ClientRequest[Any, Any]", description), handler)
 
     def _initialize(self, connection: Connection, hello: Hello) -> Welcome:

@@ -9,6 +9,7 @@ from typing import Any
 import jwt
 import pytest
 
+from app_server.rpc.scopes import FULL, NO_SHELL, OBSERVE, Scope
 from app_server.transport.auth import build_authenticator, check_auth_flags
 from app_server.transport.listen import AuthOptions, Listen, StartError, Stdio, UnixSocket, UsageError, WebSocket
 
@@ -41,6 +42,15 @@ def _token(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str
         (AuthOptions(token_file=FILE), "require `--ws-auth"),
         (AuthOptions(issuer="me"), "require `--ws-auth"),
         (AuthOptions(max_clock_skew_seconds=0), "require `--ws-auth"),
+        (AuthOptions(token_scope="full"), "require `--ws-auth"),
+        (
+            AuthOptions("capability-token", token_scope="observe"),
+            "`--ws-token-file` or `--ws-token-sha256` is required",
+        ),
+        (
+            AuthOptions("signed-bearer-token", shared_secret_file=FILE, token_scope="observe"),
+            "names its scope itself, in the claim `scope`",
+        ),
         (AuthOptions("capability-token"), "`--ws-token-file` or `--ws-token-sha256` is required"),
         (AuthOptions("capability-token", token_file=FILE, token_sha256="0" * 64), "mutually exclusive"),
         (AuthOptions("capability-token", token_sha256="0" * 63), "64 hexadecimal digits"),
@@ -188,3 +198,46 @@ def test_issuer_and_audience_are_checked_when_they_are_asked_for(tmp_path: Path)
     ):
         assert not check(_token(**claims))
     assert _signed(tmp_path)(_token(iss="anyone", aud="anything"))
+
+
+# Scopes
+
+
+@pytest.mark.parametrize(
+    ("option", "scope"), [(None, FULL), ("full", FULL), ("no-shell", NO_SHELL), ("observe", OBSERVE)]
+)
+def test_a_capability_token_allows_what_its_option_says(tmp_path: Path, option: str | None, scope: Scope) -> None:
+    for options in (
+        AuthOptions("capability-token", token_file=_file(tmp_path, "secret"), token_scope=option),
+        AuthOptions("capability-token", token_sha256=sha256(b"secret").hexdigest(), token_scope=option),
+    ):
+        check = build_authenticator(options)
+        assert check is not None
+        assert check("Bearer secret") is scope
+        assert check("Bearer other") is None
+
+
+@pytest.mark.parametrize(
+    ("claims", "scope"),
+    [({}, FULL), ({"scope": "full"}, FULL), ({"scope": "no-shell"}, NO_SHELL), ({"scope": "observe"}, OBSERVE)],
+)
+def test_a_signed_token_allows_what_its_claim_says(tmp_path: Path, claims: dict[str, Any], scope: Scope) -> None:
+    assert _signed(tmp_path)(_token(**claims)) is scope
+
+
+@pytest.mark.parametrize("claim", ["admin", "", "Full", "full observe", None, ["full"], 1, {"full": True}, "x" * 500])
+def test_a_signed_token_with_an_unknown_scope_may_not_connect_and_the_log_says_why(
+    tmp_path: Path, claim: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert _signed(tmp_path)(_token(scope=claim)) is None
+    (record,) = caplog.records
+    assert repr(claim)[:80] in record.getMessage()
+    assert "known scopes: `full`, `no-shell`, `observe`" in record.getMessage()
+    assert len(record.getMessage()) < 250
+
+
+def test_a_token_that_is_not_valid_says_nothing_of_its_scope(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert _signed(tmp_path)(_token(SECRET[::-1], scope="admin")) is None
+    assert caplog.records == []

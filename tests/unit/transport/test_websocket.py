@@ -17,6 +17,7 @@ import pytest
 
 from app_server.rpc.connection import MAX_MESSAGE_BYTES, Connection
 from app_server.rpc.outbound import OVERRUN_BYTES, Outbound
+from app_server.rpc.scopes import FULL, OBSERVE
 from app_server.transport.auth import Authenticator, build_authenticator
 from app_server.transport.listen import AuthOptions, StartError, UnixSocket, WebSocket, parse_listen
 from app_server.transport.websocket import CEILING_BYTES, serve_websocket
@@ -238,6 +239,27 @@ async def test_only_a_websocket_counts_as_a_stranger_to_this_user(tmp_path: Path
         async with listening_at(listen) as server, RpcClient.ws(server.url) as client:
             await client.initialize()
             assert server.app.served[0].remote is remote
+
+
+async def test_a_client_has_the_scope_of_its_token() -> None:
+    auth = AuthOptions("capability-token", token_sha256=sha256(b"secret").hexdigest(), token_scope="observe")
+    headers = {"Authorization": "Bearer secret"}
+    async with listening_at(auth=auth) as server, RpcClient.ws(server.url, headers=headers) as client:
+        await client.initialize()
+        assert server.app.served[0].scope is OBSERVE
+        assert (await client.try_call("test/print"))["error"]["code"] == -32600
+
+
+async def test_who_is_this_user_may_do_everything(tmp_path: Path) -> None:
+    auth = AuthOptions("capability-token", token_sha256=sha256(b"secret").hexdigest(), token_scope="observe")
+    headers = {"Authorization": "Bearer secret"}
+    async with listening_at(f"unix://{tmp_path}/s.sock", auth=auth) as server:
+        async with RpcClient.ws(server.url, headers=headers) as client:
+            await client.initialize()
+        assert server.app.served[0].scope is FULL
+    async with listening_at() as server, RpcClient.ws(server.url) as client:
+        await client.initialize()
+        assert server.app.served[0].scope is FULL
 
 
 # Probes
