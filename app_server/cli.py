@@ -1,4 +1,4 @@
-"""The command line: `turnloom app-server` and the generators of schema and types."""
+"""The command line: `turnloom app-server`, the generators of schema and types, and what helps users around it."""
 
 import os
 import sys
@@ -19,6 +19,8 @@ examples:
   turnloom app-server --listen unix://                    many clients on $CODEX_HOME/turnloom/app-server.sock
   turnloom app-server -c model_provider='"demo"'          the built-in offline model, without an account
   turnloom app-server generate-ts --out types/            TypeScript types of the protocol
+  turnloom sandbox -P :workspace make test                a command of your own in the agent's sandbox
+  turnloom doctor                                         what works here, and what is missing
 """
 
 _SERVER_EXAMPLES = """\
@@ -31,6 +33,18 @@ environment:
   CODEX_HOME    configuration and state (default: ~/.codex)
   LOG_LEVEL     error, warning (default), info or debug
   LOG_FORMAT    json for one JSON object a line on stderr
+"""
+
+
+_SANDBOX_EXAMPLES = """\
+Without options the command reads everything, writes nothing and has no network; sandbox_mode and default_permissions
+of config.toml apply. Its exit code is passed on: 128 and the number for a signal, 126 and 127 as in a shell.
+
+examples:
+  turnloom sandbox ls -la                                 read-only
+  turnloom sandbox -P :workspace make test                writes in this folder and in /tmp
+  turnloom sandbox -P :workspace -C ~/project -- ./build  the same in another folder
+  turnloom sandbox -c sandbox_mode=workspace-write -c sandbox_workspace_write.network_access=true npm install
 """
 
 
@@ -69,13 +83,30 @@ def _serve(options: "ServerOptions") -> int:
 
 def _parse(arguments: list[str]) -> int:
     parser = _parser()
+    at = _position_of_subcommand(arguments)
+    confined: list[str] = []
+    if arguments[at : at + 1] == ["sandbox"]:
+        # What belongs to the command is not argparse's business.
+        from app_server.confine import split
+
+        options, confined = split(arguments[at + 1 :])
+        arguments = [*arguments[: at + 1], *options]
     given = parser.parse_args(arguments)
     if given.version:
         _tell_version()
         return 0
     command: str | None = given.command
     if command is None:
-        parser.error("a command is needed: app-server, generate-json-schema or generate-ts")
+        parser.error(
+            "a command is needed: app-server, sandbox, doctor, execpolicy, generate-json-schema or generate-ts"
+        )
+    if command == "sandbox":
+        return _confine(given, confined)
+    if command == "doctor":
+        from app_server.doctor import run as diagnose
+
+        overrides = _overrides((*given.global_config, *given.doctor_config))
+        return diagnose(overrides, as_json=given.json)
     if command == "execpolicy":
         from app_server.execpolicy.check import run as check_rules
 
@@ -83,6 +114,35 @@ def _parse(arguments: list[str]) -> int:
     if command == "app-server" and given.server_command is None:
         return _serve(_options(given))
     return _generate(given, command if command != "app-server" else given.server_command)
+
+
+def _position_of_subcommand(arguments: list[str]) -> int:
+    """Where the first word is that is neither an option nor the value of one."""
+    skipped = False
+    for position, word in enumerate(arguments):
+        if skipped:
+            skipped = False
+        elif word in ("-c", "--config", "--enable", "--disable"):
+            skipped = True
+        elif not word.startswith("-"):
+            return position
+    return len(arguments)
+
+
+def _confine(given: "Namespace", command: list[str]) -> int:
+    from app_server.confine import ConfineOptions, run
+
+    return run(
+        ConfineOptions(
+            command,
+            profile=given.permission_profile,
+            directory=given.cd,
+            overrides=_overrides((*given.global_config, *given.sandbox_config)),
+            enable=(*given.global_enable, *given.sandbox_enable),
+            disable=(*given.global_disable, *given.sandbox_disable),
+            log_denials=given.log_denials,
+        )
+    )
 
 
 def _tell_version() -> None:
@@ -110,18 +170,24 @@ def _options(given: "Namespace") -> "ServerOptions":
         max_clock_skew_seconds=given.ws_max_clock_skew_seconds,
     )
     check_auth_flags(listen, auth)
-    overrides = (*given.global_config, *given.server_config)
-    for override in overrides:
-        key, equals, _ = override.partition("=")
-        if not equals or not key.strip():
-            raise UsageError(f"`-c {override}`: expected key=value, for example -c model='\"gpt-oss\"'")
     return ServerOptions(
         listen,
-        overrides,
+        _overrides((*given.global_config, *given.server_config)),
         enable=(*given.global_enable, *given.server_enable),
         disable=(*given.global_disable, *given.server_disable),
         auth=auth,
     )
+
+
+def _overrides(given: Sequence[str]) -> tuple[str, ...]:
+    """The values of `-c`. Raises UsageError for one that is not key=value."""
+    from app_server.transport.listen import UsageError
+
+    for override in given:
+        key, equals, _ = override.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"`-c {override}`: expected key=value, for example -c model='\"gpt-oss\"'")
+    return tuple(given)
 
 
 def _generate(given: "Namespace", command: str) -> int:
@@ -164,6 +230,18 @@ def _parser() -> "ArgumentParser":
             subparser(parent, "generate-json-schema", "write the protocol as JSON Schema files"), "JSON Schema"
         )
         _add_generate_options(subparser(parent, "generate-ts", "write the protocol as TypeScript types"), "TypeScript")
+    _add_sandbox_options(
+        subparser(
+            commands,
+            "sandbox",
+            "run a command of your own, confined as the agent's commands are",
+            usage="turnloom sandbox [linux|macos|windows] [OPTIONS] [--] COMMAND...",
+            epilog=_SANDBOX_EXAMPLES,
+        )
+    )
+    doctor = subparser(commands, "doctor", "tell what works on this machine, and what is missing")
+    _add_config_options(doctor, "doctor")
+    doctor.add_argument("--json", action="store_true", help="for programs, with nothing secret in it")
     rules = subparser(commands, "execpolicy", "work with exec rules").add_subparsers(metavar="COMMAND", required=True)
     _add_check_options(subparser(rules, "check", "tell what rules files say of a command"))
     return parser
@@ -225,6 +303,25 @@ def _add_check_options(parser: "ArgumentParser") -> None:
         help="let rules about a program's bare name hold for its path too, as they do for commands of the agent",
     )
     parser.add_argument("checked", nargs=REMAINDER, metavar="COMMAND", help="the command, word by word")
+
+
+def _add_sandbox_options(parser: "ArgumentParser") -> None:
+    _add_config_options(parser, "sandbox")
+    parser.add_argument(
+        "-P",
+        "--permission-profile",
+        metavar="NAME",
+        help=":read-only, :workspace, :danger-full-access, or one of [permissions.NAME] in config.toml",
+    )
+    parser.add_argument("-C", "--cd", metavar="DIR", help="where the command runs, and what :workspace opens")
+    parser.add_argument(
+        "--log-denials", action="store_true", help="macOS only: tell at the end what the system denied meanwhile"
+    )
+    parser.add_argument(
+        "--include-managed-config",
+        action="store_true",
+        help="for scripts made for the reference; the system's configuration always applies here",
+    )
 
 
 def _add_generate_options(parser: "ArgumentParser", what: str) -> None:
