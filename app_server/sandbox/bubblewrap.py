@@ -25,6 +25,12 @@ PROGRAM = "bwrap"
 
 PROBE_S = 20
 
+INSIDE = "/../newroot"
+"""Before the path of a source: as it has been mounted so far, where bubblewrap else takes it from the machine.
+
+It looks for sources on the machine before it begins, and keeps the path of one that it may do without.
+"""
+
 PROC_PLACES = (
     *("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/mtrr", "/proc/acpi"),
     *("/proc/scsi", "/proc/driver", "/proc/asound", "/proc/pressure"),
@@ -46,11 +52,18 @@ ENABLE = (
 
 
 def arguments(
-    mounts: Mounts, *, cwd: str, network: bool, user_namespace: bool, of_the_machine: Sequence[str] = ()
+    mounts: Mounts,
+    *,
+    cwd: str,
+    network: bool,
+    user_namespace: bool,
+    of_the_machine: Sequence[str] = (),
+    checked: bool = True,
 ) -> list[str]:
     """bubblewrap's options for a command in `cwd` that finds the files as `mounts` says.
 
-    `of_the_machine` are places in /proc to be kept from being written.
+    `of_the_machine` are places in /proc to be kept from being written. `checked` says that the stage will look whether
+    everything is mounted.
     """
     options = ["--die-with-parent", "--unshare-pid", "--unshare-ipc", "--cap-drop", "ALL"]
     if user_namespace:
@@ -66,7 +79,7 @@ def arguments(
         options += ["--symlink", *link]
     sealed = ["/"] if mounts.root == "minimal" else []
     for mount in mounts.mounts:
-        options += _mount(mount, mounts)
+        options += _mount(mount, mounts, checked)
         if mount.kind in ("folder", "home"):
             sealed.append(mount.path)
     for path in sealed:
@@ -74,25 +87,24 @@ def arguments(
     return [*options, "--chdir", cwd]
 
 
-def _mount(mount: Mount, mounts: Mounts) -> list[str]:
+def _mount(mount: Mount, mounts: Mounts, checked: bool) -> list[str]:
     path = mount.path
-    match mount.kind:
-        case "write" | "step":
-            return ["--bind", path, path]
-        case "read" | "system":
-            return ["--ro-bind", path, path]
-        case "nested":
-            return ["--ro-bind-try", path, path]
-        case "file":
-            # A device that no mount of ours lets be opened.
-            return ["--ro-bind", NULL, path]
-        case "folder":
-            passed = any(other.path.startswith(path + "/") for other in mounts.mounts)
-            return ["--perms", "0111" if passed else "0000", "--tmpfs", path]
-        case "home":
-            shown = [option for entry in mount.shown for option in ("--ro-bind", entry, entry)]
-            links = [option for link in mount.links for option in ("--symlink", *link)]
-            return ["--perms", "0755", "--tmpfs", path, *shown, *links]
+    if mount.kind in ("write", "step", "read", "nested", "system"):
+        option = "--bind" if mount.kind in ("write", "step") else "--ro-bind"
+        if not checked or not mounts.is_writable(os.path.dirname(path)):
+            return [f"{option}-try" if mount.kind == "nested" else option, path, path]
+        # Where commands may write, links can be moved under bubblewrap. Taken from what has been mounted so far, this
+        # can be no more writable than that, and bubblewrap makes nothing where it is missing.
+        return [f"{option}-try", INSIDE + path, path]
+    if mount.kind == "file":
+        # A device that no mount of ours lets be opened.
+        return ["--ro-bind", NULL, path]
+    if mount.kind == "folder":
+        passed = any(other.path.startswith(path + "/") for other in mounts.mounts)
+        return ["--perms", "0111" if passed else "0000", "--tmpfs", path]
+    shown = [option for entry in mount.shown for option in ("--ro-bind", entry, entry)]
+    links = [option for link in mount.links for option in ("--symlink", *link)]
+    return ["--perms", "0755", "--tmpfs", path, *shown, *links]
 
 
 def expectations(mounts: Mounts, *, strict: bool) -> list[Expected]:
@@ -166,6 +178,7 @@ class Bubblewrap:
                 network=profile.network,
                 user_namespace=bool(self._user_namespace),
                 of_the_machine=_of_the_machine(known=_handled() != 0 and mounts.root != "write"),
+                checked=stage.can_check_mounts(),
             )
             handed.append(_hand_over(seccomp.program(network=profile.network)))
             options += ["--seccomp", str(handed[-1])]
@@ -290,12 +303,15 @@ def _probe(program: str) -> bool:
     """Whether sandboxes here get a user namespace. Raises SandboxUnavailable if none can be built at all."""
     reasons: list[str] = []
     for user_namespace in (True, False) if os.geteuid() == 0 else (True,):
-        options = arguments(Mounts(), cwd="/", network=False, user_namespace=user_namespace)
+        checked = stage.can_check_mounts()
+        mounts = Mounts("write", (Mount("/usr", "read"),))
+        options = arguments(mounts, cwd="/", network=False, user_namespace=user_namespace, checked=checked)
         fds = [_hand_over(seccomp.program(network=False))]
         try:
             if (ruleset := _ruleset(Mounts())) is not None:
                 fds.append(ruleset)
-            fds.append(stage.make(["/bin/sh", "-c", ":"], {}, ruleset=ruleset, handled=_handled()))
+            expected = expectations(mounts, strict=True) if checked else ()
+            fds.append(stage.make(["/bin/sh", "-c", ":"], {}, expected=expected, ruleset=ruleset, handled=_handled()))
             done = subprocess.run(
                 [program, *options, "--seccomp", str(fds[0]), "--", f"/proc/self/fd/{fds[-1]}"],
                 stdin=subprocess.DEVNULL,

@@ -1,6 +1,7 @@
 """What bubblewrap mounts for a permission profile: what is writable, what stays read-only, what is hidden."""
 
 import errno
+import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -67,7 +68,7 @@ class Mount:
     links: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Mounts:
     """What is mounted over a root that is readable, writable or minimal, in this order: the innermost last.
 
@@ -80,14 +81,23 @@ class Mounts:
     links: tuple[tuple[str, str], ...] = ()
     opened: tuple[int, ...] = ()
 
+    @functools.cached_property
+    def _by_path(self) -> Mapping[str, Mount]:
+        return {mount.path: mount for mount in self.mounts}
+
     @property
     def writable(self) -> tuple[str, ...]:
         """The outermost places where a command may write."""
         return ("/",) if self.root == "write" else tuple(m.path for m in self.mounts if m.kind == "write")
 
+    def is_writable(self, path: str) -> bool:
+        """Whether commands may write at a path without symbolic links."""
+        innermost = _innermost(self._by_path, path)
+        return self.root == "write" if innermost is None else innermost.kind in ("write", "step")
+
     def shows(self, path: str) -> bool:
         """Whether a path without symbolic links can be reached."""
-        innermost = _innermost({mount.path: mount for mount in self.mounts}, path)
+        innermost = _innermost(self._by_path, path)
         if innermost is None:
             return self.root != "minimal"
         if innermost.kind == "home":

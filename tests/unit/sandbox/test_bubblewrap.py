@@ -37,15 +37,16 @@ def mounted(*mounts: tuple[str, Kind], root: Literal["read", "write", "minimal"]
 def test_what_lies_in_something_else_is_mounted_over_it() -> None:
     mounts = mounted(("/ws", "write"), ("/ws/.git", "read"), ("/ws/sub", "step"), ("/ws/sub/.git", "nested"))
     assert text(mounts).split(" --proc /proc ")[1] == (
-        "--bind /ws /ws --ro-bind /ws/.git /ws/.git --bind /ws/sub /ws/sub --ro-bind-try /ws/sub/.git /ws/sub/.git "
-        "--chdir /ws"
+        "--bind /ws /ws --ro-bind-try /../newroot/ws/.git /ws/.git --bind-try /../newroot/ws/sub /ws/sub "
+        "--ro-bind-try /../newroot/ws/sub/.git /ws/sub/.git --chdir /ws"
     )
 
 
 def test_the_whole_file_system_can_be_a_root() -> None:
     mounts = mounted(("/.git", "read"), ("/sys", "system"), root="write")
     assert text(mounts, network=True) == (
-        f"{NAMESPACES} --bind / / --dev /dev --proc /proc --ro-bind /.git /.git --ro-bind /sys /sys --chdir /ws"
+        f"{NAMESPACES} --bind / / --dev /dev --proc /proc "
+        "--ro-bind-try /../newroot/.git /.git --ro-bind-try /../newroot/sys /sys --chdir /ws"
     )
 
 
