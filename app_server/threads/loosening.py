@@ -86,8 +86,12 @@ def _worth_a_shell(profile: PermissionProfile, codex_home: Path) -> Iterator[str
         yield "run outside of the sandbox"
         return
     home, own = os.path.realpath(os.path.expanduser("~")), os.path.realpath(codex_home)
+    # Whoever has his home in a temporary folder has opened it to every command that may write at all.
+    temporary = {os.path.realpath(path) for path in ("/tmp", os.environ.get("TMPDIR") or "/tmp")}
     for root in profile.writable_roots:
         real = os.path.realpath(root)
+        if real in temporary:
+            continue
         hidden = within_any(real, [home]) and os.path.relpath(real, home).startswith(".") and real != home
         around = within_any(home, [real]) or within_any(own, [real])
         if hidden or around or within_any(real, [*SYSTEM_FOLDERS, own]):

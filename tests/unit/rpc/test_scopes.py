@@ -73,8 +73,8 @@ class _Question:
 @pytest.mark.parametrize(("scope", "counts"), [(FULL, True), (NO_SHELL, True), (OBSERVE, False)])
 async def test_an_answer_counts_only_from_who_may_give_one(scope: Scope, counts: bool) -> None:
     app = FakeApp()
+    outcome: list[str] = []
     async with _client(app, scope) as peer, _client(app, FULL) as other, anyio.create_task_group() as tasks:
-        outcome: list[str] = []
 
         async def ask() -> None:
             try:
