@@ -2,6 +2,7 @@
 
 import os.path
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from app_server.execpolicy.rules import SYSTEM_FOLDERS
 from app_server.execpolicy.wrappers import UNKNOWN, inner_command, inner_script
 
 if TYPE_CHECKING:
-    from tree_sitter import Node, Parser
+    from tree_sitter import Language, Node, Parser
 
 Command = tuple[str, ...]
 
@@ -114,12 +115,30 @@ def canonical(argv: Sequence[str]) -> tuple[str, ...]:
 # Parsing
 
 
-@cache
-def _parser() -> "Parser":
-    import tree_sitter_bash
-    from tree_sitter import Language, Parser
+def load_parser() -> None:
+    """Load the parser, which takes milliseconds, in a thread where they do not matter."""
+    _language()
 
-    return Parser(Language(tree_sitter_bash.language()))
+
+@cache
+def _language() -> "Language":
+    import tree_sitter_bash
+    from tree_sitter import Language
+
+    return Language(tree_sitter_bash.language())
+
+
+# A parser must not be entered twice, and while one reads in pieces another thread may run.
+_own = threading.local()
+
+
+def _parser() -> "Parser":
+    parser: Parser | None = getattr(_own, "parser", None)
+    if parser is None:
+        from tree_sitter import Parser
+
+        _own.parser = parser = Parser(_language())
+    return parser
 
 
 def _encode(text: str) -> bytes:

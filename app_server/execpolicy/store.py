@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anyio.to_thread
 
+from app_server.execpolicy.bash import load_parser
 from app_server.execpolicy.loading import (
     MAX_BYTES,
     LoadedRules,
@@ -77,6 +78,8 @@ class RulesStore:
     # Reading, in a worker thread
 
     def _current(self, folders: tuple[Path, ...]) -> LoadedRules:
+        # Whoever asks for rules has a command to judge by them.
+        load_parser()
         with self._lock:
             found = [evaluated for folder in folders for evaluated in self._read_folder(folder)]
             known = self._merged.get(folders)
