@@ -1,4 +1,4 @@
-"""model/*: which models can be chosen."""
+"""model/*, collaborationMode/*: which models and ways of working can be chosen."""
 
 from app_server.config.settings import Settings
 from app_server.handlers.context import RequestContext
@@ -6,7 +6,11 @@ from app_server.handlers.registry import handles
 from app_server.model.catalog import EFFORTS, SERVICE_TIERS, ModelInfo, list_models
 from protocol.jsonrpc import invalid_request
 from protocol.v2.model import (
+    COLLABORATION_MODE_LIST,
     MODEL_LIST,
+    CollaborationModeListParams,
+    CollaborationModeListResponse,
+    CollaborationModeMask,
     Model,
     ModelListParams,
     ModelListResponse,
@@ -40,6 +44,18 @@ def model_page(settings: Settings, params: ModelListParams) -> ModelListResponse
     end = start + max(1, params.limit or len(models))
     page = [_wire(info, is_default=index == 0) for index, info in enumerate(models)][start:end]
     return ModelListResponse(data=page, next_cursor=str(end) if end < len(models) else None)
+
+
+@handles(COLLABORATION_MODE_LIST)
+async def collaboration_modes(
+    ctx: RequestContext, params: CollaborationModeListParams
+) -> CollaborationModeListResponse:
+    return CollaborationModeListResponse(
+        data=[
+            CollaborationModeMask(name="Plan", mode="plan", reasoning_effort="medium"),
+            CollaborationModeMask(name="Default", mode="default"),
+        ]
+    )
 
 
 def _wire(info: ModelInfo, *, is_default: bool) -> Model:

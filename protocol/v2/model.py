@@ -136,3 +136,31 @@ class ModelListResponse(Wire):
 
 
 MODEL_LIST = ClientRequest("model/list", ModelListParams, ModelListResponse, access="read")
+
+
+class CollaborationModeMask(SnakeWire):
+    """A way of working to choose from; what is None stays as it is."""
+
+    name: str
+    mode: ModeKind | None = None
+    model: str | None = None
+    reasoning_effort: ReasoningEffort | None = None
+
+
+class CollaborationModeListParams(Wire):
+    """Nothing to choose."""
+
+
+class CollaborationModeListResponse(Wire):
+    """The modes in the order in which clients step through them."""
+
+    data: list[CollaborationModeMask]
+
+
+COLLABORATION_MODE_LIST = ClientRequest(
+    "collaborationMode/list",
+    CollaborationModeListParams,
+    CollaborationModeListResponse,
+    experimental="collaborationMode/list",
+    access="read",
+)

@@ -10,6 +10,7 @@ from protocol.v2.thread import THREAD_RESUME, ThreadResumeParams
 
 READ = {
     "account/read",
+    "collaborationMode/list",
     "config/read",
     "configRequirements/read",
     "model/list",
