@@ -27,7 +27,7 @@ start: "*** Begin Patch" LF section+ "*** End Patch" LF?
 section: added | deleted | updated
 added: "*** Add File: " PATH LF (ADDED LF)+
 deleted: "*** Delete File: " PATH LF
-updated: "*** Update File: " PATH LF moved? hunk*
+updated: "*** Update File: " PATH LF (moved hunk* | hunk+)
 moved: "*** Move to: " PATH LF
 hunk: (PLACE LF)* (LINE LF)+ ("*** End of File" LF)?
 PATH: /[^\\n]+/

@@ -4,7 +4,9 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
+from io import StringIO
 from itertools import pairwise
+from typing import NamedTuple
 
 EXACT_CELLS = 40_000
 """Up to this product of their lengths two pieces are compared in full; beyond it they are divided first."""
@@ -16,6 +18,16 @@ NO_NEWLINE = "\\ No newline at end of file\n"
 
 Opcode = tuple[bool, int, int, int, int]
 """Whether these lines are the same, and where they are: old from and to, new from and to."""
+
+Match = tuple[int, int, int]
+"""A run of equal lines: where it begins in the old and in the new ones, and how many they are."""
+
+
+class _Piece(NamedTuple):
+    old_from: int
+    old_to: int
+    new_from: int
+    new_to: int
 
 
 def unified_diff(old: str, new: str, context: int) -> str:
@@ -36,53 +48,49 @@ def unified_diff(old: str, new: str, context: int) -> str:
 
 def split_lines(text: str) -> list[str]:
     """The lines with their newlines; nothing but a newline ends a line."""
-    *lines, last = text.split("\n")
-    whole = [f"{line}\n" for line in lines]
-    return [*whole, last] if last else whole
+    return StringIO(text, newline="\n").readlines()
 
 
 def opcodes(old: Sequence[str], new: Sequence[str]) -> list[Opcode]:
     """How to get from the one to the other, without gaps; same and changed pieces take turns."""
     codes: list[Opcode] = []
     at_old = at_new = 0
-    for old_from, new_from, size in [*_joined(_matches(old, new)), (len(old), len(new), 0)]:
+    for old_from, new_from, size in [*_matches(old, new), (len(old), len(new), 0)]:
         if at_old < old_from or at_new < new_from:
             codes.append((False, at_old, old_from, at_new, new_from))
+        elif codes and size:
+            _, same_from, _, same_new_from, _ = codes.pop()
+            at_old, at_new = old_from + size, new_from + size
+            codes.append((True, same_from, at_old, same_new_from, at_new))
+            continue
         at_old, at_new = old_from + size, new_from + size
         if size:
             codes.append((True, old_from, at_old, new_from, at_new))
     return codes
 
 
-def _joined(matches: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    joined: list[tuple[int, int, int]] = []
-    for old_from, new_from, size in sorted(matches):
-        if joined:
-            last_old, last_new, last_size = joined[-1]
-            if last_old + last_size == old_from and last_new + last_size == new_from:
-                joined[-1] = (last_old, last_new, last_size + size)
-                continue
-        joined.append((old_from, new_from, size))
-    return joined
-
-
-def _matches(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int, int]]:
-    """Runs of equal lines, as (old from, new from, length), in no order but without crossing each other."""
-    matches: list[tuple[int, int, int]] = []
+def _matches(old: Sequence[str], new: Sequence[str]) -> list[Match]:
+    """Runs of equal lines, in order."""
+    matches: list[Match] = []
     work = WORK
-    pieces = [(0, len(old), 0, len(new))]
-    while pieces:
-        old_from, old_to, new_from, new_to = pieces.pop()
-        begin = _common(old, new, range(old_from, old_to), range(new_from, new_to))
+    # Pieces that are still to be compared, and runs that are found already, the next one last.
+    waiting: list[_Piece | Match] = [_Piece(0, len(old), 0, len(new))]
+    while waiting:
+        piece = waiting.pop()
+        if not isinstance(piece, _Piece):
+            matches.append(piece)
+            continue
+        old_from, old_to, new_from, new_to = piece
+        begin = _common_begin(old, new, piece)
         if begin:
             matches.append((old_from, new_from, begin))
             old_from, new_from = old_from + begin, new_from + begin
-        end = _common(old, new, range(old_to - 1, old_from - 1, -1), range(new_to - 1, new_from - 1, -1))
+        end = _common_end(old, new, _Piece(old_from, old_to, new_from, new_to))
         if end:
             old_to, new_to = old_to - end, new_to - end
-            matches.append((old_to, new_to, end))
+            waiting.append((old_to, new_to, end))
         cells = (old_to - old_from) * (new_to - new_from)
-        work -= begin + end + min(cells, EXACT_CELLS) + (old_to - old_from) + (new_to - new_from)
+        work -= min(cells, EXACT_CELLS) + (old_to - old_from) + (new_to - new_from)
         if not cells or work < 0:
             continue
         if cells <= EXACT_CELLS:
@@ -90,29 +98,68 @@ def _matches(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int, int
             blocks = matcher.get_matching_blocks()
             matches += [(old_from + block.a, new_from + block.b, block.size) for block in blocks if block.size]
             continue
-        anchors = _anchors(old, new, range(old_from, old_to), range(new_from, new_to))
-        if anchors:
-            matches += [(at_old, at_new, 1) for at_old, at_new in anchors]
-            bounds = [(old_from - 1, new_from - 1), *anchors, (old_to, new_to)]
-            pieces += [(left[0] + 1, right[0], left[1] + 1, right[1]) for left, right in pairwise(bounds)]
+        runs = _anchors(old, new, _Piece(old_from, old_to, new_from, new_to))
+        for at_old, at_new, size in reversed(runs):
+            waiting.append(_Piece(at_old + size, old_to, at_new + size, new_to))
+            waiting.append((at_old, at_new, size))
+            old_to, new_to = at_old, at_new
+        if runs:
+            waiting.append(_Piece(old_from, old_to, new_from, new_to))
     return matches
 
 
-def _common(old: Sequence[str], new: Sequence[str], old_range: range, new_range: range) -> int:
-    count = 0
-    for at_old, at_new in zip(old_range, new_range, strict=False):
-        if old[at_old] != new[at_new]:
-            break
-        count += 1
+def _common_begin(old: Sequence[str], new: Sequence[str], piece: _Piece) -> int:
+    """How many lines two pieces begin with in common. Compares slices, which is fast, and halves where they differ."""
+    most = min(piece.old_to - piece.old_from, piece.new_to - piece.new_from)
+    count, step = 0, 1
+    while step and count < most:
+        step = min(step, most - count)
+        at_old, at_new = piece.old_from + count, piece.new_from + count
+        if old[at_old : at_old + step] == new[at_new : at_new + step]:
+            count += step
+            step *= 2
+        else:
+            step //= 2
+            most = min(most, count + 2 * step + 1)
     return count
 
 
-def _anchors(old: Sequence[str], new: Sequence[str], old_range: range, new_range: range) -> list[tuple[int, int]]:
-    """Lines that stand once in either piece, as many as come in the same order."""
-    in_old, in_new = Counter(old[i] for i in old_range), Counter(new[i] for i in new_range)
-    places = {new[i]: i for i in new_range if in_new[new[i]] == 1}
-    pairs = [(i, places[old[i]]) for i in old_range if in_old[old[i]] == 1 and old[i] in places]
-    # The longest run of pairs that rises in both, by patience sorting.
+def _common_end(old: Sequence[str], new: Sequence[str], piece: _Piece) -> int:
+    """How many lines two pieces end with in common."""
+    most = min(piece.old_to - piece.old_from, piece.new_to - piece.new_from)
+    count, step = 0, 1
+    while step and count < most:
+        step = min(step, most - count)
+        at_old, at_new = piece.old_to - count, piece.new_to - count
+        if old[at_old - step : at_old] == new[at_new - step : at_new]:
+            count += step
+            step *= 2
+        else:
+            step //= 2
+            most = min(most, count + 2 * step + 1)
+    return count
+
+
+def _anchors(old: Sequence[str], new: Sequence[str], piece: _Piece) -> list[Match]:
+    """Lines that stand once in either piece, as many as come in the same order, in runs."""
+    old_lines, new_lines = old[piece.old_from : piece.old_to], new[piece.new_from : piece.new_to]
+    in_old, in_new = Counter(old_lines), Counter(new_lines)
+    places = {line: place for place, line in enumerate(new_lines) if in_new[line] == 1}
+    pairs = [(place, places[line]) for place, line in enumerate(old_lines) if in_old[line] == 1 and line in places]
+    runs: list[Match] = []
+    for in_old_piece, in_new_piece in _rising(pairs):
+        at_old, at_new = in_old_piece + piece.old_from, in_new_piece + piece.new_from
+        if runs and runs[-1][0] + runs[-1][2] == at_old and runs[-1][1] + runs[-1][2] == at_new:
+            runs[-1] = (runs[-1][0], runs[-1][1], runs[-1][2] + 1)
+        else:
+            runs.append((at_old, at_new, 1))
+    return runs
+
+
+def _rising(pairs: Sequence[tuple[int, int]]) -> Sequence[tuple[int, int]]:
+    """The longest series of pairs that rises in both, by patience sorting; `pairs` rise in the first."""
+    if all(left[1] < right[1] for left, right in pairwise(pairs)):
+        return pairs
     tops: list[int] = []
     ends: list[int] = []
     before: list[int | None] = []

@@ -1,6 +1,5 @@
 """Finding the hunks of a patch in a file, and changing just what they change."""
 
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -29,11 +28,6 @@ class HunkError(Exception):
     """A hunk does not fit; the message names the hunk and shows the lines that were sought."""
 
 
-class _Line(NamedTuple):
-    text: str
-    ending: str
-
-
 def apply_hunks(content: str, hunks: Sequence[Hunk]) -> str:
     """`content` with the hunks applied in order. Raises HunkError, and then nothing was changed.
 
@@ -41,10 +35,14 @@ def apply_hunks(content: str, hunks: Sequence[Hunk]) -> str:
     whether the file ends with a newline. New lines get the ending that most lines have.
     """
     mark = BYTE_ORDER_MARK if content.startswith(BYTE_ORDER_MARK) else ""
-    lines = _split(content.removeprefix(mark))
-    finder = _Finder([line.text for line in lines])
-    usual = _usual_ending(lines)
-    result: list[_Line] = []
+    lines = content.removeprefix(mark).split("\n")
+    ends_open = lines[-1] != ""
+    if not ends_open:
+        lines.pop()
+    finder = _Finder([line.removesuffix("\r") for line in lines] if "\r" in content else lines)
+    with_returns = content.count("\r\n")
+    usual = "\r" if with_returns > content.count("\n") - with_returns else ""
+    result: list[str] = []
     position = 0
     for number, hunk in enumerate(hunks, 1):
         place = _locate(finder, hunk, position, f"hunk {number} (line {hunk.line} of the patch)")
@@ -53,19 +51,22 @@ def apply_hunks(content: str, hunks: Sequence[Hunk]) -> str:
         indent = _missing_indent(place.lines, finder.lines, place.start) if place.loosely else ""
         for tag, text, _ in place.lines:
             if tag == "+":
-                new = text.removesuffix("\r") if usual == "\r\n" else text
-                result.append(_Line(indent + new if new else new, usual))
+                new = (text.removesuffix("\r") if usual else text) + usual
+                result.append(indent + new if text.strip() else new)
             else:
                 if tag == " ":
                     result.append(lines[position])
                 position += 1
+                if ends_open and position == len(lines) and tag == " ":
+                    # If others follow, the line that had no newline gets one.
+                    result[-1] += usual
     result += lines[position:]
     if not result:
         return ""
-    ends_open = bool(lines) and not lines[-1].ending
-    body = [text + (ending or usual) for text, ending in result[:-1]]
-    text, ending = result[-1]
-    return mark + "".join(body) + text + ("" if ends_open else ending or usual)
+    if not ends_open:
+        return mark + "\n".join([*result, ""])
+    result[-1] = result[-1].removesuffix("\r")
+    return mark + "\n".join(result)
 
 
 class _Place(NamedTuple):
@@ -154,9 +155,10 @@ class _Found(NamedTuple):
 class _Level:
     """The file as one kind of matching sees it: each line in its plain form, and all as one text to search in."""
 
-    lines: list[str]
+    lines: Sequence[str]
     text: str
-    offsets: list[int]
+    sizes: Sequence[int]
+    """How many characters all lines before each one have."""
 
 
 class _Finder:
@@ -176,9 +178,11 @@ class _Finder:
                 if index >= start and level.lines[index:] == wanted:
                     return _Found(index, number >= _LOOSE)
             elif start <= len(self.lines):
-                at = level.text.find("\n" + "\n".join(wanted) + "\n", level.offsets[start])
+                # One newline stands before each line, and one after the last.
+                begin = level.sizes[start] + start
+                at = level.text.find("\n" + "\n".join(wanted) + "\n", begin)
                 if at >= 0:
-                    return _Found(bisect_left(level.offsets, at), number >= _LOOSE)
+                    return _Found(start + level.text.count("\n", begin, at), number >= _LOOSE)
         return None
 
     def find_context(self, context: str, start: int) -> int | None:
@@ -192,10 +196,9 @@ class _Finder:
     def _level(self, number: int) -> _Level:
         if number not in self._levels:
             plain = _PLAIN[number]
-            lines = [plain(line) for line in self.lines]
-            # Where each line's own newline stands in the text, which begins with one.
-            offsets = list(accumulate((len(line) + 1 for line in lines), initial=0))
-            self._levels[number] = _Level(lines, "\n".join(["", *lines, ""]), offsets)
+            lines = [plain(line) for line in self.lines] if number else self.lines
+            sizes = list(accumulate(map(len, lines), initial=0))
+            self._levels[number] = _Level(lines, "\n".join(["", *lines, ""]), sizes)
         return self._levels[number]
 
 
@@ -214,14 +217,3 @@ def _with_plain_signs(line: str) -> str:
 _PLAIN: tuple[Callable[[str], str], ...] = (_exactly, str.rstrip, _without_white_space, _with_plain_signs)
 _LOOSE = 2
 """From here on a line may have matched with another indentation."""
-
-
-def _split(content: str) -> list[_Line]:
-    *lines, last = content.split("\n")
-    split = [_Line(line[:-1], "\r\n") if line.endswith("\r") else _Line(line, "\n") for line in lines]
-    return [*split, _Line(last, "")] if last else split
-
-
-def _usual_ending(lines: Sequence[_Line]) -> str:
-    with_return = sum(line.ending == "\r\n" for line in lines)
-    return "\r\n" if with_return > sum(line.ending == "\n" for line in lines) else "\n"
