@@ -13,7 +13,7 @@ from app_server.execpolicy.rules import SYSTEM_FOLDERS
 from app_server.execpolicy.wrappers import UNKNOWN, inner_command, inner_script
 
 if TYPE_CHECKING:
-    from tree_sitter import Language, Node, Parser
+    from tree_sitter import Node
 
 Command = tuple[str, ...]
 
@@ -115,30 +115,24 @@ def canonical(argv: Sequence[str]) -> tuple[str, ...]:
 # Parsing
 
 
-def load_parser() -> None:
-    """Load the parser, which takes milliseconds, in a thread where they do not matter."""
-    _language()
+class _OfThread(threading.local):
+    """A parser must not be entered twice, and while one reads in pieces another thread may run."""
+
+    def __init__(self) -> None:
+        import tree_sitter_bash
+        from tree_sitter import Language, Parser
+
+        self.parser = Parser(Language(tree_sitter_bash.language()))
 
 
 @cache
-def _language() -> "Language":
-    import tree_sitter_bash
-    from tree_sitter import Language
-
-    return Language(tree_sitter_bash.language())
+def _own() -> _OfThread:
+    return _OfThread()
 
 
-# A parser must not be entered twice, and while one reads in pieces another thread may run.
-_own = threading.local()
-
-
-def _parser() -> "Parser":
-    parser: Parser | None = getattr(_own, "parser", None)
-    if parser is None:
-        from tree_sitter import Parser
-
-        _own.parser = parser = Parser(_language())
-    return parser
+def load_parser() -> None:
+    """Load the parser, which takes milliseconds, in a thread where they do not matter."""
+    _own()
 
 
 def _encode(text: str) -> bytes:
@@ -154,7 +148,7 @@ def _parse(source: bytes, bounds: _Bounds) -> "Node":
     if len(source) > MAX_SCRIPT_BYTES:
         raise _Unreadable
     bounds.check()
-    parser = _parser()
+    parser = _own().parser
     if len(source) <= _SHORT_BYTES:
         return parser.parse(source).root_node
     try:
