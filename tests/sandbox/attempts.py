@@ -20,6 +20,7 @@ from typing import Protocol, TypeVar
 import anyio
 import anyio.to_thread
 
+from app_server.config.settings import CommandLimits
 from app_server.exec.process import Process
 from app_server.exec.pty import Size
 from app_server.exec.reaper import Reaper
@@ -223,7 +224,7 @@ class Attempt:
     meanwhile; with `by_others` both belong to another thread, whose profile is not adjusted. `repeat` is how often it
     is tried at most. With `alive` the check is made while the program waits after it said "ready"; with `killed` it
     is then terminated first. `control` is "production" where the program's own way of starting commands is the
-    control, "plain" where that already prevents what is tried.
+    control, "plain" where that already prevents what is tried. `limits` are what the command may use.
     """
 
     name: str
@@ -240,6 +241,7 @@ class Attempt:
     killed: bool = False
     tty: bool = False
     control: str = "production"
+    limits: CommandLimits | None = None
     unstarted_is_fine: bool = False
     """Whether a refusal to run anything is an answer too."""
 
@@ -276,7 +278,8 @@ class Commands:
             profile=profile,
             terminal=attempt.tty,
         )
-        return Process.spawn(command, cwd=str(host.workspace), reaper=self.reaper, stdin=True, tty=size)
+        limits = None if self.profile is FULL_ACCESS else attempt.limits
+        return Process.spawn(command, cwd=str(host.workspace), reaper=self.reaper, stdin=True, tty=size, limits=limits)
 
     async def run(self, argv: Sequence[str], host: Host, attempt: Attempt, check: Check | None) -> Outcome:
         """As `Runner` says."""

@@ -18,13 +18,22 @@ from tests.sandbox import (
     escapes_kernel,
     escapes_network,
     escapes_processes,
+    escapes_races,
     escapes_repositories,
     escapes_secrets,
 )
 from tests.sandbox.attempts import Attempt, Commands, Host, Impossible, Plain, marked, play
 from tests.sandbox.backends import BACKENDS, backend_named
 
-ROOMS = (escapes_files, escapes_repositories, escapes_network, escapes_processes, escapes_kernel, escapes_secrets)
+ROOMS = (
+    escapes_files,
+    escapes_repositories,
+    escapes_network,
+    escapes_processes,
+    escapes_kernel,
+    escapes_secrets,
+    escapes_races,
+)
 ATTEMPTS: list[Attempt] = [attempt for room in ROOMS for attempt in room.ATTEMPTS]
 _shown: dict[str, str | None] = {}
 """What the control of each attempt gave: None where it got out, else why it cannot be shown here."""
