@@ -16,7 +16,7 @@ from app_server.rpc.handshake import METHOD as INITIALIZE
 from app_server.rpc.handshake import Hello, Welcome, read_hello
 from app_server.rpc.ordering import RequestOrder, Turnstile
 from app_server.rpc.outbound import Frame, encode
-from app_server.rpc.scopes import FULL, out_of_scope
+from app_server.rpc.scopes import FULL, Scope, out_of_scope
 from app_server.rpc.server_requests import ServerRequests
 from protocol.jsonrpc import (
     INTERNAL_ERROR,
@@ -176,13 +176,17 @@ class Dispatcher(Generic[C]):
         if (error := self._surface.refuse(method)) is not None:
             connection.push(_error(request_id, error.code, error.message, error.data))
             return
+        limited = connection.scope is not FULL
+        if limited and not self._may_call(connection.scope, method):
+            connection.push(_out_of_scope(connection.scope, request_id, method))
+            return
         call = self._call(connection, envelope)
         if isinstance(call, RpcError):
             connection.push(_error(request_id, call.code, call.message, call.data))
             return
         endpoint, params = cast("tuple[Endpoint[C], Any]", call)
-        if connection.scope is not FULL and endpoint.descriptor.access_of(params) not in connection.scope.access:
-            connection.push(_error(request_id, INVALID_REQUEST, out_of_scope(connection.scope, f"`{method}`")))
+        if limited and endpoint.descriptor.access_of(params) not in connection.scope.access:
+            connection.push(_out_of_scope(connection.scope, request_id, method))
             return
         order = endpoint.descriptor.order(params)
         if order is None and method in self._at_once:
@@ -190,6 +194,12 @@ class Dispatcher(Generic[C]):
             return
         place = None if order is None else self._order.enqueue(order)
         connection.start(partial(self._run, connection, request_id, endpoint, params, place))
+
+    def _may_call(self, scope: Scope, method: str) -> bool:
+        """Whether the scope allows the method at least with some params, which are not looked at before."""
+        assert self._surface is not None
+        endpoint = self._surface.endpoints.get(method)
+        return endpoint is None or callable(endpoint.descriptor.access) or endpoint.descriptor.access in scope.access
 
     def _answer_initialize(self, connection: Connection, envelope: dict[str, Any]) -> bytes:
         if connection.initialized:
@@ -252,6 +262,10 @@ class Dispatcher(Generic[C]):
             encoded = strip(encoded)
         connection.push(_result(request_id, encoded))
         context.answered()
+
+
+def _out_of_scope(scope: Scope, request_id: RequestId, method: str) -> Frame:
+    return _error(request_id, INVALID_REQUEST, out_of_scope(scope, f"`{method}`"))
 
 
 def _refusal(request_id: RequestId, endpoint: Endpoint[Any], error: Exception) -> Frame:

@@ -53,6 +53,11 @@ def test_a_refusal_names_the_scope_and_what_it_allows(scope: Scope) -> None:
     assert scope.allows in text
 
 
+async def test_params_are_not_looked_at_where_the_method_is_not_allowed() -> None:
+    async with _client(FakeApp(), OBSERVE) as peer:
+        assert _text(await peer.call(ACT, {"number": "no"})) == out_of_scope(OBSERVE, f"`{ACT}`")
+
+
 async def test_what_is_malformed_is_told_as_to_anybody() -> None:
     async with _client(FakeApp(), OBSERVE) as peer:
         assert "unknown method" in (_text(await peer.call("test/none")) or "")
