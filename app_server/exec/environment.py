@@ -46,7 +46,7 @@ def child_environment(
 
     None in `overrides` removes a variable. A command in a terminal has a TERM unless policy or overrides say otherwise.
     """
-    env = _inherited(policy, os.environ if base is None else base)
+    env = _inherited(policy, base)
     env.update(policy.set)
     if policy.include_only:
         kept = _pattern(policy.include_only)
@@ -101,17 +101,29 @@ def agent_environment(
     return env
 
 
-def _inherited(policy: ShellEnvironmentPolicy, source: Mapping[str, str]) -> dict[str, str]:
-    if policy.inherit == "none":
+def _inherited(policy: ShellEnvironmentPolicy, base: Mapping[str, str] | None) -> dict[str, str]:
+    rules = (policy.inherit, policy.ignore_default_excludes, policy.exclude, policy.provider_keys)
+    return _of_daemon(*rules).copy() if base is None else _let_through(base, *rules)
+
+
+@functools.lru_cache(maxsize=32)
+def _of_daemon(
+    inherit: str, ignore_default_excludes: bool, exclude: tuple[str, ...], keys: frozenset[str]
+) -> dict[str, str]:
+    # Kept, because the daemon's own environment never changes and every command begins with it.
+    return _let_through(os.environ, inherit, ignore_default_excludes, exclude, keys)
+
+
+def _let_through(
+    source: Mapping[str, str], inherit: str, trusting: bool, exclude: tuple[str, ...], keys: frozenset[str]
+) -> dict[str, str]:
+    if inherit == "none":
         return {}
-    excluded = policy.exclude
-    if not policy.ignore_default_excludes:
-        excluded = (*excluded, *SECRET_NAMES)
-    drops = _pattern(excluded)
-    keys = frozenset[str]() if policy.ignore_default_excludes else policy.provider_keys
-    names: Iterable[str] = source if policy.inherit == "all" else [name for name in CORE_NAMES if name in source]
+    drops = _pattern(exclude if trusting else (*exclude, *SECRET_NAMES))
+    secret = frozenset[str]() if trusting else keys
+    names: Iterable[str] = source if inherit == "all" else [name for name in CORE_NAMES if name in source]
     return {
-        name: source[name] for name in names if not (name.startswith(PRIVATE_PREFIX) or name in keys or drops(name))
+        name: source[name] for name in names if not (name.startswith(PRIVATE_PREFIX) or name in secret or drops(name))
     }
 
 

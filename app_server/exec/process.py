@@ -105,6 +105,7 @@ class Process:
             if command.program is not None:
                 check_program(command.program, command.env, cwd)
             mark = reaper.new_mark()
+            began = proctree.now()
             env = command.env if command.contained else {**command.env, MARKER: mark}
             redirects: list[tuple[int, int | tuple[str, int]]]
             if tty is not None:
@@ -143,7 +144,7 @@ class Process:
         finally:
             for fd in (*theirs, *command.pass_fds):
                 os.close(fd)
-        execution = reaper.register(pid, mark, contained=command.contained)
+        execution = reaper.register(pid, mark, contained=command.contained, began=began)
         self = cls(reaper, execution, pidfd, command.cleanup)
         if tty is not None:
             self._terminal = self._stdin = ours[0]

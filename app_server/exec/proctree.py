@@ -1,6 +1,7 @@
 """What /proc tells about processes: parents, children, sessions, and whose they are."""
 
 import os
+import time
 from dataclasses import dataclass
 
 
@@ -19,6 +20,11 @@ class Stat:
     def is_dead(self) -> bool:
         """Whether it has ended and only waits to be reaped."""
         return self.state in "ZX"
+
+
+def now() -> int:
+    """The time as `Stat.started` tells it."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // NS_PER_TICK if _KNOWS_BOOT_TIME else 0
 
 
 def stat(pid: int) -> Stat | None:
@@ -105,6 +111,8 @@ def _children_by_search(pid: int) -> list[int]:
     return found
 
 
+NS_PER_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+_KNOWS_BOOT_TIME = hasattr(time, "CLOCK_BOOTTIME")
 _KERNEL_LISTS_CHILDREN = os.path.exists("/proc/self/task/self/children") or os.path.exists(
     f"/proc/self/task/{os.getpid()}/children"
 )

@@ -35,8 +35,8 @@ class Execution:
     """One running command as its reaper knows it: the process that was started, and mark and brand of its descendants.
 
     `contained` says that descendants cannot leave: they live in a process-id namespace that ends with the command.
-    `started` is in clock ticks since boot. `seen` are descendants noted while each still had its parent, by id and
-    start: an id alone may pass to a stranger.
+    `started`, the earliest that it can have begun, is in clock ticks since boot. `seen` are descendants noted while
+    each still had its parent, by id and start: an id alone may pass to a stranger.
     """
 
     pid: int
@@ -97,13 +97,14 @@ class Reaper:
         """The brand that goes with the latest mark, for the command that gets it."""
         return self._own_brand + self._count % COMMANDS
 
-    def register(self, pid: int, mark: str, *, contained: bool) -> Execution:
-        """Take note of a child that was just started in a session of its own, with `mark` and the latest brand."""
-        execution = Execution(pid, mark, contained, None if contained else self.brand)
+    def register(self, pid: int, mark: str, *, contained: bool, began: int) -> Execution:
+        """Take note of a child that was just started in a session of its own, with `mark` and the latest brand.
+
+        It was not started before `began`, a time as `proctree.now` gives it.
+        """
+        execution = Execution(pid, mark, contained, None if contained else self.brand, began)
         _live[pid] = execution
         if not contained:
-            process = proctree.stat(pid)
-            execution.started = process.started if process else 0
             self._undertaker.watch(pid)
             if self._undertaker.pid is not None:
                 _undertakers.add(self._undertaker.pid)

@@ -12,7 +12,8 @@ from app_server.config.settings import CommandLimits
 from app_server.exec import limits as limits_module
 from app_server.exec.process import Process
 from app_server.exec.reaper import Reaper
-from tests.unit.exec.conftest import Runner, collect, is_alive, pids, read_until
+from tests.sandbox.conftest import sleeping
+from tests.unit.exec.conftest import Runner, collect, read_until
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits are measured in /proc")
 
@@ -105,19 +106,19 @@ while True:
 
 
 async def test_more_processes_than_allowed_end_the_whole_tree(runner: Runner) -> None:
-    script = "for i in 1 2 3 4 5; do setsid sleep 1000 & echo $!; done; wait"
-    code, hit, output = await end(runner.start("/bin/sh", "-c", script, limits=only(processes=5)))
+    script = "for i in 1 2 3 4 5; do setsid sleep 5432.1 & done; wait"
+    code, hit, _ = await end(runner.start("/bin/sh", "-c", script, limits=only(processes=5)))
     assert hit == STOPPED + "ran more than 5 processes and threads at once (command_limits.processes)"
     assert code == KILLED
-    assert not any(is_alive(pid) for pid in pids(output, 5))
+    assert sleeping("5432.1") == []
 
 
 async def test_orphans_of_a_command_count_and_go(runner: Runner) -> None:
-    script = "for i in 1 2 3 4 5; do (setsid sleep 1000 & echo $!); done; sleep 1000"
-    code, hit, output = await end(runner.start("/bin/sh", "-c", script, limits=only(processes=5)))
+    script = "for i in 1 2 3 4 5; do (setsid sleep 5432.1 &); done; sleep 1000"
+    code, hit, _ = await end(runner.start("/bin/sh", "-c", script, limits=only(processes=5)))
     assert hit == STOPPED + "ran more than 5 processes and threads at once (command_limits.processes)"
     assert code == KILLED
-    assert not any(is_alive(pid) for pid in pids(output, 5))
+    assert sleeping("5432.1") == []
 
 
 async def test_threads_count_as_processes(runner: Runner) -> None:
