@@ -1,9 +1,12 @@
 """The way of every command of the model: rules and approval, sandbox, process, expiration."""
 
+import os
 import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
+
+import anyio.to_thread
 
 from app_server.approvals.approvals import CommandQuestion
 from app_server.exec.environment import TERMINAL_TYPE
@@ -185,6 +188,9 @@ class ToolOrchestrator:
                 limits=turn.config.command_limits,
             )
         except (SandboxUnavailable, SpawnError) as error:
+            # Looked at only now: a folder is seldom missing.
+            if not await anyio.to_thread.run_sync(os.path.isdir, command.cwd):
+                raise ToolError(f"the folder {command.cwd} does not exist") from error
             raise ToolError(str(error)) from error
 
     async def run(
