@@ -190,3 +190,37 @@ async def test_the_blocking_client_runs_a_turn_of_the_demo_model(config: Any, st
     commands = [item.root for item in result.items if item.root.type == "commandExecution"]
     assert [command.aggregated_output for command in commands] == ["seen-by-the-demo\n"]
     assert stage.model.requests == []
+
+
+@pytest.mark.parametrize(
+    ("decision", "item_status", "turn_status"),
+    [("accept", "completed", "completed"), ("decline", "declined", "completed"), ("cancel", "declined", "interrupted")],
+)
+async def test_the_sdk_answers_for_its_user(
+    stage: Stage, config: Any, decision: str, item_status: str, turn_status: str
+) -> None:
+    asked: list[tuple[str, Any]] = []
+    note = stage.cwd / "note"
+
+    def handle(method: str, params: Any) -> dict[str, Any]:
+        asked.append((method, params))
+        return {"decision": decision}
+
+    def drive() -> tuple[Any, list[Any]]:
+        with sdk.client.CodexClient(config, approval_handler=handle) as client:
+            client.initialize()
+            thread = client.thread_start({"cwd": config.cwd, "approvalPolicy": "on-request", "sandbox": "read-only"})
+            turn = client.turn_start(thread.thread.id, "Write a note.")
+            ended = client.wait_for_turn_completed(turn.turn.id)
+            items = client._request_raw("thread/items/list", {"threadId": thread.thread.id})["data"]
+            return ended.turn, [entry["item"] for entry in items]
+
+    wanted = {"cmd": f"echo written > {note}", "sandbox_permissions": "require_escalated", "justification": "May I?"}
+    stage.model.script(tool_call("exec_command", wanted))
+    stage.model.script(say("done"))
+    turn, items = await to_thread.run_sync(drive)
+    ((method, params),) = asked
+    assert (method, params["reason"]) == ("item/commandExecution/requestApproval", "May I?")
+    assert turn.status.value == turn_status
+    assert [item["status"] for item in items if item["type"] == "commandExecution"] == [item_status]
+    assert note.exists() == (decision == "accept")
