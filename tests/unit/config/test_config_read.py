@@ -36,3 +36,27 @@ def test_a_value_of_the_wrong_type_is_left_out_and_the_rest_is_told(tmp_path: Pa
     assert answer["config"]["model"] is None
     assert answer["config"]["approval_policy"] is None
     assert answer["config"]["service_tier"] == "flex"
+
+
+def test_keys_and_tokens_are_only_for_who_may_do_everything(tmp_path: Path) -> None:
+    text = """
+        model = "m"
+        [model_providers.p]
+        base_url = "http://127.0.0.1:1"
+        experimental_bearer_token = "s3cret"
+        http_headers = { "X-Key" = "s3cret", "X-More" = "s3cret" }
+        [mcp_servers.x]
+        command = "run"
+        env = { KEY = "s3cret" }
+        args = ["--fast"]
+        [shell_environment_policy.set]
+        KEY = "s3cret"
+    """
+    stack = load(tmp_path, text)
+    assert "s3cret" in config_response(stack, include_layers=True).model_dump_json()
+    answer = config_response(stack, include_layers=True, with_secrets=False).model_dump_json()
+    assert "s3cret" not in answer
+    layer = orjson.loads(answer)["layers"][0]["config"]
+    assert layer["model_providers"]["p"]["http_headers"] == {"X-Key": "(hidden)", "X-More": "(hidden)"}
+    assert layer["mcp_servers"]["x"] == {"command": "run", "env": {"KEY": "(hidden)"}, "args": ["--fast"]}
+    assert stack.effective()["shell_environment_policy"] == {"set": {"KEY": "s3cret"}}
