@@ -179,7 +179,7 @@ def _pack(
         closed=[os.fsencode(path) for path in closed],
         names=[os.fsencode(name) for name in profile.protected_names],
         network=profile.network,
-        filters=[seccomp.program(network=profile.network), landlock_filter.refusals(truncate=abi < 3)],
+        filters=[seccomp.program(network=profile.network), landlock_filter.refusals(truncate=abi < 3, signals=abi < 6)],
         questions=landlock_filter.questions(reads=reads, signals=abi < 6),
         calls=dict(landlock_filter.names()),
     )

@@ -169,6 +169,12 @@ _ON_OTHERS = {
 _FILE_FLAGS = (0x40086602, 0x40046602, 0x401C5820, 0x40806685)
 """ioctls that change a file which is only open for reading: its flags, its project, its verity seal."""
 
+_OWNER_FCNTLS = (8, 10, 15)
+"""F_SETOWN, F_SETSIG and F_SETOWN_EX."""
+
+_OWNER_IOCTLS = (0x8901, 0x8902)
+"""FIOSETOWN and SIOCSPGRP."""
+
 
 def number_of(name: str, machine: str) -> int | None:
     """The number of a system call, or None where there is no such call."""
@@ -185,10 +191,11 @@ def names(machine: str | None = None) -> Mapping[int, str]:
 
 
 @functools.cache
-def refusals(*, truncate: bool, machine: str | None = None) -> bytes:
+def refusals(*, truncate: bool, signals: bool, machine: str | None = None) -> bytes:
     """The filter of calls that nobody decides on: an array of `struct sock_filter`.
 
-    With `truncate` Landlock cannot refuse to cut files, so cutting one that is opened to read is refused here.
+    With `truncate` Landlock cannot refuse to cut files, so cutting one that is opened to read is refused here. With
+    `signals` it cannot hold them back, so naming who gets the signals of a descriptor is refused too.
     """
     code = _Code(_known(machine))
     code.answer(_NEVER, ERRNO | EPERM)
@@ -196,11 +203,13 @@ def refusals(*, truncate: bool, machine: str | None = None) -> bytes:
     # Their arguments are behind pointers; programs do without them.
     code.answer(("openat2", "clone3"), ERRNO | ENOSYS)
     code.on("clone", code.refuse_if_set(0, NEW_NAMESPACES))
-    code.on("ioctl", code.answer_if_one_of(1, _FILE_FLAGS, ERRNO | EPERM))
+    code.on("ioctl", code.answer_if_one_of(1, (*_FILE_FLAGS, *(_OWNER_IOCTLS if signals else ())), ERRNO | EPERM))
     for name, position in _ON_OTHERS.items():
         code.on(name, code.refuse_unless_zero(position))
     # Limits may be asked of any process, and set for oneself.
     code.on("prlimit64", [*code.allow_if_zero(0), *code.refuse_unless_zero(2, high=True)])
+    if signals:
+        code.on("fcntl", code.answer_if_one_of(1, _OWNER_FCNTLS, ERRNO | EPERM))
     if truncate:
         code.on("open", code.refuse_truncating_reader(1))
         code.on("openat", code.refuse_truncating_reader(2))

@@ -215,7 +215,7 @@ class Supervisor:
 
     def _open(self, call: _Call, base: int, path: bytes, flags: int, mode: int) -> int:
         exclusive = flags & os.O_CREAT and flags & os.O_EXCL
-        if flags & os.O_PATH:
+        if flags & os.O_PATH or (flags & os.O_CREAT and flags & os.O_DIRECTORY):
             raise GoOn
         for _ in range(LINKS):
             try:
