@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Literal
 
+from app_server.sandbox.mounts import follow
 from app_server.sandbox.patterns import matches_any
 from app_server.sandbox.permissions import PermissionProfile
-from app_server.sandbox.protected import writable_roots
+from app_server.sandbox.repositories import HEAD, NEVER_WRITABLE
 
 LARGEST_FILE = 64 * 1024 * 1024
 """Bytes of a file that is still read."""
@@ -73,7 +74,7 @@ class GuardedFiles:
     def __init__(self, profile: PermissionProfile, hidden: Sequence[str] = ()) -> None:
         """`hidden` are real paths, such as those of secrets, that a restricted profile denies whatever it says."""
         self._profile, self._hidden = profile, hidden
-        self._roots = writable_roots(profile)
+        self._roots = _roots(profile)
 
     def locate(self, path: str, *, follow: bool = True) -> Place:
         """Resolve an absolute path. Without `follow` a symbolic link is the file, not what it leads to."""
@@ -112,6 +113,8 @@ class GuardedFiles:
                 return "ask", f"{parts[0]} at the top of a writable folder is protected"
             if ".git" in parts:
                 return "ask", "what is in .git is protected"
+        if os.path.basename(real) == HEAD:
+            return "ask", "a file of this name can make a folder a git repository"
         if (repository := _git_directory_around(real, around)) is not None:
             return "ask", f"{repository} is the inside of a git repository, which is protected"
         return "write", ""
@@ -177,6 +180,20 @@ class GuardedFiles:
                     change.discard()
                 if len(done) < len(writes):
                     _undo(done, folders)
+
+
+def _roots(profile: PermissionProfile) -> tuple[str, ...]:
+    """The writable roots, without symbolic links, but for those that lead through a link which a command could make."""
+    followed = [follow(root) for root in profile.writable_roots if os.path.exists(root)]
+    every = {real for real, _ in followed}
+    return tuple(
+        dict.fromkeys(
+            real
+            for real, links in followed
+            if not any(_is_within(real, path) for path in NEVER_WRITABLE)
+            and not any(_is_within(link, root) for link in links for root in every)
+        )
+    )
 
 
 @dataclass(slots=True)
@@ -352,7 +369,7 @@ def _git_directory_around(real: str, roots: Sequence[str]) -> str | None:
     """A folder between the writable root and the file that git would take for a repository, whatever its name."""
     folder = os.path.dirname(real)
     while any(_is_within(folder, root) for root in roots):
-        if os.path.isfile(os.path.join(folder, "HEAD")) and (
+        if os.path.isfile(os.path.join(folder, HEAD)) and (
             os.path.isdir(os.path.join(folder, "objects")) or os.path.isfile(os.path.join(folder, "commondir"))
         ):
             return folder

@@ -71,13 +71,20 @@ def test_everything_is_writable_without_a_sandbox_of_ours(profile: PermissionPro
 
 
 @pytest.mark.parametrize(
-    "path", [".git/config", ".git", ".codex/x", ".agents/a", ".aws/b", ".GIT/config", "deep/er/.git/hooks/pre-commit"]
+    "path",
+    [
+        *(".git/config", ".git", ".codex/x", ".agents/a", ".aws/b", ".GIT/config", "deep/er/.git/hooks/pre-commit"),
+        # Without it, config, objects and refs are no bare repository.
+        *("HEAD", "deep/HEAD"),
+    ],
 )
 def test_protected_names_are_asked_about(root: Path, path: str) -> None:
     assert access(profile(root), root / path) == "ask"
 
 
-@pytest.mark.parametrize("path", [".gitignore", "a.git/x", "deep/.codex/x", ".github/workflows/x"])
+@pytest.mark.parametrize(
+    "path", [".gitignore", "a.git/x", "deep/.codex/x", ".github/workflows/x", "HEADER", "head", "HEAD/x"]
+)
 def test_names_that_only_look_alike_are_not(root: Path, path: str) -> None:
     assert access(profile(root), root / path) == "write"
 
@@ -148,6 +155,22 @@ def test_a_link_counts_as_where_it_leads(root: Path, outside: Path) -> None:
 def test_a_root_that_is_a_link_is_the_folder_behind_it(root: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(root)
     assert access(profile(tmp_path / "link"), root / "a") == "write"
+
+
+def test_a_root_that_a_command_made_a_link_is_none(root: Path, outside: Path) -> None:
+    inner = root / "inner"
+    inner.mkdir()
+    both = profile(root, inner)
+    assert access(both, inner / "a") == "write"
+    inner.rmdir()
+    inner.symlink_to(outside)
+    assert access(both, inner / "a") == "ask"
+    assert access(both, outside / "a") == "ask"
+    assert access(both, root / "a") == "write"
+
+
+def test_what_the_kernel_shows_as_files_is_never_in_a_root() -> None:
+    assert access(profile(Path("/proc/self")), "/proc/self/comm") == "ask"
 
 
 # Reading
