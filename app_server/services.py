@@ -18,6 +18,7 @@ from app_server.exec.environment import agent_environment, user_shell_environmen
 from app_server.exec.reaper import Reaper
 from app_server.exec.sessions import CommandSessions
 from app_server.execpolicy.folders import rules_folders
+from app_server.execpolicy.loading import rules_files
 from app_server.execpolicy.store import LoadedRules, RulesError, RulesStore
 from app_server.files.watch import Watcher
 from app_server.handlers.context import RequestContext, Services
@@ -104,6 +105,7 @@ class Daemon:
                     self.spawn(self.watcher.run)
                     self.spawn(_build_validators)
                     self.spawn(self.threads.unload_idle)
+                    self.spawn(self._look_at_rules)
                     self.spawn(self._tell_confinement)
                     try:
                         yield
@@ -159,7 +161,24 @@ class Daemon:
 
     async def _rules_for(self, turn: TurnContext) -> LoadedRules:
         """The exec rules in force: of the system, the user, and a trusted project."""
-        return await self._rules.current(rules_folders(self.settings, turn.cwd, turn.profile.writable_roots))
+        loaded = await self._rules.current(rules_folders(self.settings, turn.cwd, turn.profile.writable_roots))
+        self._tell_problems(loaded)
+        return loaded
+
+    async def _look_at_rules(self) -> None:
+        """Tell early what is wrong with the user's rules files, where there are any."""
+        folders = rules_folders(self.settings, "/", ("/",))
+        if await anyio.to_thread.run_sync(_has_rules, folders):
+            self._tell_problems(await self._rules.current(folders))
+
+    def _tell_problems(self, loaded: LoadedRules) -> None:
+        """Warn every client of rules files that cannot be read, once, and those that come later."""
+        for problem in loaded.problems:
+            place = None if problem.line is None else {"line": problem.line, "column": problem.column or 1}
+            warning = _config_warning(problem.summary, problem.details, str(problem.path), place)
+            if warning not in self._warnings:
+                self._warnings.append(warning)
+                self.broadcast(notification_json("configWarning", warning))
 
     async def amend_rules(self, prefix: Sequence[str]) -> None:
         """Allow commands that begin with `prefix` from now on. Raises Declined where that cannot be kept."""
@@ -248,6 +267,13 @@ async def _build_validators() -> None:
     # Not beside what clients ask first.
     await anyio.sleep(IDLE_SECONDS)
     await anyio.to_thread.run_sync(build, abandon_on_cancel=True)
+
+
+def _has_rules(folders: Sequence[Path]) -> bool:
+    try:
+        return any(rules_files(folder) for folder in folders)
+    except OSError:
+        return True
 
 
 def _command_environment(turn: TurnContext, call_id: str | None) -> dict[str, str]:
