@@ -256,9 +256,18 @@ def _bare(text: bytes) -> str | None:
 
 # What an opaque script runs, as far as it can be told.
 
+_SEPARATORS = re.compile(r"[;&|(){}`\n]")
+
 
 def _commands_below(root: "Node", source: bytes, bounds: _Bounds) -> Iterator[Command]:
     """Every command in the tree, also in one with mistakes in it, and what they run in turn."""
+    if root.has_error:
+        # Shells understand more than the parser does: what may be a command there counts as one.
+        for piece in _SEPARATORS.split(source.decode(errors="replace")):
+            words = tuple(piece.replace('"', "").replace("'", "").split())
+            if words:
+                yield words
+                yield from _wrapped(words)
     after_redirect: dict[int, list[str]] = {}
     stack = [root]
     while stack:
@@ -282,20 +291,25 @@ def _commands_below(root: "Node", source: bytes, bounds: _Bounds) -> Iterator[Co
 
 def _within(command: Command, bounds: _Bounds) -> tuple[Command, ...]:
     """The commands that `command` is known to run in turn."""
-    found: list[Command] = []
-    current: Command | None = command
-    while current is not None:
-        if len(found) > _MAX_WRAPPERS:
-            raise _Unreadable
+    wrapped = tuple(_wrapped(command))
+    for current in (command, *wrapped):
         script = inner_script(current)
         if script is not None:
             source = _encode(script)
             inner = bounds.inner()
-            return (*found, *_commands_below(_parse(source, inner), source, inner))
+            return (*wrapped, *_commands_below(_parse(source, inner), source, inner))
+    return wrapped
+
+
+def _wrapped(command: Command) -> Iterator[Command]:
+    """What is behind `sudo`, `env` and their like, layer by layer."""
+    current = inner_command(command)
+    for _ in range(_MAX_WRAPPERS):
+        if current is None:
+            return
+        yield current
         current = inner_command(current)
-        if current is not None:
-            found.append(current)
-    return tuple(found)
+    raise _Unreadable
 
 
 def _literal_words(command: "Node", source: bytes) -> Iterator[str]:

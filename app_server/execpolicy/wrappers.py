@@ -11,8 +11,12 @@ _SCRIPT_SHELLS = frozenset({"bash", "sh", "zsh", "dash", "ksh"})
 _SCRIPT_FLAG = re.compile(r"-[A-Za-z]*c[A-Za-z]*")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
+# Words of the shell's own that may stand before a command: the parser takes some for the command's name.
+_RESERVED = ("!", "{", "coproc", "do", "elif", "else", "if", "then", "until", "while")
+
 # The options of each that take a value in a word of their own.
 _WRAPPERS: Mapping[str, frozenset[str]] = {
+    **dict.fromkeys(_RESERVED, frozenset()),
     "builtin": frozenset(),
     "command": frozenset(),
     "doas": frozenset({"-a", "-C", "-u"}),
