@@ -184,7 +184,11 @@ SHAPES: dict[str, str] = {
     """,
     "has a terminal of its own": """
         import pty
-        pid, master = pty.fork()
+        try:
+            pid, master = pty.fork()
+        except OSError:  # a sandbox without terminals
+            pid = os.fork()
+            pid or os.setsid()
         if pid == 0:
             away(lambda: time.sleep(HOUR))
             again({})

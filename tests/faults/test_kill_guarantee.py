@@ -63,7 +63,7 @@ async def expire(
 ) -> None:
     """Grow one tree, let its time run out, and look for survivors when the program says that it is gone."""
     mark = f"hostile-{os.getpid()}-{number}"
-    fifo = place / f"held-{number}"
+    fifo = place / "held" / str(number)
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     env: Mapping[str, str] = {**os.environ, "HOME": str(place)}
@@ -110,7 +110,7 @@ def is_held(reader: int) -> bool:
 @pytest.mark.parametrize("how", ["unconfined", *BACKENDS])
 async def test_no_process_of_an_expired_command_survives(how: str, tmp_path: Path, reaper: Reaper) -> None:
     place = tmp_path / "place"
-    place.mkdir()
+    (place / "held").mkdir(parents=True)
     profile = FULL_ACCESS if how == "unconfined" else workspace_write([str(place)], slash_tmp=False)
     backend = backend_named("bubblewrap" if how == "unconfined" else how)
     sandbox = Confinement(backend)
