@@ -33,6 +33,10 @@ class FileProblem(Exception):
     """A file could not be read or changed; the message is a sentence for the model that names it."""
 
 
+class FilesLost(FileProblem):
+    """A change failed halfway, and not all that was done before could be put back; the message names those files."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a file is: `path` as it was named, absolute and plain, and `real`, where symbolic links lead.
@@ -317,7 +321,7 @@ def _undo(done: Sequence[_Staged], folders: _Folders) -> None:
         with suppress(OSError):
             os.rmdir(name, dir_fd=folder)
     if lost:
-        raise FileProblem(f"the patch failed halfway, and these files could not be put back: {', '.join(lost)}")
+        raise FilesLost(f"the patch failed halfway, and these files could not be put back: {', '.join(lost)}")
 
 
 def _open_folder(path: str, stack: ExitStack, made: list[tuple[int, str]] | None = None) -> int:

@@ -10,7 +10,7 @@ import anyio.to_thread
 
 from app_server.approvals.approvals import Declined, TurnCancelled
 from app_server.rpc.outbound import now_ms
-from app_server.sandbox.guarded_files import FileProblem, GuardedFiles, Place
+from app_server.sandbox.guarded_files import FileProblem, FilesLost, GuardedFiles, Place
 from app_server.sandbox.permissions import PermissionProfile
 from app_server.tools.arguments import Arguments
 from app_server.tools.context import ToolCall, ToolOutput, TurnContext
@@ -124,7 +124,6 @@ class ApplyPatchTool:
         return ToolOutput(f"Wall time: {monotonic() - began:.4f} seconds\nOutput:\n{output.text}")
 
     async def _apply(self, text: str, cwd: str, call: ToolCall, turn: TurnContext) -> ToolOutput:
-        began = monotonic()
         check = partial(_check, may_ask=_may_ask(turn), policy=turn.approval_kind)
         try:
             files, planned = await anyio.to_thread.run_sync(_prepare, text, cwd, turn.profile, self._hidden, check)
@@ -148,11 +147,13 @@ class ApplyPatchTool:
                 raise
             return ToolOutput("patch rejected by user" if no.by_user else str(no), success=False)
         allowed = frozenset(question.paths if question is not None else ())
+        began = monotonic()
         try:
             await anyio.to_thread.run_sync(files.write, planned.writes, allowed)
         except FileProblem as error:
             await _complete(turn, item, "failed")
-            return ToolOutput(_report(1, monotonic() - began, f"{error}\nNothing was changed.\n"), success=False)
+            end = "" if isinstance(error, FilesLost) else "Nothing was changed.\n"
+            return ToolOutput(_report(1, monotonic() - began, f"{error}\n{end}"), success=False)
         await _complete(turn, item, "completed")
         if planned.writes:
             diff = await anyio.to_thread.run_sync(_record, turn, planned)

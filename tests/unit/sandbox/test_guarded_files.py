@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app_server.sandbox.guarded_files import FileProblem, FileState, FileWrite, GuardedFiles, Place
+from app_server.sandbox.guarded_files import FileProblem, FilesLost, FileState, FileWrite, GuardedFiles, Place
 from app_server.sandbox.permissions import FULL_ACCESS, PermissionProfile, external, read_only
 
 
@@ -467,7 +467,7 @@ def test_what_cannot_be_put_back_is_named(root: Path, monkeypatch: pytest.Monkey
         rename(source, target, **folders)
 
     monkeypatch.setattr("app_server.sandbox.guarded_files.os.rename", only_once)
-    with pytest.raises(FileProblem, match=r"could not be put back: .*/a$"):
+    with pytest.raises(FilesLost, match=r"could not be put back: .*/a$"):
         files.write(writes)
     monkeypatch.undo()
     assert names(root) == ["a", "b"]
