@@ -310,3 +310,17 @@ async def test_the_servers_credentials_cannot_be_patched(stage: Stage) -> None:
     assert told(client) == []
     assert output(stage)["output"].startswith("patch rejected: ")
     assert "secret of the server" in output(stage)["output"]
+
+
+async def test_a_patch_in_a_command_is_a_patch(stage: Stage) -> None:
+    client = await stage.client()
+    thread = await stage.thread(client)
+    (stage.cwd / "sub").mkdir()
+    text = patch("*** Add File: a\n+1\n")
+    script = f"cd sub && apply_patch <<'EOF'\n{text}\nEOF\n"
+    stage.model.script(tool_call("exec_command", {"cmd": script}, "the-patch"))
+    turn = await run_turn(client, thread, sandboxPolicy=WORKSPACE)
+    assert_balanced(client, turn["id"])
+    assert told(client) == ["item/started inProgress", "item/completed completed", "turn/diff/updated"]
+    assert (stage.cwd / "sub" / "a").read_text() == "1\n"
+    assert output(stage)["output"].endswith("Success. Updated the following files:\nA a\n")
