@@ -162,6 +162,10 @@ def _sandbox(patient: _Patient) -> None:
         patient.note("sandbox", "problem", report.summary or "", *stronger)
         return
     lacks = tuple(f"lacks: {text}" for text in report.lacks)
+    if report.backend == "bubblewrap":
+        from app_server.sandbox.bubblewrap import weaknesses
+
+        lacks += tuple(f"on this kernel {text}" for text in weaknesses())
     patient.note(
         "sandbox", "note" if stronger else "ok", f"commands are confined by {report.backend}", *stronger, *lacks
     )

@@ -125,6 +125,16 @@ def expectations(mounts: Mounts, *, strict: bool) -> list[Expected]:
     return expected
 
 
+def weaknesses() -> tuple[str, ...]:
+    """What this kernel is too old or too bare for, in words for the user."""
+    found: list[str] = []
+    if _handled() == 0:
+        found.append("commands can write into the named pipes of other programs (that takes Landlock, Linux 5.19)")
+    if not stage.can_check_mounts():
+        found.append("a command that runs beside another could mislead the mounts of that one (that takes Linux 5.8)")
+    return tuple(found)
+
+
 class Bubblewrap:
     """The system's bubblewrap, found outside of whatever a command may write."""
 

@@ -11,7 +11,8 @@ import anyio
 import pytest
 
 from app_server.exec.pty import Size
-from app_server.sandbox import stage
+from app_server.sandbox import bubblewrap, stage
+from app_server.sandbox.bubblewrap import Bubblewrap
 from app_server.sandbox.permissions import PermissionProfile, read_only, workspace_write
 from app_server.sandbox.stage import Expected
 from tests.sandbox.conftest import Jail, Ran
@@ -117,6 +118,34 @@ async def test_what_programs_do_in_their_own_places_works(jail: Jail) -> None:
     for profile in (workspace_write([str(jail.workspace)], slash_tmp=False), network(jail.workspace)):
         result = await jail.run(f"{sys.executable} -I program.py; rm -rf a c link symbolic pipe database", profile)
         assert (result.out, result.err) == ("done\n", "")
+
+
+@pytest.mark.parametrize("missing", ["Landlock", "checks of mounts", "both"])
+async def test_an_older_kernel_does_the_rest(jail: Jail, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if missing != "checks of mounts":
+        monkeypatch.setattr(bubblewrap, "_handled", lambda: 0)
+    if missing != "Landlock":
+        monkeypatch.setattr(stage, "can_check_mounts", lambda: False)
+    assert len(bubblewrap.weaknesses()) == (2 if missing == "both" else 1)
+    sandbox = Bubblewrap()
+    await sandbox.available()
+    (jail.workspace / "sub" / ".git").mkdir(parents=True)
+    (jail.workspace / "secret").write_text("secret")
+    profile = PermissionProfile(
+        "restricted",
+        network=False,
+        writable_roots=(str(jail.workspace), str(jail.workspace / "sub")),
+        denied=(str(jail.workspace / "secret"),),
+    )
+    script = """
+        echo x >file; echo x >../outside; echo x >sub/.git/config; mv sub moved; cat secret
+        echo >>/proc/sys/fs/lease-break-time; cat file
+    """
+    result = await Jail(sandbox, jail.reaper, jail.workspace).run(script, profile)
+    assert result.out == "x\n"
+    assert sorted(os.listdir(jail.workspace)) == ["file", "secret", "sub"]
+    assert os.listdir(jail.workspace / "sub" / ".git") == []
+    assert result.err.count("cannot create") == 3
 
 
 def network(workspace: Path) -> PermissionProfile:
