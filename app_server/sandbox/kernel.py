@@ -10,6 +10,7 @@ import struct
 
 # The same number everywhere.
 OPENAT2 = 437
+PIDFD_GETFD = 438
 LANDLOCK_CREATE_RULESET = 444
 LANDLOCK_ADD_RULE = 445
 LANDLOCK_RESTRICT_SELF = 446
@@ -188,6 +189,11 @@ def openat2(directory: int, path: bytes, flags: int, resolve: int) -> int:
     how = ctypes.create_string_buffer(struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve), 24)
     name = ctypes.create_string_buffer(path)
     return _call(OPENAT2, directory, ctypes.addressof(name), ctypes.addressof(how), 24)
+
+
+def pidfd_getfd(process: int, number: int) -> int:
+    """A descriptor for the open file that another process has under `number`. Raises OSError."""
+    return _call(PIDFD_GETFD, process, number, 0)
 
 
 def set_times(fd: int, times: bytes | None) -> None:

@@ -29,7 +29,7 @@ from app_server.sandbox.warden import Orders
 
 PROBE_S = 20
 
-MODULES = ("kernel", "descent", "area", "supervisor", "warden")
+MODULES = ("kernel", "descent", "area", "caller", "supervisor", "warden")
 """What the helper is made of, each after those it imports."""
 
 START = """

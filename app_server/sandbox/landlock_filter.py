@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from app_server.sandbox.sandbox import SandboxUnavailable
 
-LOAD, JUMP_IF_EQUAL, JUMP_IF_SET, RETURN = 0x20, 0x15, 0x45, 0x06
+LOAD, AND, JUMP_IF_EQUAL, JUMP_IF_SET, RETURN = 0x20, 0x54, 0x15, 0x45, 0x06
 
 ALLOW = 0x7FFF0000
 ASK = 0x7FC00000
@@ -24,6 +24,8 @@ FIRST_ARGUMENT = 16
 
 NEW_NAMESPACES = 0x7E020000 | 0x80
 """clone() flags: mount, cgroup, uts, ipc, user, pid, network and time namespaces."""
+
+CLONE_FILES, CLONE_THREAD = 0x400, 0x10000
 
 OPENS_TO_ASK_ABOUT = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_DIRECTORY
 """Those that change something, and those that list a directory."""
@@ -166,8 +168,11 @@ _ON_OTHERS = {
 }
 """Calls on a process, and which argument names it; 0 there is the caller itself."""
 
-_FILE_FLAGS = (0x40086602, 0x40046602, 0x401C5820, 0x40806685)
-"""ioctls that change a file which is only open for reading: its flags, its project, its verity seal."""
+_OF_FILE_SYSTEMS = tuple(number << 8 for number in (0x45, 0x58, 0x66, 0x6E, 0x6F, 0x76, 0x94, 0x97, 0xCF, 0xF5))
+"""Kinds of ioctls by which file systems change what is only open for reading: flags, versions, subvolumes, seals."""
+
+_HARMLESS = (0x80086601, 0x80046601, 0x80087601, 0x801C581F, 0xC020660B, 0x40049409, 0x4020940D, 0xC0189436)
+"""Of these kinds: asking for flags, version, attributes and extents; clones into what is open for writing."""
 
 _OWNER_FCNTLS = (8, 10, 15)
 """F_SETOWN, F_SETSIG and F_SETOWN_EX."""
@@ -202,8 +207,15 @@ def refusals(*, truncate: bool, signals: bool, machine: str | None = None) -> by
     code.answer(_EXTENDED_ATTRIBUTES, ERRNO | EOPNOTSUPP)
     # Their arguments are behind pointers; programs do without them.
     code.answer(("openat2", "clone3"), ERRNO | ENOSYS)
-    code.on("clone", code.refuse_if_set(0, NEW_NAMESPACES))
-    code.on("ioctl", code.answer_if_one_of(1, (*_FILE_FLAGS, *(_OWNER_IOCTLS if signals else ())), ERRNO | EPERM))
+    code.on("clone", [*code.refuse_if_set(0, NEW_NAMESPACES), *code.refuse_shared_files(0)])
+    code.on(
+        "ioctl",
+        [
+            *code.answer_if_one_of(1, _HARMLESS, ALLOW),
+            *code.answer_if_one_of(1, _OWNER_IOCTLS if signals else (), ERRNO | EPERM),
+            *code.answer_if_one_of(1, _OF_FILE_SYSTEMS, ERRNO | EPERM, mask=0xFF00),
+        ],
+    )
     for name, position in _ON_OTHERS.items():
         code.on(name, code.refuse_unless_zero(position))
     # Limits may be asked of any process, and set for oneself.
@@ -266,14 +278,25 @@ class _Code:
     def refuse_if_set(self, argument: int, bits: int) -> list[bytes]:
         return [_load(argument), _jump(JUMP_IF_SET, bits, 0, 1), _instruction(RETURN, ERRNO | EPERM)]
 
+    def refuse_shared_files(self, argument: int) -> list[bytes]:
+        """Descriptors are shared with threads only: the supervisor reckons with nobody else who changes them."""
+        return [
+            _load(argument),
+            _jump(JUMP_IF_SET, CLONE_FILES, 0, 2),
+            _jump(JUMP_IF_SET, CLONE_THREAD, 1, 0),
+            _instruction(RETURN, ERRNO | EPERM),
+        ]
+
     def ask_if_set(self, argument: int, bits: int) -> list[bytes]:
         return [_load(argument), _jump(JUMP_IF_SET, bits, 0, 1), _instruction(RETURN, ASK)]
 
-    def answer_if_one_of(self, argument: int, values: Iterable[int], answer: int) -> list[bytes]:
+    def answer_if_one_of(
+        self, argument: int, values: Iterable[int], answer: int, *, mask: int | None = None
+    ) -> list[bytes]:
         answers = [
             part for value in values for part in (_jump(JUMP_IF_EQUAL, value, 0, 1), _instruction(RETURN, answer))
         ]
-        return [_load(argument), *answers]
+        return [_load(argument), *([] if mask is None else [_instruction(AND, mask)]), *answers]
 
     def refuse_unless_zero(self, argument: int, *, high: bool = False) -> list[bytes]:
         """`high` for a pointer, whose upper half counts too."""

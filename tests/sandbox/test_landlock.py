@@ -262,6 +262,39 @@ async def test_read_only_means_that_nothing_at_all_can_be_written(jail: Jail) ->
     assert os.listdir(jail.workspace) == []
 
 
+async def test_locks_within_the_workspace_keep_others_out_and_are_waited_for(jail: Jail) -> None:
+    code = """
+        import fcntl, threading
+
+        def child(work):
+            pid = os.fork()
+            if pid == 0:
+                work(open("lock", "r+"))
+                sys.stdout.flush()
+                os._exit(0)
+            return pid
+
+        def taken_meanwhile(lock):
+            with open("lock", "w") as file:
+                lock(file, fcntl.LOCK_EX)
+                os.waitpid(child(lambda other: tried("busy", lambda: lock(other, fcntl.LOCK_EX | fcntl.LOCK_NB))), 0)
+                reading, writing = os.pipe()
+                pid = child(lambda other: (os.write(writing, b"x"), lock(other, fcntl.LOCK_EX), print("waited")))
+                os.read(reading, 1)
+                print("released", flush=True)
+                lock(file, fcntl.LOCK_UN)
+                os.waitpid(pid, 0)
+                os.waitpid(child(lambda other: tried("free", lambda: lock(other, fcntl.LOCK_EX | fcntl.LOCK_NB))), 0)
+
+        sys.stdout.flush()
+        for lock in (fcntl.flock, fcntl.lockf):
+            taken_meanwhile(lock)
+            thread = threading.Thread(target=taken_meanwhile, args=(lock,))
+            thread.start(), thread.join()
+    """
+    assert await python(jail, code, writable(jail)) == ["busy BlockingIOError", "released", "waited", "free ok"] * 4
+
+
 # What may be read
 
 
