@@ -49,9 +49,11 @@ def apply_hunks(content: str, hunks: Sequence[Hunk]) -> str:
         result += lines[position : place.start]
         position = place.start
         indent = _missing_indent(place.lines, finder.lines, place.start) if place.loosely else ""
+        # Where all lines of a hunk end with a carriage return, it is the patch's line ending and none of the file.
+        foreign = all(line.text.endswith("\r") or line.untagged for line in place.lines)
         for tag, text, _ in place.lines:
             if tag == "+":
-                new = (text.removesuffix("\r") if usual else text) + usual
+                new = (text.removesuffix("\r") if usual or foreign else text) + usual
                 result.append(indent + new if text.strip() else new)
             else:
                 if tag == " ":

@@ -119,6 +119,11 @@ def test_files_with_carriage_returns_keep_them() -> None:
     assert applied("a\r\nb\r\n", "-a\r", "+A\r") == "A\r\nb\r\n"
 
 
+def test_carriage_returns_of_the_patch_are_not_brought_into_the_file() -> None:
+    assert applied("a\nb\n\n", "@@ a\r", "-b\r", "+B\r", "", "+c\r") == "a\nB\n\nc\n"
+    assert applied("a\nb\n", "-b", "+B\r") == "a\nB\r\n"
+
+
 def test_mixed_line_endings_stay_where_nothing_changes() -> None:
     assert applied("a\nb\r\nc\r\nd\n\re\r\n", "-b", "+B") == "a\nB\r\nc\r\nd\n\re\r\n"
     assert applied("a\nb\nc\r\n", "-c", "+C") == "a\nb\nC\n"
