@@ -9,6 +9,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from app_server.config.settings import Settings
+from app_server.sandbox.permissions import PermissionProfile
 from protocol.v2.permissions import (
     DangerFullAccessSandboxPolicy,
     ExternalSandboxSandboxPolicy,
@@ -31,10 +32,33 @@ def base_instructions() -> str:
     return _BASE
 
 
-def permissions_text(sandbox: SandboxPolicy, approval_policy: str, roots: Sequence[str]) -> str:
-    """What commands may do under the policies in force. `roots` are the absolute folders of the workspace."""
-    lines = (_sandbox_text(sandbox, roots), _APPROVALS[approval_policy])
-    return "\n".join(("<permissions instructions>", *lines, "</permissions instructions>"))
+def permissions_text(
+    sandbox: SandboxPolicy, approval_policy: str, roots: Sequence[str], profile: PermissionProfile | None = None
+) -> str:
+    """What commands may do under the policies in force. `roots` are the absolute folders of the workspace.
+
+    `profile` is the named one, if one is in force, of which `sandbox` tells only the outline.
+    """
+    lines = [_sandbox_text(sandbox, roots)]
+    if profile is not None and profile.kind == "restricted":
+        lines += _profile_lines(sandbox, profile)
+    return "\n".join(("<permissions instructions>", *lines, _APPROVALS[approval_policy], "</permissions instructions>"))
+
+
+def _profile_lines(sandbox: SandboxPolicy, profile: PermissionProfile) -> Iterator[str]:
+    if isinstance(sandbox, ReadOnlySandboxPolicy) and profile.writable_roots:
+        yield f"Unlike other files, what lies in these can be written: {_listed(profile.writable_roots)}."
+    if profile.readable_roots is not None:
+        also = f" but {_listed(profile.readable_roots)}" if profile.readable_roots else ""
+        yield f"Beside what programs need to start, nothing can be read{also}."
+    if profile.read_only:
+        yield f"Within what can be written, these stay read-only: {_listed(profile.read_only)}."
+    if hidden := (*profile.denied, *profile.denied_patterns):
+        yield f"These, or what matches them, can be neither read nor written: {_listed(hidden)}."
+
+
+def _listed(paths: Sequence[str]) -> str:
+    return ", ".join(f"`{path}`" for path in paths)
 
 
 def _sandbox_text(sandbox: SandboxPolicy, roots: Sequence[str]) -> str:

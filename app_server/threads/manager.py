@@ -158,6 +158,7 @@ class ThreadManager:
         loaded = self._loaded.get(params.thread_id)
         settings = self._config.thread_settings(params.config)
         base = loaded.settings if loaded is not None else self._restored_settings(source)
+        base, warning = with_known_profile(base, settings)
         chosen = with_overrides(base, settings, params)
         check_scope(connection.scope, base, chosen, config=settings, overrides=params.config)
         now = now_ms()
@@ -169,6 +170,7 @@ class ThreadManager:
             token_usage=source.token_usage,
         )
         thread = Thread(self._world, row, chosen, settings, ephemeral=params.ephemeral)
+        thread.warning = warning
         if params.ephemeral:
             if not params.exclude_turns:
                 raise invalid_request("an ephemeral fork needs `excludeTurns: true`")

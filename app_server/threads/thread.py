@@ -30,7 +30,7 @@ from app_server.threads.instructions import (
     project_instructions,
 )
 from app_server.threads.model_turn import ModelTurn
-from app_server.threads.settings import ThreadSettings
+from app_server.threads.settings import ThreadSettings, turn_profile
 from app_server.threads.shell_turn import ShellTurn, run_user_command
 from app_server.threads.turn import RefusedTurn, Turn, UserMessage
 from app_server.threads.user_input import model_content, preview_of
@@ -419,7 +419,9 @@ class Thread:
         settings = self.settings
         if self._project_text is None:
             await self.load_project_instructions()
-        wanted = [("developer", permissions_text(settings.sandbox, settings.approval_kind, settings.workspace_roots))]
+        profile = None if settings.permission_profile is None else turn_profile(settings, self.config)
+        allowed = permissions_text(settings.sandbox, settings.approval_kind, settings.workspace_roots, profile)
+        wanted = [("developer", allowed)]
         if settings.developer_instructions:
             wanted.append(("developer", settings.developer_instructions))
         if self._project_text:

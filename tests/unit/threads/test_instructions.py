@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app_server.config.settings import Settings
+from app_server.sandbox.permissions import FULL_ACCESS, PermissionProfile, read_only
 from app_server.threads.instructions import (
     base_instructions,
     environment_context,
@@ -180,3 +181,29 @@ def test_the_base_instructions_name_the_tool_and_the_blocks_that_the_program_add
     for word in ("exec_command", "<environment_context>", "<permissions instructions>", "AGENTS.md", "sandbox"):
         assert word in text
     assert len(text) < 12_000
+
+
+def test_the_model_is_told_what_a_named_profile_says_beyond_its_outline() -> None:
+    profile = PermissionProfile(
+        "restricted",
+        network=False,
+        writable_roots=("/ws", "/opt"),
+        readable_roots=("/ws", "/opt"),
+        read_only=("/ws/docs",),
+        denied=("/ws/keys",),
+        denied_patterns=("/ws/**/*.env",),
+    )
+    text = permissions_text(WorkspaceWriteSandboxPolicy(writable_roots=["/opt"]), "never", ["/ws"], profile)
+    assert "nothing can be read but `/ws`, `/opt`." in text
+    assert "these stay read-only: `/ws/docs`." in text
+    assert "neither read nor written: `/ws/keys`, `/ws/**/*.env`." in text
+    assert "Unlike" not in text
+    text = permissions_text(ReadOnlySandboxPolicy(), "never", ["/ws"], replace(profile, readable_roots=()))
+    assert "these can be written: `/ws`, `/opt`." in text
+    assert "nothing can be read." in text
+
+
+@pytest.mark.parametrize("profile", [None, read_only(), FULL_ACCESS])
+def test_a_profile_that_says_no_more_than_its_policy_adds_nothing(profile: PermissionProfile | None) -> None:
+    plain = permissions_text(ReadOnlySandboxPolicy(), "never", ["/ws"])
+    assert permissions_text(ReadOnlySandboxPolicy(), "never", ["/ws"], profile) == plain
