@@ -16,6 +16,7 @@ CPU_SECONDS = 2
 CALL_DEPTH = 100
 MAX_CALLS = 20_000
 MAX_ANSWER = 16 << 20
+MAX_LINE = 200
 
 DECISIONS = ("allow", "prompt", "forbidden")
 PROTOCOLS = {
@@ -73,7 +74,8 @@ def evaluate(name: str, text: bytes) -> list[dict[str, Any]]:
     except UnicodeDecodeError as error:
         raise RuleError(f"the file is not UTF-8 (byte {error.start})") from error
     except starlark.StarlarkError as error:
-        raise RuleError(str(error).strip().replace("error: RuleError: ", "error: ")) from error
+        told = str(error).strip().replace("error: RuleError: ", "error: ")
+        raise RuleError("\n".join(line[:MAX_LINE].rstrip() for line in told.splitlines())) from error
     return calls
 
 

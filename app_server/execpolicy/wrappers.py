@@ -46,7 +46,7 @@ def inner_command(argv: Sequence[str]) -> tuple[str, ...] | None:
             break
         if option in options and words:
             words.pop(0)
-    if name in ("env", "sudo"):
+    if name in _RESERVED or name in ("env", "sudo"):
         while words and _ASSIGNMENT.match(words[0]):
             words.pop(0)
     elif name == "timeout":
