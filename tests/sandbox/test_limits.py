@@ -76,7 +76,7 @@ async def test_the_sandboxs_own_processes_do_not_count(jail: Jail) -> None:
 
 
 async def test_memory_of_a_sandboxed_command_is_limited(jail: Jail) -> None:
-    script = "echo before; head -c 300000000 /dev/zero | tail; echo after"
+    script = "echo before; head -c 300000000 /dev/zero | tail | sleep 1000; echo after"
     assert await end(await start(jail, "/bin/sh", "-c", script, limits=CommandLimits(100, None, None))) == (
         KILLED,
         STOPPED + "used more than 100 MB of memory (command_limits.memory_mb)",
@@ -101,7 +101,7 @@ async def stage(jail: Jail, tmp_path: Path) -> AsyncIterator[Stage]:
         yield stage
 
 
-TOO_MUCH = "head -c 300000000 /dev/zero | tail"
+TOO_MUCH = "head -c 300000000 /dev/zero | tail | sleep 1000"
 TOLD = STOPPED + "used more than 100 MB of memory (command_limits.memory_mb)"
 
 

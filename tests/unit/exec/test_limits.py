@@ -38,7 +38,7 @@ def python(script: str) -> Sequence[str]:
 
 
 async def test_a_command_that_takes_too_much_memory_is_stopped_and_its_output_kept(runner: Runner) -> None:
-    script = "echo before; head -c 300000000 /dev/zero | tail; echo after"
+    script = "echo before; head -c 300000000 /dev/zero | tail | sleep 1000; echo after"
     ended = await end(runner.start("/bin/sh", "-c", script, limits=only(memory_mb=100)))
     assert ended == (KILLED, STOPPED + "used more than 100 MB of memory (command_limits.memory_mb)", b"before\n")
 
@@ -171,6 +171,13 @@ async def test_the_watch_ends_with_its_reaper(tmp_path: Path) -> None:
             await process.wait()
         assert watching()
     assert not watching()
+
+
+async def test_a_sandbox_that_is_not_built_yet_is_not_taken_to_hold_what_the_host_runs(runner: Runner) -> None:
+    process = runner.start("/bin/sh", "-c", "sleep 1000 & echo ready; wait")
+    async with process:
+        await read_until(process, b"ready\n")
+        assert limits_module.processes_inside(process.pid) == 0
 
 
 def watching() -> list[str]:
