@@ -1,6 +1,5 @@
 """`[permissions.NAME]`: named sets of what commands may read, write and reach, and how one extends another."""
 
-import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -236,6 +235,8 @@ def _read_draft(name: str, entry: TableReader) -> _Draft:
 def _refuse_unknown(entry: TableReader, known: tuple[str, ...]) -> None:
     for key in entry.names():
         if key not in known:
+            import difflib
+
             near = difflib.get_close_matches(key, known, 1)
             hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(known)}"
             entry.problem(key, f"`{key}` is not a known key; {hint}", decisive=False)

@@ -1,11 +1,10 @@
 """What the token of a connection lets its client do: everything, everything but a shell, or only look."""
 
-from dataclasses import dataclass
+from collections.abc import Set
 
 from protocol.methods import Access
 
 
-@dataclass(frozen=True, slots=True)
 class Scope:
     """A set of rights. `allows` says in words what is left, for the client that is refused something else.
 
@@ -14,12 +13,17 @@ class Scope:
     `may_widen` whether it may loosen a thread's policy as far as it likes.
     """
 
-    name: str
-    allows: str
-    access: frozenset[Access]
-    may_answer: bool
-    may_amend: bool
-    may_widen: bool
+    # A plain class: it is made before the first answer, and a dataclass takes a millisecond.
+    __slots__ = ("access", "allows", "may_amend", "may_answer", "may_widen", "name")
+
+    def __init__(
+        self, name: str, allows: str, access: Set[Access], *, may_answer: bool, may_amend: bool, may_widen: bool
+    ) -> None:
+        self.name, self.allows, self.access = name, allows, access
+        self.may_answer, self.may_amend, self.may_widen = may_answer, may_amend, may_widen
+
+    def __repr__(self) -> str:
+        return f"Scope({self.name!r})"
 
 
 FULL = Scope(
