@@ -11,9 +11,9 @@ import stat
 import subprocess
 import sys
 import textwrap
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -25,7 +25,7 @@ from app_server.exec.process import Process
 from app_server.exec.pty import Size
 from app_server.exec.reaper import Reaper
 from app_server.sandbox.permissions import FULL_ACCESS, PermissionProfile
-from app_server.sandbox.sandbox import Sandbox
+from app_server.sandbox.sandbox import Sandbox, SandboxUnavailable
 
 PRELUDE = textwrap.dedent(
     """
@@ -77,6 +77,10 @@ T = TypeVar("T")
 
 ATTEMPT_S = 30
 """After which an attempt hangs. It says nothing about the machine's speed."""
+
+
+REFUSED = "turnloom:"
+"""With which a refusal to run a command begins."""
 
 
 class Impossible(Exception):
@@ -137,7 +141,7 @@ def state(*places: Path) -> dict[str, tuple[object, ...]]:
             found[path] = entry_state(path)
             if os.path.isdir(path) and not os.path.islink(path):
                 waiting += [os.path.join(path, name) for name in os.listdir(path)]
-        except FileNotFoundError:
+        except OSError:  # not there any more, or behind a link that leads nowhere
             continue
     return found
 
@@ -243,7 +247,9 @@ class Attempt:
     control: str = "production"
     limits: CommandLimits | None = None
     unstarted_is_fine: bool = False
-    """Whether a refusal to run anything is an answer too."""
+    """Whether not to run it at all is an answer too."""
+    still_open: Mapping[str, str] = field(default_factory=dict[str, str])
+    """By the name of the backend, why it is known to succeed."""
 
 
 class Runner(Protocol):
@@ -356,7 +362,12 @@ async def play(attempt: Attempt, host: Host, runner: Runner) -> tuple[bool, str]
         for argv in attempt.before:
             said_so.append((await runner.run(argv, host, attempt, None)).text)
         for _ in range(attempt.repeat):
-            outcome = await runner.run(attempt.program, host, attempt, check)
+            try:
+                outcome = await runner.run(attempt.program, host, attempt, check)
+            except SandboxUnavailable as refusal:
+                if not attempt.unstarted_is_fine:
+                    raise
+                outcome = Outcome(f"{REFUSED} {refusal}")
             said_so.append(outcome.text)
             got_out = outcome.says_so if attempt.alive else await anyio.to_thread.run_sync(check, outcome)
             if got_out:

@@ -136,6 +136,14 @@ while True:
 
 WORKSPACE = ("workspace",)
 
+LOCKS = {
+    "bubblewrap": "whoever may read a file may lock it: no filter sees which file is meant, and no mount forbids it"
+}
+READING_TAKES = {
+    "bubblewrap": "whoever may read files may read pipes: nothing tells them apart when they are opened to read",
+    "landlock": "whoever may read files may read pipes: nothing tells them apart when they are opened to read",
+}
+
 ATTEMPTS = [
     Attempt(name="append to a file outside", program=sh('echo evil >>"$OUT/file"'), profiles=EVERYWHERE),
     Attempt(name="write outside by a relative path", program=sh("echo evil >../outside/file; echo evil >../outside/x")),
@@ -372,6 +380,7 @@ ATTEMPTS = [
     ),
     Attempt(
         name="lock a file outside",
+        still_open=LOCKS,
         program=py("fcntl.flock(os.open(FILE, os.O_RDONLY), fcntl.LOCK_EX)\nready()"),
         prepare=cannot_lock,
         alive=True,
@@ -379,6 +388,7 @@ ATTEMPTS = [
     ),
     Attempt(
         name="lock a part of a file outside",
+        still_open=LOCKS,
         program=py(
             """
             import struct
@@ -406,6 +416,7 @@ ATTEMPTS = [
     ),
     Attempt(
         name="take what a pipe of the host holds",
+        still_open=READING_TAKES,
         program=py('print(os.read(os.open(OUT + "/fifo", os.O_RDONLY | os.O_NONBLOCK), 100))'),
         prepare=fifo_with_a_secret,
     ),

@@ -5,7 +5,7 @@ import os
 
 from app_server.config.settings import CommandLimits
 from tests.sandbox.attempts import EVERYWHERE, Attempt, Check, Host, py
-from tests.sandbox.escapes_files import cannot_lock
+from tests.sandbox.escapes_files import LOCKS, cannot_lock
 
 SECONDS = 0.15
 """How long a race is run: some thousand chances."""
@@ -218,6 +218,7 @@ ATTEMPTS = [
     ),
     Attempt(
         name="lock a file outside by a descriptor that changes meanwhile",
+        still_open=LOCKS,
         program=py(
             """
             import threading, time

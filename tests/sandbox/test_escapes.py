@@ -22,7 +22,7 @@ from tests.sandbox import (
     escapes_repositories,
     escapes_secrets,
 )
-from tests.sandbox.attempts import Attempt, Commands, Host, Impossible, Plain, marked, play
+from tests.sandbox.attempts import REFUSED, Attempt, Commands, Host, Impossible, Plain, marked, play
 from tests.sandbox.backends import BACKENDS, backend_named
 
 ROOMS = (
@@ -103,7 +103,15 @@ async def test_without_the_sandbox_it_is_possible_to(attempt: Attempt, reaper: R
 
 
 CASES = [
-    pytest.param(backend, profile, attempt, id=f"{attempt.name}-{profile}-{backend}")
+    pytest.param(
+        backend,
+        profile,
+        attempt,
+        id=f"{attempt.name}-{profile}-{backend}",
+        marks=[pytest.mark.xfail(reason=attempt.still_open[backend], strict=True)]
+        if backend in attempt.still_open
+        else [],
+    )
     for backend in BACKENDS
     for attempt in ATTEMPTS
     for profile in attempt.profiles
@@ -125,13 +133,7 @@ async def test_in_the_sandbox_it_is_impossible_to(
     if (reason := await shown(attempt, reaper)) is not None:
         pytest.skip(f"CANNOT BE SHOWN HERE, AND SO IS NOT TRIED: {reason}")
     runner = Commands(sandbox, reaper, profile_named(profile, host))
-    refused = False
-    text = ""
-    try:
-        got_out, text = await play(attempt, host, runner)
-    except SandboxUnavailable:
-        got_out, refused = False, True
+    got_out, text = await play(attempt, host, runner)
     assert not got_out, text
-    assert refused <= attempt.unstarted_is_fine
-    assert refused or "tried" in text, text
+    assert "tried" in text or (attempt.unstarted_is_fine and REFUSED in text), text
     assert marked(host.mark) == []
