@@ -7,8 +7,18 @@ from types import ModuleType
 
 import pytest
 
-from app_server import cli
-from app_server.transport.listen import AuthOptions, Off, ServerOptions, StartError, Stdio, UnixSocket, WebSocket
+from app_server import cli, confine
+from app_server.confine import ConfineOptions
+from app_server.transport.listen import (
+    AuthOptions,
+    Off,
+    ServerOptions,
+    StartError,
+    Stdio,
+    UnixSocket,
+    UsageError,
+    WebSocket,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +128,99 @@ def test_a_server_that_cannot_start_says_why_with_status_1(
     assert capsys.readouterr().err == "turnloom: error: the address is taken\n"
 
 
-@pytest.mark.parametrize("arguments", ["--help", "app-server --help", "app-server generate-ts --help"])
+@pytest.mark.parametrize(
+    ("words", "options", "command"),
+    [
+        ("ls -la", [], ["ls", "-la"]),
+        ("-P :workspace ls -P x", ["-P", ":workspace"], ["ls", "-P", "x"]),
+        ("linux -C dir -- -odd", ["-C", "dir"], ["-odd"]),
+        ("-C dir linux make", ["-C", "dir"], ["make"]),
+        ("linux linux", [], ["linux"]),
+        ("-- macos", [], ["macos"]),
+        ("-c a=1 --config=b=2 --log-denials x", ["-c", "a=1", "--config=b=2", "--log-denials"], ["x"]),
+        ("-P", ["-P"], []),
+        ("", [], []),
+    ],
+)
+def test_the_command_to_confine_begins_at_the_first_word_that_is_no_option(
+    words: str, options: list[str], command: list[str]
+) -> None:
+    assert confine.split(words.split(), "linux") == (options, command)
+
+
+@pytest.mark.parametrize(
+    ("word", "platform", "here"),
+    [
+        ("macos", "linux", "linux"),
+        ("linux", "darwin", "macos"),
+        ("windows", "linux", "linux"),
+        ("linux", "win32", "windows"),
+    ],
+)
+def test_the_word_for_another_platform_is_refused(word: str, platform: str, here: str) -> None:
+    with pytest.raises(UsageError, match=rf"`sandbox {word}` works on {word} only, and this is {here}"):
+        confine.split([word, "ls"], platform)
+    assert confine.split([here, "ls"], platform) == ([], ["ls"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["sandbox", "ls", "-l"], ConfineOptions(["ls", "-l"])),
+        (
+            [
+                "-c",
+                "a=1",
+                "--enable",
+                "x",
+                "sandbox",
+                "-c",
+                "b=2",
+                "-P",
+                "mine",
+                "-C",
+                "d",
+                "--log-denials",
+                "--",
+                "-x",
+            ],
+            ConfineOptions(["-x"], "mine", "d", ("a=1", "b=2"), ("x",), (), log_denials=True),
+        ),
+        (["sandbox", "--include-managed-config", "sandbox", "doctor"], ConfineOptions(["sandbox", "doctor"])),
+    ],
+)
+def test_sandbox_passes_on_what_it_was_asked_for(
+    arguments: list[str], meant: ConfineOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[ConfineOptions] = []
+
+    def run(options: ConfineOptions) -> int:
+        given.append(options)
+        return 42
+
+    monkeypatch.setattr(confine, "run", run)
+    assert cli.main(arguments) == 42
+    assert given == [meant]
+
+
+def test_a_log_of_denials_is_refused_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert _status(["sandbox", "--log-denials", "ls"]) == 2
+    assert "works on macOS only" in capsys.readouterr().err
+
+
+def test_the_log_of_denials_is_asked_of_the_system_from_the_start_of_the_command() -> None:
+    words = confine.denial_log(0)
+    assert words[:5] == ["/usr/bin/log", "show", "--style", "compact", "--start"]
+    assert words[5][:3] in ("197", "196")
+    assert 'eventMessage CONTAINS "deny("' in words[-1]
+
+
+@pytest.mark.parametrize(
+    "arguments", ["--help", "app-server --help", "app-server generate-ts --help", "sandbox --help"]
+)
 def test_help_teaches(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert _status(arguments.split()) == 0
     out = capsys.readouterr().out
