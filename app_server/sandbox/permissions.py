@@ -137,10 +137,3 @@ def profile_of_settings(settings: Settings, *, roots: Sequence[str]) -> Permissi
             tmpdir=None if more.exclude_tmpdir_env_var else os.environ.get("TMPDIR"),
         )
     return read_only()
-
-
-def builtin_profile(name: str, *, roots: Sequence[str]) -> PermissionProfile:
-    """The profile with a name of its own, such as `:workspace`. Raises KeyError for an unknown one."""
-    if name == ":workspace":
-        return workspace_write(roots, tmpdir=os.environ.get("TMPDIR"))
-    return {":read-only": read_only(), ":danger-full-access": FULL_ACCESS}[name]

@@ -98,7 +98,8 @@ async def test_the_workspace_profile_opens_the_directory_of_the_command(client: 
         (
             {"command": ["true"], "permissionProfile": "nobody's"},
             -32600,
-            "invalid permission profile: there is no profile `nobody's`",
+            "invalid permission profile: unknown permission profile `nobody's`; "
+            "known profiles: `:read-only`, `:workspace`, `:danger-full-access`",
         ),
         (
             {"command": ["no-such-program"], "sandboxPolicy": READ_ONLY},

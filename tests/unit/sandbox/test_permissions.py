@@ -9,7 +9,6 @@ from app_server.config.settings import SandboxWorkspaceWriteSettings, Settings
 from app_server.sandbox.permissions import (
     FULL_ACCESS,
     PermissionProfile,
-    builtin_profile,
     external,
     profile_for,
     profile_of_settings,
@@ -74,15 +73,6 @@ def test_the_configured_mode_becomes_a_profile(monkeypatch: pytest.MonkeyPatch) 
     assert profile_of_settings(settings("workspace-write"), roots=["/here"]) == PermissionProfile(
         "restricted", network=True, writable_roots=("/here", "/a")
     )
-
-
-def test_profiles_with_names_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TMPDIR", "/t")
-    assert builtin_profile(":read-only", roots=["/here"]) == read_only()
-    assert builtin_profile(":danger-full-access", roots=["/here"]) == FULL_ACCESS
-    assert builtin_profile(":workspace", roots=["/here"]).writable_roots == ("/here", "/tmp", "/t")
-    with pytest.raises(KeyError):
-        builtin_profile(":other", roots=["/here"])
 
 
 async def test_what_restricts_is_never_run_without_a_sandbox() -> None:
