@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -185,13 +185,11 @@ def _sandbox(patient: _Patient) -> None:
 
 def _probe() -> dict[str, str]:
     """What a real confined command could do, with a listener of this machine to reach."""
-    with tempfile.TemporaryDirectory(prefix="turnloom-doctor-") as folder, socket.socket() as listener:
+    with tempfile.TemporaryDirectory(prefix="turnloom-doctor-") as folder, ExitStack() as stack:
         inside, outside = Path(folder, "inside"), Path(folder, "outside")
         (inside / ".git" / "hooks").mkdir(parents=True)
         outside.mkdir()
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        port = listener.getsockname()[1]
+        port = _listening(stack)
         reach = f"import socket; socket.create_connection(('127.0.0.1', {port}), 5)"
         argv = ["/bin/sh", "-c", PROBE, "sh", str(inside), str(outside), sys.executable, reach]
         profile = workspace_write([str(inside)], slash_tmp=False)
@@ -218,6 +216,17 @@ def _probe() -> dict[str, str]:
     if not answers:
         raise OSError(done.stderr.strip() or f"exit code {done.returncode}")
     return answers
+
+
+def _listening(stack: ExitStack) -> int:
+    """A port of this machine where somebody listens while `stack` is open; one without, if we have no network."""
+    try:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+    except OSError:
+        return 9
+    return int(listener.getsockname()[1])
 
 
 def _kernel(patient: _Patient) -> None:

@@ -190,6 +190,8 @@ def _listen(questions: bytes) -> int:
     try:
         return kernel.install_filter(questions, flags | kernel.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
     except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise OSError(errno.EBUSY, "another program supervises the system calls of this server already") from None
         if error.errno != errno.EINVAL:  # older than 5.19: a signal may make a call ask twice
             raise
         return kernel.install_filter(questions, flags)
