@@ -1,5 +1,6 @@
 """How a command is confined: the interface that every backend implements, and the choice of one."""
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -145,8 +146,24 @@ class Confinement:
                 profile = await to_thread.run_sync(with_matches, profile)
             except SearchTooLong as error:
                 raise SandboxUnavailable(str(error)) from error
-        profile = replace(profile, denied=(*profile.denied, *self._denied))
+        profile = self._hiding_secrets(profile)
         return await self._restricted.wrap(argv, cwd=cwd, env=env, profile=profile, terminal=terminal)
+
+    def _hiding_secrets(self, profile: PermissionProfile) -> PermissionProfile:
+        """`profile` with the secrets denied, and without roots in them: there the innermost path would decide."""
+        if not self._denied:
+            return profile
+        readable = profile.readable_roots
+        return replace(
+            profile,
+            denied=(*profile.denied, *self._denied),
+            writable_roots=tuple(root for root in profile.writable_roots if not self._is_secret(root)),
+            readable_roots=None if readable is None else tuple(root for root in readable if not self._is_secret(root)),
+        )
+
+    def _is_secret(self, path: str) -> bool:
+        real = os.path.realpath(path)
+        return any(real == secret or real.startswith(secret + "/") for secret in self._denied)
 
 
 def choose_sandbox(journal: Path | None = None, secrets: Secrets | None = None) -> Confinement:
