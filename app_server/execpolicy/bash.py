@@ -82,7 +82,7 @@ def split(argv: Sequence[str]) -> Split:
         commands = _plain_commands(root, source)
         if commands is not None:
             return Split(commands, "plain", tuple(_within(command, bounds) for command in commands))
-        return Split((whole,), "opaque", (tuple(_commands_below(root, source, bounds)),))
+        return Split((whole,), "opaque", (tuple(_commands_in(source, bounds)),))
     except _Unreadable:
         return Split((whole,), "unreadable", ((),))
 
@@ -256,7 +256,19 @@ def _bare(text: bytes) -> str | None:
 
 # What an opaque script runs, as far as it can be told.
 
+_NEGATION = re.compile(rb"(?<!\S)!(?!\S)")
+_NO_QUOTES = str.maketrans("", "", "\"'\\")
+_LINE_END = "\0\n"
 _SEPARATORS = re.compile(r"[;&|(){}`\n]")
+
+
+def _commands_in(source: bytes, bounds: _Bounds) -> Iterator[Command]:
+    """Every command that the script may run."""
+    yield from _commands_below(_parse(source, bounds), source, bounds)
+    # The parser knows no compound command after "!", and makes up a command of its words.
+    without_negation = _NEGATION.sub(b" ", source)
+    if without_negation != source:
+        yield from _commands_below(_parse(without_negation, bounds), without_negation, bounds)
 
 
 def _commands_below(root: "Node", source: bytes, bounds: _Bounds) -> Iterator[Command]:
@@ -264,7 +276,7 @@ def _commands_below(root: "Node", source: bytes, bounds: _Bounds) -> Iterator[Co
     if root.has_error:
         # Shells understand more than the parser does: what may be a command there counts as one.
         for piece in _SEPARATORS.split(source.decode(errors="replace")):
-            words = tuple(piece.replace('"', "").replace("'", "").split())
+            words = tuple(piece.translate(_NO_QUOTES).split())
             if words:
                 yield words
                 yield from _wrapped(words)
@@ -282,10 +294,10 @@ def _commands_below(root: "Node", source: bytes, bounds: _Bounds) -> Iterator[Co
                 for word in redirect.children_by_field_name("destination")[1:]
             ]
         elif node.type == "command":
-            words = tuple(_literal_words(node, source)) + tuple(after_redirect.get(node.id, ()))
-            if words:
-                yield words
-                yield from _within(words, bounds)
+            words = (*_literal_words(node, source), *after_redirect.get(node.id, ()))
+            for line in _lines(words):
+                yield line
+                yield from _within(line, bounds)
         stack.extend(child for child in reversed(children) if child.child_count)
 
 
@@ -297,7 +309,7 @@ def _within(command: Command, bounds: _Bounds) -> tuple[Command, ...]:
         if script is not None:
             source = _encode(script)
             inner = bounds.inner()
-            return (*wrapped, *_commands_below(_parse(source, inner), source, inner))
+            return (*wrapped, *_commands_in(source, inner))
     return wrapped
 
 
@@ -312,8 +324,19 @@ def _wrapped(command: Command) -> Iterator[Command]:
     raise _Unreadable
 
 
+def _lines(words: Command) -> Iterator[Command]:
+    start = 0
+    for end in (*(at for at, word in enumerate(words) if word == _LINE_END), len(words)):
+        if end > start:
+            yield words[start:end]
+        start = end + 1
+
+
 def _literal_words(command: "Node", source: bytes) -> Iterator[str]:
     for node in command.children:
+        if source[node.start_byte : node.start_byte + 1] == b"\n":
+            # The parser takes a line's end before a backslash for a part of the word.
+            yield _LINE_END
         if node.type == "command_name":
             yield _literal(node.children[0], source) if node.child_count else _unescaped(node, source)
         elif node.type == "file_redirect":
@@ -329,7 +352,7 @@ def _literal(node: "Node", source: bytes) -> str:
 
 
 def _unescaped(node: "Node", source: bytes) -> str:
-    text = _text(node, source)
+    text = _text(node, source).lstrip("\n")
     return re.sub(r"\\(?:\n|(.))", lambda match: match[1] or "", text) if "\\" in text else text
 
 
