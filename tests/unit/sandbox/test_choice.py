@@ -1,12 +1,20 @@
 """Which backend is chosen, and what users are told of it."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
 from app_server.sandbox.choice import Candidate, SandboxReport, StrongestAvailable
-from app_server.sandbox.permissions import PermissionProfile, read_only
-from app_server.sandbox.sandbox import Confinement, Sandbox, SandboxedCommand, SandboxUnavailable, Unsupported
+from app_server.sandbox.permissions import FULL_ACCESS, PermissionProfile, read_only
+from app_server.sandbox.sandbox import (
+    Confinement,
+    Sandbox,
+    SandboxedCommand,
+    SandboxUnavailable,
+    Unsupported,
+    choose_sandbox,
+)
 
 
 class Fake:
@@ -79,3 +87,24 @@ async def test_where_none_works_the_command_is_refused_with_every_remedy_and_ask
 async def test_a_single_backend_can_be_reported_too() -> None:
     assert await Confinement(Fake("x")).report() == SandboxReport("Fake")
     assert (await Confinement(Unsupported("why")).report()).refused == (("Unsupported", "why"),)
+
+
+@pytest.mark.parametrize(
+    ("platform", "remedy"), [("win32", "run the server in WSL 2"), ("freebsd14", "run the server on Linux or macOS")]
+)
+async def test_a_system_without_a_backend_refuses_and_says_what_helps(
+    platform: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    with pytest.raises(SandboxUnavailable, match=f"not supported on {platform}; {remedy}.*externalSandbox"):
+        await choose_sandbox().wrap(["ls"], cwd="/", env={}, profile=read_only())
+    assert (await choose_sandbox().wrap(["ls"], cwd="/", env={}, profile=FULL_ACCESS)).argv == ["ls"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="has another system's programs missing")
+@pytest.mark.parametrize(("platform", "first"), [("linux", "bubblewrap"), ("darwin", "Seatbelt")])
+async def test_each_system_has_its_own(platform: str, first: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setenv("PATH", "/nonexistent")
+    report = await choose_sandbox().report()
+    assert report.refused[0][0] == first
