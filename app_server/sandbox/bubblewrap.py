@@ -14,9 +14,10 @@ import anyio
 import anyio.to_thread
 
 from app_server.sandbox import kernel, seccomp, stage
-from app_server.sandbox.mounts import NULL, Mount, Mounts, Planner, follow
+from app_server.sandbox.mounts import NULL, Mount, Mounts, Planner
+from app_server.sandbox.paths import follow
 from app_server.sandbox.permissions import PermissionProfile
-from app_server.sandbox.protected import StandIns
+from app_server.sandbox.protected import Held, StandIns
 from app_server.sandbox.repositories import RepositorySearch
 from app_server.sandbox.sandbox import SandboxedCommand, SandboxUnavailable, with_network_flag
 from app_server.sandbox.stage import Expected
@@ -225,15 +226,15 @@ class Bubblewrap:
             program=argv[0] if argv else "",
         )
 
-    def _release(self, held: Sequence[str]) -> None:
+    def _release(self, held: Sequence[Held]) -> None:
         with self._counting:
             self._writers -= bool(held)
-        for folder in held:
-            self._stand_ins.release(folder)
+        for each in held:
+            self._stand_ins.release(each)
 
     def _find(self, writable: Sequence[str]) -> str:
         """The program, taken only from where no command could have put it."""
-        writable = [os.path.realpath(directory) for directory in writable]
+        writable = [follow(directory)[0] for directory in writable]
         for place, real in self._programs:
             if not any(_is_within(path, root) for path in (place, real) for root in writable):
                 return real

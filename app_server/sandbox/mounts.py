@@ -1,15 +1,14 @@
 """What bubblewrap mounts for a permission profile: what is writable, what stays read-only, what is hidden."""
 
-import errno
 import functools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from app_server.sandbox import kernel
+from app_server.sandbox.paths import follow, open_without_links
 from app_server.sandbox.permissions import PermissionProfile
-from app_server.sandbox.protected import StandIns, is_stand_in
+from app_server.sandbox.protected import Held, StandIns, is_stand_in
 from app_server.sandbox.repositories import GIT, HEAD, NEVER_WRITABLE, RepositorySearch, is_within_any
 from app_server.sandbox.sandbox import SandboxUnavailable
 
@@ -18,9 +17,6 @@ MOUNTS = 600
 
 HOME_ENTRIES = 60
 """Entries of $CODEX_HOME that are shown one by one; in a fuller one what is denied is covered where it is."""
-
-LINKS = 40
-"""Symbolic links on one path before it leads nowhere, as for the kernel."""
 
 NULL = "/dev/null"
 
@@ -113,7 +109,7 @@ class _Planned:
     roots: tuple[str, ...] = ()
     mounts: dict[str, Mount] = field(default_factory=dict[str, Mount])
     links: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    held: list[str] = field(default_factory=list[str])
+    held: list[Held] = field(default_factory=list[Held])
     opened: list[int] = field(default_factory=list[int])
     hidden_in_home: set[str] = field(default_factory=set[str])
 
@@ -140,8 +136,8 @@ class Planner:
         self._stand_ins, self._repositories, self._home = stand_ins, repositories, home
         self._ever_writable: frozenset[str] = frozenset()
 
-    def plan(self, profile: PermissionProfile) -> tuple[Mounts, tuple[str, ...]]:
-        """What to mount for `profile`, and the folders to release from the stand-ins when the command has ended.
+    def plan(self, profile: PermissionProfile) -> tuple[Mounts, tuple[Held, ...]]:
+        """What to mount for `profile`, and what to release of the stand-ins when the command has ended.
 
         Walks the roots: call it in a worker thread. Raises SandboxUnavailable if something cannot be protected.
         """
@@ -160,8 +156,8 @@ class Planner:
         except BaseException:
             for fd in planned.opened:
                 os.close(fd)
-            for folder in planned.held:
-                self._stand_ins.release(folder)
+            for held in planned.held:
+                self._stand_ins.release(held)
             raise
 
     # Roots
@@ -173,7 +169,7 @@ class Planner:
         self._ever_writable |= set(planned.roots)
         for path, _, links in followed:
             for link in links:
-                if _lies_in(link, tuple(self._ever_writable)):
+                if _lies_in(link, self._ever_writable):
                     raise SandboxUnavailable(
                         f"{path} leads through the symbolic link {link}, which a command could have put there, so it "
                         "is not opened for writing; name the directory itself, or choose other writable roots"
@@ -263,9 +259,9 @@ class Planner:
         return self._hold(planned, folder, (name,))
 
     def _hold(self, planned: _Planned, folder: str, names: Sequence[str]) -> list[str]:
-        paths = self._stand_ins.hold(folder, names)
-        planned.held.append(folder)
-        return paths
+        held = self._stand_ins.hold(folder, names)
+        planned.held.append(held)
+        return [os.path.join(folder, name) for name in held.names]
 
     # What can be read
 
@@ -347,59 +343,6 @@ class Planner:
         )
 
 
-def follow(path: str) -> tuple[str, tuple[str, ...]]:
-    """An absolute path without symbolic links, and the links that lay on the way. What does not exist is kept."""
-    links: list[str] = []
-    waiting = path.split("/")[::-1]
-    real = "/"
-    while waiting:
-        part = waiting.pop()
-        if part in ("", "."):
-            continue
-        if part == "..":
-            real = os.path.dirname(real)
-            continue
-        here = os.path.join(real, part)
-        try:
-            target = os.readlink(here) if len(links) < LINKS else None
-        except OSError:
-            target = None
-        if target is None:
-            real = here
-            continue
-        links.append(here)
-        if target.startswith("/"):
-            real = "/"
-        waiting += target.split("/")[::-1]
-    return real, tuple(links)
-
-
-def open_without_links(path: str) -> tuple[int, tuple[int, int]]:
-    """A descriptor that stands for an absolute path, with its device and inode. Raises OSError, also for a link."""
-    flags = os.O_PATH | os.O_NOFOLLOW
-    try:
-        fd = kernel.openat2(-100, os.fsencode(path), flags, kernel.RESOLVE_NO_SYMLINKS)
-    except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.EPERM):
-            raise
-        fd = _open_step_by_step(path, flags | os.O_CLOEXEC)
-    status = os.fstat(fd)
-    return fd, (status.st_dev, status.st_ino)
-
-
-def _open_step_by_step(path: str, flags: int) -> int:
-    """For kernels without openat2."""
-    fd = os.open("/", flags | os.O_DIRECTORY)
-    parts = [part for part in path.split("/") if part]
-    for index, part in enumerate(parts):
-        folder = fd
-        try:
-            fd = os.open(part, flags | (os.O_DIRECTORY if index < len(parts) - 1 else 0), dir_fd=folder)
-        finally:
-            os.close(folder)
-    return fd
-
-
 def git_directories(pointer: str) -> list[str]:
     """The git directory that a `.git` file names, and the one that it shares with its main worktree."""
     directory = _read_path(pointer, b"gitdir:")
@@ -430,9 +373,9 @@ def _innermost(mounts: Mapping[str, Mount], path: str) -> Mount | None:
     return mounts[path]
 
 
-def _lies_in(path: str, roots: Sequence[str]) -> bool:
-    """Whether a path lies in one of the directories, and is none of them."""
-    return path not in roots and is_within_any(path, tuple(roots))
+def _lies_in(path: str, roots: Iterable[str]) -> bool:
+    """Whether a path is an entry in or below one of the directories."""
+    return is_within_any(os.path.dirname(path), tuple(roots)) and path != "/"
 
 
 def _folders_around(path: str, roots: Sequence[str]) -> Iterator[str]:

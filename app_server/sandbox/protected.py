@@ -6,12 +6,13 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from app_server.sandbox.paths import open_without_links
 from app_server.sandbox.permissions import PermissionProfile
 from app_server.sandbox.repositories import NEVER_WRITABLE, is_within_any
 from app_server.sandbox.sandbox import SandboxUnavailable
@@ -24,6 +25,10 @@ LOCK_ATTEMPTS = 50
 LOCK_PAUSE_S = 0.02
 
 
+Folder = tuple[int, int]
+"""A folder by its device and inode, since its path may come to lead elsewhere."""
+
+
 @dataclass(slots=True)
 class _Root:
     fd: int
@@ -31,43 +36,59 @@ class _Root:
     made: set[str] = field(default_factory=set[str])
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A folder in which the entries `names` now exist, until it is released."""
+
+    folder: Folder
+    names: tuple[str, ...]
+
+
 class StandIns:
     """Empty directories in place of protected names that do not exist, so that a command cannot create them.
 
     The last command of a root removes them. Two daemons agree by a lock on the root directory: who holds it shared
-    has commands running there, and only who gets it for himself removes anything. Safe to use from any thread.
+    has commands running there, and only who gets it for himself removes anything. Other commands may move links under
+    this: it never follows one. Safe to use from any thread.
     """
 
     def __init__(self, journal: Path | None = None) -> None:
         """`journal` is a file that lists the roots in which stand-ins were made; see `sweep`."""
-        self._roots: dict[str, _Root] = {}
+        self._roots: dict[Folder, _Root] = {}
         self._lock = threading.Lock()
         self._journal = journal
         self._noted: set[str] = set()
 
-    def hold(self, root: str, names: Sequence[str]) -> list[str]:
-        """Make sure that each name exists in `root`, and keep it until `release`. The paths that now exist.
+    def hold(self, root: str, names: Sequence[str]) -> Held:
+        """Make sure that each name exists in `root`, an absolute path without links, and keep it until `release`.
 
         A name that this user cannot create is left out: a command cannot create it either.
         """
         with self._lock:
-            entry = self._roots.get(root)
-            if entry is None:
-                entry = self._roots[root] = _Root(_lock_shared(root))
-                self._note(root)
-            entry.holders += 1
-            paths = [os.path.join(root, name) for name in names]
             try:
-                return [path for path in paths if self._ensure(path, entry)]
+                fd, folder = open_without_links(root, os.O_RDONLY | os.O_DIRECTORY)
+            except OSError as error:
+                raise SandboxUnavailable(
+                    f"{root} cannot be opened to protect what is in it: {error.strerror}"
+                ) from error
+            if (entry := self._roots.get(folder)) is None:
+                _lock_shared(fd, root)
+                entry = self._roots[folder] = _Root(fd)
+            else:
+                os.close(fd)
+            entry.holders += 1
+            try:
+                self._note(root)
+                return Held(folder, tuple(name for name in names if _ensure(root, name, entry)))
             except BaseException:
-                self._release(root, entry)
+                self._release(folder, entry)
                 raise
 
-    def release(self, root: str) -> None:
+    def release(self, held: Held) -> None:
         """One holder less."""
         with self._lock:
-            if (entry := self._roots.get(root)) is not None:
-                self._release(root, entry)
+            if (entry := self._roots.get(held.folder)) is not None:
+                self._release(held.folder, entry)
 
     def _note(self, root: str) -> None:
         if self._journal is None or root in self._noted:
@@ -77,36 +98,51 @@ class StandIns:
                 file.write(os.fsencode(root) + b"\0")
         self._noted.add(root)
 
-    def _ensure(self, path: str, entry: _Root) -> bool:
-        try:
-            os.mkdir(path)
-        except FileExistsError:
-            if is_stand_in(path):
-                entry.made.add(path)
-            return True
-        except (PermissionError, FileNotFoundError, NotADirectoryError):
-            return False
-        except OSError as error:
-            if error.errno == errno.EROFS:
-                return False
-            raise SandboxUnavailable(f"{path} cannot be protected: {error.strerror}") from error
-        os.chmod(path, STAND_IN_MODE)
-        os.utime(path, ns=(STAND_IN_MTIME_NS, STAND_IN_MTIME_NS))
-        entry.made.add(path)
-        return True
-
-    def _release(self, root: str, entry: _Root) -> None:
+    def _release(self, folder: Folder, entry: _Root) -> None:
         entry.holders -= 1
         if entry.holders > 0:
             return
-        del self._roots[root]
+        del self._roots[folder]
         # Where another daemon has commands here, it will find the stand-ins when they end.
         if _lock_alone(entry.fd):
-            for path in entry.made:
-                if is_stand_in(path):
-                    with suppress(OSError):
-                        os.rmdir(path)
+            _remove(entry.fd, entry.made)
         os.close(entry.fd)
+
+
+def _ensure(root: str, name: str, entry: _Root) -> bool:
+    """Whether the name exists now."""
+    try:
+        os.mkdir(name, dir_fd=entry.fd)
+    except FileExistsError:
+        if is_stand_in(name, entry.fd):
+            entry.made.add(name)
+        return True
+    except (PermissionError, FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        if error.errno == errno.EROFS:
+            return False
+        raise SandboxUnavailable(f"{root}/{name} cannot be protected: {error.strerror}") from error
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=entry.fd)
+        try:
+            if os.listdir(fd):
+                raise SandboxUnavailable(f"{root}/{name} was replaced while it was being protected")
+            os.fchmod(fd, STAND_IN_MODE)
+            os.utime(fd, ns=(STAND_IN_MTIME_NS, STAND_IN_MTIME_NS))
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise SandboxUnavailable(f"{root}/{name} cannot be protected: {error.strerror}") from error
+    entry.made.add(name)
+    return True
+
+
+def _remove(root: int, names: Iterable[str]) -> None:
+    for name in names:
+        if is_stand_in(name, root):
+            with suppress(OSError):
+                os.rmdir(name, dir_fd=root)
 
 
 @contextmanager
@@ -138,16 +174,13 @@ def sweep(journal: Path) -> None:
 
 def _swept(root: str) -> bool:
     try:
-        fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd, _ = open_without_links(root, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
         return True
     try:
         if not _lock_alone(fd):
             return False
-        for path in [os.path.join(root, name) for name in os.listdir(fd)]:
-            if is_stand_in(path):
-                with suppress(OSError):
-                    os.rmdir(path)
+        _remove(fd, os.listdir(fd))
         return True
     finally:
         os.close(fd)
@@ -163,28 +196,25 @@ def _lock_alone(fd: int) -> bool:
     return True
 
 
-def _lock_shared(root: str) -> int:
-    try:
-        fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise SandboxUnavailable(f"{root} cannot be opened to protect what is in it: {error.strerror}") from error
+def _lock_shared(fd: int, root: str) -> None:
+    """Take the shared lock, or close the descriptor and raise SandboxUnavailable."""
     for _ in range(LOCK_ATTEMPTS):
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             time.sleep(LOCK_PAUSE_S)  # in a worker thread
         except OSError:
-            return fd  # a file system without locks: no other daemon is reckoned with
+            return  # a file system without locks: no other daemon is reckoned with
         else:
-            return fd
+            return
     os.close(fd)
     raise SandboxUnavailable(f"{root} is locked by another process, so its protected entries cannot be secured")
 
 
-def is_stand_in(path: str) -> bool:
-    """Whether a path is a stand-in, made by us or by another daemon."""
+def is_stand_in(path: str, folder: int | None = None) -> bool:
+    """Whether a path, which may begin at the descriptor `folder`, is a stand-in, made by us or by another daemon."""
     try:
-        status = os.lstat(path)
+        status = os.stat(path, dir_fd=folder, follow_symlinks=False)
     except OSError:
         return False
     return status.st_mode == stat.S_IFDIR | STAND_IN_MODE and status.st_mtime_ns == STAND_IN_MTIME_NS

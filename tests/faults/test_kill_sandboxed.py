@@ -12,7 +12,7 @@ from tests.support.daemon import running_daemon
 from tests.support.home import make_home
 from tests.support.rpc_client import ConnectionClosed, Message
 
-NAMES = {".git", ".agents", ".codex", ".aws"}
+NAMES = {".git", ".agents", ".codex", ".aws", "HEAD"}
 
 
 async def test_the_next_start_removes_the_stand_ins_of_a_killed_daemon(tmp_path: Path) -> None:

@@ -179,6 +179,7 @@ async def test_a_linked_root_inside_another_root_is_refused(jail: Jail, tmp_path
     outside.mkdir()
     inner = jail.workspace / "inner"
     inner.mkdir()
+    await jail.run("true", profile(jail.workspace, inner))
     await jail.run("rmdir inner; ln -s ../outside inner", profile(jail.workspace))
     for restricted in (profile(inner), profile(jail.workspace, inner)):
         with pytest.raises(SandboxUnavailable, match="leads through the symbolic link"):
