@@ -252,6 +252,7 @@ class ThreadManager:
         thread = self._loaded.get(thread_id)
         if thread is None:
             return
+        self._world.terminals.kill(thread_id)
         await thread.stop()
         await self._world.terminals.close(thread_id)
         self._loaded.pop(thread_id, None)
@@ -268,7 +269,8 @@ class ThreadManager:
     async def unload_unused(self, seconds: float) -> None:
         """Unload every thread that was not used for `seconds`, and tell it as `thread/closed`."""
         for thread in list(self._loaded.values()):
-            if thread.in_use or thread.unused_for() < seconds:
+            unused = thread.unused_for()
+            if thread.in_use or unused < seconds:
                 continue
             try:
                 await self._unload(thread.id)
@@ -285,6 +287,7 @@ class ThreadManager:
     async def stop(self) -> None:
         """Interrupt every turn and wait for their ends."""
         running = [thread.active for thread in self._loaded.values() if thread.active is not None]
+        self._world.terminals.kill()
         for turn in running:
             turn.abandon()
         for turn in running:

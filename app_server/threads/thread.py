@@ -148,7 +148,7 @@ class Thread:
         """What the model can call."""
         self.warning: str | None = None
         """What its followers should know of how it was loaded, until it was told."""
-        self.left_at = monotonic()
+        self.left_at = self._used_at = monotonic()
         self.tokens = _restored_tokens(row.token_usage)
         self._world = world
         self.approvals = Approvals(
@@ -250,8 +250,11 @@ class Thread:
         return self.active is not None or len(self.events) > 0 or bool(self._world.terminals.running(self.id))
 
     def unused_for(self) -> float:
-        """Seconds for which nobody has listened and nothing ran."""
-        return 0.0 if self.in_use else monotonic() - self.left_at
+        """Seconds for which nobody has listened and nothing ran, as far as this was asked meanwhile."""
+        if self.in_use:
+            self._used_at = monotonic()
+            return 0.0
+        return monotonic() - max(self.left_at, self._used_at)
 
     def touch(self) -> None:
         """Count the time without use from now: somebody is about to listen."""

@@ -129,6 +129,8 @@ class Terminal:
 
     async def leave(self) -> None:
         """The call that started the command is over: the item is completed now or, if it runs on, at its end."""
+        if self._killed:
+            await self.ended.wait()
         if self.ended.is_set():
             await self.complete()
         elif not self._left:
@@ -231,9 +233,11 @@ class Terminals:
         terminals = self._threads.get(thread_id, {})
         return [terminals[number] for number in sorted(terminals) if terminals[number].runs]
 
-    async def end(self, thread_id: str) -> None:
-        """End all that run, and wait until clients were told."""
-        await self._end(self.running(thread_id))
+    def kill(self, thread_id: str | None = None) -> None:
+        """Begin to end everything of a thread, or of all: what follows need not wait for commands."""
+        for thread in [thread_id] if thread_id is not None else list(self._threads):
+            for terminal in self.running(thread):
+                terminal.kill()
 
     async def close(self, thread_id: str) -> None:
         """End and forget everything of a thread that is no longer loaded."""
