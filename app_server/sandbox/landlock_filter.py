@@ -122,6 +122,7 @@ _NUMBERS: Mapping[str, tuple[int, int | None]] = {
     "sched_setparam": (142, 118),
     "sched_setscheduler": (144, 119),
     "sched_setattr": (314, 274),
+    "sched_setaffinity": (203, 122),
     "migrate_pages": (256, 238),
     "move_pages": (279, 239),
 }
@@ -157,16 +158,20 @@ _EXTENDED_ATTRIBUTES = (
     *("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr"),
     *("setxattrat", "removexattrat"),
 )
-_ON_OTHERS = {
-    "setpriority": 1,
-    "ioprio_set": 1,
+_MOVING_MEMORY = ("migrate_pages", "move_pages")
+"""Of a process that the first argument names."""
+
+ON_PROCESSES = {
     "sched_setparam": 0,
     "sched_setscheduler": 0,
     "sched_setattr": 0,
-    "migrate_pages": 0,
-    "move_pages": 0,
+    "sched_setaffinity": 0,
+    "prlimit64": 0,
 }
-"""Calls on a process, and which argument names it; 0 there is the caller itself."""
+"""Calls that change a process, and which argument names it; 0 there is the caller itself."""
+
+BY_KIND = {"setpriority": (2,), "ioprio_set": (3,)}
+"""Calls that change processes of some kind, their first argument, and the kind that is all of a user."""
 
 _OF_FILE_SYSTEMS = tuple(number << 8 for number in (0x45, 0x58, 0x66, 0x6E, 0x6F, 0x76, 0x94, 0x97, 0xCF, 0xF5))
 """Kinds of ioctls by which file systems change what is only open for reading: flags, versions, subvolumes, seals."""
@@ -191,7 +196,7 @@ def number_of(name: str, machine: str) -> int | None:
 def names(machine: str | None = None) -> Mapping[int, str]:
     """The calls that the supervisor may be asked about, by number."""
     machine = _known(machine)
-    asked = (*OPENING, *CHANGING_FILES, *CHANGING_ATTRIBUTES, *LOCKING, *SIGNALLING)
+    asked = (*OPENING, *CHANGING_FILES, *CHANGING_ATTRIBUTES, *LOCKING, *SIGNALLING, *ON_PROCESSES, *BY_KIND)
     return {number: name for name in asked if (number := number_of(name, machine)) is not None}
 
 
@@ -216,10 +221,8 @@ def refusals(*, truncate: bool, signals: bool, machine: str | None = None) -> by
             *code.answer_if_one_of(1, _OF_FILE_SYSTEMS, ERRNO | EPERM, mask=0xFF00),
         ],
     )
-    for name, position in _ON_OTHERS.items():
-        code.on(name, code.refuse_unless_zero(position))
-    # Limits may be asked of any process, and set for oneself.
-    code.on("prlimit64", [*code.allow_if_zero(0), *code.refuse_unless_zero(2, high=True)])
+    for name in _MOVING_MEMORY:
+        code.on(name, code.answer_unless_zero(0, ERRNO | EPERM))
     if signals:
         code.on("fcntl", code.answer_if_one_of(1, _OWNER_FCNTLS, ERRNO | EPERM))
     if truncate:
@@ -230,9 +233,11 @@ def refusals(*, truncate: bool, signals: bool, machine: str | None = None) -> by
 
 @functools.cache
 def questions(*, reads: bool, signals: bool, machine: str | None = None) -> bytes:
-    """The filter of calls that wait for the supervisor's answer: changes and locks of files, listing of directories.
+    """The filter of calls that wait for the supervisor's answer.
 
-    With `reads` also every other open, with `signals` also these.
+    They change or lock files, list directories, or change processes.
+
+    With `reads` every other open is among them, with `signals` every signal.
     """
     code = _Code(_known(machine))
     code.answer((*CHANGING_FILES, *CHANGING_ATTRIBUTES, "flock"), ASK)
@@ -242,6 +247,11 @@ def questions(*, reads: bool, signals: bool, machine: str | None = None) -> byte
     else:
         code.on("open", code.ask_if_set(1, OPENS_TO_ASK_ABOUT))
         code.on("openat", code.ask_if_set(2, OPENS_TO_ASK_ABOUT))
+    for name, position in ON_PROCESSES.items():
+        code.on(name, code.answer_unless_zero(position, ASK))
+    for name in BY_KIND:
+        # Of the kinds of targets only processes and groups can be the caller's own alone, and not its user.
+        code.on(name, [*code.answer_unless_zero(1, ASK), *code.answer_if_one_of(0, BY_KIND[name], ASK)])
     if signals:
         code.answer(SIGNALLING, ASK)
     return code.end()
@@ -298,19 +308,8 @@ class _Code:
         ]
         return [_load(argument), *([] if mask is None else [_instruction(AND, mask)]), *answers]
 
-    def refuse_unless_zero(self, argument: int, *, high: bool = False) -> list[bytes]:
-        """`high` for a pointer, whose upper half counts too."""
-        parts = [_load(argument), _jump(JUMP_IF_EQUAL, 0, 1, 0), _instruction(RETURN, ERRNO | EPERM)]
-        if high:
-            parts += [
-                _instruction(LOAD, FIRST_ARGUMENT + 8 * argument + 4),
-                _jump(JUMP_IF_EQUAL, 0, 1, 0),
-                _instruction(RETURN, ERRNO | EPERM),
-            ]
-        return parts
-
-    def allow_if_zero(self, argument: int) -> list[bytes]:
-        return [_load(argument), _jump(JUMP_IF_EQUAL, 0, 0, 1), _instruction(RETURN, ALLOW)]
+    def answer_unless_zero(self, argument: int, answer: int) -> list[bytes]:
+        return [_load(argument), _jump(JUMP_IF_EQUAL, 0, 1, 0), _instruction(RETURN, answer)]
 
     def refuse_truncating_reader(self, argument: int) -> list[bytes]:
         return [

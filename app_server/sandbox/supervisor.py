@@ -35,6 +35,8 @@ AT_REMOVEDIR = 0x200
 AT_SYMLINK_FOLLOW = 0x400
 AT_EMPTY_PATH = 0x1000
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
+PRIO_PROCESS = 0
+IOPRIO_WHO_PROCESS = 1
 
 LOCK = "@hhqqi4x"
 """A `struct flock`: kind, whence, start, length, process."""
@@ -460,6 +462,30 @@ class Supervisor:
             self._send(number, 0, failure, 0)
             os.close(fd)
 
+    # Processes: their own may be changed. Numbers are no pointers: they cannot become others before the kernel looks.
+
+    def _on_setpriority(self, call: Call) -> int:
+        if call.integer(0) != PRIO_PROCESS:
+            raise error_of(errno.EPERM)
+        return self._change_process(call, 1)
+
+    def _on_ioprio_set(self, call: Call) -> int:
+        if call.integer(0) != IOPRIO_WHO_PROCESS:
+            raise error_of(errno.EPERM)
+        return self._change_process(call, 1)
+
+    def _on_prlimit64(self, call: Call) -> int:
+        if call.arguments[2] == 0:
+            raise GoOn  # it only asks
+        return self._change_process(call, 0)
+
+    def _change_process(self, call: Call, index: int = 0) -> int:
+        if not descent.is_descendant(call.integer(index)):
+            raise error_of(errno.EPERM)
+        raise GoOn
+
+    _on_sched_setparam = _on_sched_setscheduler = _on_sched_setattr = _on_sched_setaffinity = _change_process
+
     # Signals, where Landlock cannot hold them back
 
     def _on_kill(self, call: Call) -> int:
@@ -478,11 +504,7 @@ class Supervisor:
         return 0
 
     def _signal_one(self, call: Call) -> int:
-        """The kernel may deliver it: the numbers are no pointers, and cannot change any more."""
-        pid = call.integer(0)
-        if pid <= 0 or not descent.is_descendant(pid):
-            raise error_of(errno.EPERM)
-        raise GoOn
+        return self._change_process(call)
 
     _on_tkill = _on_tgkill = _on_rt_sigqueueinfo = _on_rt_tgsigqueueinfo = _signal_one
 

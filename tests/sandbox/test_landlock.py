@@ -375,15 +375,20 @@ async def test_the_machines_processes_are_out_of_reach_and_its_own_are_not(jail:
         tried("helper's environment", lambda: open(f"/proc/{{os.getppid()}}/environ").read())
         tried("limits", lambda: __import__("resource").prlimit(host, 0, (1, 1)))
         tried("priority", lambda: os.setpriority(os.PRIO_PROCESS, host, 10))
+        tried("everybody's", lambda: os.setpriority(os.PRIO_USER, 0, 10))
+        tried("processor", lambda: os.sched_setaffinity(host, {{0}}))
         child = subprocess.Popen(["sleep", "1000"])
+        tried("own child's priority", lambda: os.setpriority(os.PRIO_PROCESS, child.pid, 10))
+        tried("own processor", lambda: os.sched_setaffinity(child.pid, os.sched_getaffinity(0)))
         tried("own child", lambda: os.kill(child.pid, signal.SIGTERM))
         print(child.wait())
         tried("own group", lambda: os.kill(0, 0))
         tried("itself", lambda: os.kill(os.getpid(), 0))
     """
     lines = await python(jail, code, read_only(network=network))
-    assert lines[-4:] == ["own child ok", "-15", "own group ok", "itself ok"]
-    assert [line for line in lines[:-4] if line.endswith("ok")] == []
+    own = ["own child's priority ok", "own processor ok", "own child ok", "-15", "own group ok", "itself ok"]
+    assert lines[-6:] == own
+    assert [line for line in lines[:-6] if line.endswith("ok")] == []
 
 
 async def test_a_command_has_no_privileges_and_can_get_none(jail: Jail) -> None:

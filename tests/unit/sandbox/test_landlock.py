@@ -158,13 +158,15 @@ def test_ioctls_that_change_a_file_open_for_reading_are_refused(machine: str) ->
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_limits_and_priorities_are_set_for_oneself_only(machine: str) -> None:
-    code = refusals(truncate=False, signals=False, machine=machine)
-    assert answer(code, machine, "prlimit64", 0, 7, 1 << 40) == ALLOW
-    assert answer(code, machine, "prlimit64", 123, 7, 0) == ALLOW
-    assert answer(code, machine, "prlimit64", 123, 7, 1 << 40) == ERRNO | EPERM
-    assert answer(code, machine, "setpriority", 0, 0, 5) == ALLOW
-    assert answer(code, machine, "setpriority", 0, 123, 5) == ERRNO | EPERM
+@pytest.mark.parametrize(
+    ("call", "arguments"), [("setpriority", (0, 12, 5)), ("sched_setaffinity", (12,)), ("prlimit64", (12,))]
+)
+def test_changing_another_process_than_oneself_is_asked_about(
+    machine: str, call: str, arguments: tuple[int, ...]
+) -> None:
+    code = questions(reads=False, signals=False, machine=machine)
+    assert answer(code, machine, call, *arguments) == ASK
+    assert answer(code, machine, call, *(0 if word == 12 else word for word in arguments)) == ALLOW
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -195,6 +197,13 @@ def test_the_supervisor_is_asked_about_changes_and_else_about_no_more_than_neede
     assert answer(code, machine, "kill", 1, 9) == (ASK if signals else ALLOW)
     assert [answer(code, machine, "fcntl", 0, command) for command in (6, 7, 37, 38, 1)] == [ASK] * 4 + [ALLOW]
     assert answer(code, machine, "clone") == ALLOW
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_changing_everything_of_the_user_is_asked_about_though_it_names_nobody(machine: str) -> None:
+    code = questions(reads=False, signals=False, machine=machine)
+    assert [answer(code, machine, "setpriority", kind, 0, 5) for kind in (0, 1, 2)] == [ALLOW, ALLOW, ASK]
+    assert [answer(code, machine, "ioprio_set", kind, 0, 5) for kind in (1, 2, 3)] == [ALLOW, ALLOW, ASK]
 
 
 def test_an_unknown_architecture_is_refused() -> None:
