@@ -280,7 +280,7 @@ class Commands:
         command = await self.sandbox.wrap(
             [*argv, host.mark],
             cwd=str(host.workspace),
-            env={**os.environ, **host.env},
+            env={**os.environ, **host.env, "CONFINED": "" if profile is FULL_ACCESS else "1"},
             profile=profile,
             terminal=attempt.tty,
         )
@@ -357,18 +357,22 @@ async def play(attempt: Attempt, host: Host, runner: Runner) -> tuple[bool, str]
     said_so: list[str] = []
     got_out = False
 
+    async def run(argv: Sequence[str], check: Check | None) -> Outcome:
+        try:
+            outcome = await runner.run(argv, host, attempt, check)
+        except SandboxUnavailable as refusal:
+            if not attempt.unstarted_is_fine:
+                raise
+            outcome = Outcome(f"{REFUSED} {refusal}")
+        said_so.append(outcome.text)
+        return outcome
+
     async def tries() -> None:
         nonlocal got_out
         for argv in attempt.before:
-            said_so.append((await runner.run(argv, host, attempt, None)).text)
+            await run(argv, None)
         for _ in range(attempt.repeat):
-            try:
-                outcome = await runner.run(attempt.program, host, attempt, check)
-            except SandboxUnavailable as refusal:
-                if not attempt.unstarted_is_fine:
-                    raise
-                outcome = Outcome(f"{REFUSED} {refusal}")
-            said_so.append(outcome.text)
+            outcome = await run(attempt.program, check)
             got_out = outcome.says_so if attempt.alive else await anyio.to_thread.run_sync(check, outcome)
             if got_out:
                 return

@@ -3,6 +3,8 @@
 import ctypes
 import os
 import signal
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from tests.sandbox.attempts import EVERYWHERE, Attempt, Check, Host, Outcome, marked, py, says, sh
@@ -11,25 +13,32 @@ from tests.sandbox.needs import existing, root, setting
 TEXT = b"unchanged-memory"
 
 
-def state_of(pid: int) -> str:
-    """The letter that /proc shows."""
-    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+def is_disturbed(pid: int) -> bool:
+    """Whether a process that sleeps if nobody disturbs it was killed, stopped or sent a signal."""
+    while True:
+        try:
+            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        except OSError:
+            return True
+        fields = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        if fields["State"][0] in "TtZX" or int(fields["SigPnd"], 16) or int(fields["ShdPnd"], 16):
+            return True
+        if fields["State"][0] in "SI":
+            return False
+        time.sleep(0.002)  # it is about to do something, and then sleeps, stops or ends
 
 
-def dies(host: Host) -> Check:
-    """A process of the host's that must live."""
-    process = host.victim()
-    return lambda _: process.poll() is not None
-
-
-def stops(host: Host) -> Check:
-    """A process of the host's that must not be stopped or traced."""
-    process = host.victim()
+def is_left_alone(host: Host) -> Check:
+    """A process of the host's that must neither die nor stop."""
+    pid = host.victim().pid
+    while is_disturbed(pid):  # its beginning
+        time.sleep(0.002)
 
     def check(_: Outcome) -> bool:
-        found = state_of(process.pid)
-        os.kill(process.pid, signal.SIGCONT)
-        return found in "Tt"
+        found = is_disturbed(pid)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+        return found
 
     return check
 
@@ -150,8 +159,10 @@ def peek():
 """
 
 ATTEMPTS = [
-    Attempt(name="kill a process of the host", program=sh("kill -9 $VICTIM"), prepare=dies, profiles=EVERYWHERE),
-    Attempt(name="stop a process of the host", program=sh("kill -STOP $VICTIM"), prepare=stops),
+    Attempt(
+        name="kill a process of the host", program=sh("kill -9 $VICTIM"), prepare=is_left_alone, profiles=EVERYWHERE
+    ),
+    Attempt(name="stop a process of the host", program=sh("kill -STOP $VICTIM"), prepare=is_left_alone),
     Attempt(
         name="signal a process of the host by every call",
         program=py(
@@ -165,7 +176,7 @@ ATTEMPTS = [
             )
             """
         ),
-        prepare=dies,
+        prepare=is_left_alone,
     ),
     Attempt(
         name="signal a process of the host by the readiness of a file",
@@ -179,7 +190,7 @@ ATTEMPTS = [
             os.write(writing, b"x")
             """
         ),
-        prepare=dies,
+        prepare=is_left_alone,
         profiles=EVERYWHERE,
     ),
     Attempt(
@@ -190,7 +201,7 @@ ATTEMPTS = [
             ready()
             """
         ),
-        prepare=stops,
+        prepare=is_left_alone,
         profiles=EVERYWHERE,
         alive=True,
     ),

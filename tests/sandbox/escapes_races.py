@@ -302,7 +302,7 @@ ATTEMPTS = [
             for _ in range(200):
                 if not os.fork():
                     time.sleep(600)
-            time.sleep(1)
+            time.sleep(20 if os.environ["CONFINED"] else 0.1)
             escaped()
             """
         ),
@@ -316,7 +316,7 @@ ATTEMPTS = [
             import threading, time
             for _ in range(200):
                 threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
-            time.sleep(1)
+            time.sleep(20 if os.environ["CONFINED"] else 0.1)
             escaped()
             """
         ),
@@ -334,7 +334,7 @@ ATTEMPTS = [
                 if not os.fork():
                     held.append(b"x" * (64 << 20))
                     time.sleep(600)
-            time.sleep(1)
+            time.sleep(20 if os.environ["CONFINED"] else 0.1)
             escaped()
             """
         ),
@@ -347,7 +347,7 @@ ATTEMPTS = [
         program=py(
             """
             import time
-            while time.process_time() < 1.8:
+            while time.process_time() < (10 if os.environ["CONFINED"] else 1.1):
                 pass
             escaped()
             """

@@ -35,6 +35,9 @@ ROOMS = (
     escapes_races,
 )
 ATTEMPTS: list[Attempt] = [attempt for room in ROOMS for attempt in room.ATTEMPTS]
+
+ENOUGH = 60
+
 _shown: dict[str, str | None] = {}
 """What the control of each attempt gave: None where it got out, else why it cannot be shown here."""
 
@@ -91,9 +94,8 @@ async def shown(attempt: Attempt, reaper: Reaper) -> str | None:
     return _shown[attempt.name]
 
 
-def test_there_are_enough_attempts_and_each_has_its_own_name() -> None:
+def test_each_attempt_has_a_name_of_its_own() -> None:
     assert len({attempt.name for attempt in ATTEMPTS}) == len(ATTEMPTS)
-    assert len(ATTEMPTS) >= 60
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS, ids=lambda attempt: attempt.name)
@@ -137,3 +139,9 @@ async def test_in_the_sandbox_it_is_impossible_to(
     assert not got_out, text
     assert "tried" in text or (attempt.unstarted_is_fine and REFUSED in text), text
     assert marked(host.mark) == []
+
+
+async def test_of_all_attempts_enough_can_be_shown_on_this_machine(reaper: Reaper) -> None:
+    possible = [attempt.name for attempt in ATTEMPTS if await shown(attempt, reaper) is None]
+    print(f"{len(possible)} of {len(ATTEMPTS)} attempts succeed here without the sandbox")
+    assert len(possible) >= ENOUGH
