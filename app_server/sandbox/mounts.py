@@ -2,6 +2,7 @@
 
 import functools
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -134,7 +135,8 @@ class Planner:
     def __init__(self, stand_ins: StandIns, repositories: RepositorySearch, home: str | None = None) -> None:
         """`home` is $CODEX_HOME, without symbolic links."""
         self._stand_ins, self._repositories, self._home = stand_ins, repositories, home
-        self._ever_writable: frozenset[str] = frozenset()
+        self._ever_writable: set[str] = set()
+        self._lock = threading.Lock()
 
     def plan(self, profile: PermissionProfile) -> tuple[Mounts, tuple[Held, ...]]:
         """What to mount for `profile`, and what to release of the stand-ins when the command has ended.
@@ -166,14 +168,17 @@ class Planner:
         followed = [(path, *follow(path)) for path in planned.profile.writable_roots if os.path.exists(path)]
         real = {path for _, path, _ in followed}
         planned.roots = tuple(sorted(path for path in real if not is_within_any(path, NEVER_WRITABLE)))
-        self._ever_writable |= set(planned.roots)
+        with self._lock:
+            writable = (*self._ever_writable, *planned.roots)
         for path, _, links in followed:
             for link in links:
-                if _lies_in(link, self._ever_writable):
+                if _lies_in(link, writable):
                     raise SandboxUnavailable(
                         f"{path} leads through the symbolic link {link}, which a command could have put there, so it "
                         "is not opened for writing; name the directory itself, or choose other writable roots"
                     )
+        with self._lock:
+            self._ever_writable.update(planned.roots)
         for root in planned.roots:
             try:
                 fd, identity = open_without_links(root)
