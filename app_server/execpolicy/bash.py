@@ -167,7 +167,9 @@ def _parse(source: bytes, bounds: _Bounds) -> "Node":
 _LISTS = frozenset({"program", "list", "pipeline"})
 _JOINTS = frozenset({"&&", "||", "|", ";"})
 _BETWEEN_COMMANDS = re.compile(rb"(?:[ \t\n]|\\\n)*")
-_BETWEEN_WORDS = re.compile(rb"(?:[ \t]|\\\n)+")
+# A line that is continued joins what stands before and after it, unless there is space as well.
+_BETWEEN_WORDS = re.compile(rb"(?:\\\n)*[ \t](?:[ \t]|\\\n)*")
+_NEW_LINE = re.compile(rb"(?:[ \t]|\\\n)*\n")
 _BARE = re.compile(rb"[A-Za-z0-9_./,:@%+!\x80-\xff-][A-Za-z0-9_./,:@%+!=\x80-\xff-]*")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
 _LITERAL_IN_DOUBLE_QUOTES = re.compile(rb'(?:[^"$`\\]|\\[^"$`\\\n])*')
@@ -177,7 +179,7 @@ def _plain_commands(root: "Node", source: bytes) -> tuple[Command, ...] | None:
     if root.has_error or _CONTROL.search(source):
         return None
     commands: list[Command] = []
-    end = 0
+    end, separate = 0, True
     stack = [root]
     while stack:
         node = stack.pop()
@@ -188,13 +190,17 @@ def _plain_commands(root: "Node", source: bytes) -> tuple[Command, ...] | None:
         # Between what was understood there is nothing but space.
         if not _BETWEEN_COMMANDS.fullmatch(source, end, node.start_byte):
             return None
+        separate = separate or _NEW_LINE.match(source, end, node.start_byte) is not None
         end = node.end_byte
-        if kind == "command":
+        if kind == "command" and separate:
             words = _plain_words(node, source)
             if words is None:
                 return None
             commands.append(words)
-        elif kind not in _JOINTS:
+            separate = False
+        elif kind in _JOINTS:
+            separate = True
+        else:
             return None
     if not commands or not _BETWEEN_COMMANDS.fullmatch(source, end):
         return None
@@ -265,10 +271,10 @@ _SEPARATORS = re.compile(r"[;&|(){}`\n]")
 def _commands_in(source: bytes, bounds: _Bounds) -> Iterator[Command]:
     """Every command that the script may run."""
     yield from _commands_below(_parse(source, bounds), source, bounds)
-    # The parser knows no compound command after "!", and makes up a command of its words.
-    without_negation = _NEGATION.sub(b" ", source)
-    if without_negation != source:
-        yield from _commands_below(_parse(without_negation, bounds), without_negation, bounds)
+    # The parser knows no compound command after "!" and takes its words for a command, and it parts continued words.
+    simple = _NEGATION.sub(b" ", source.replace(b"\\\n", b""))
+    if simple != source:
+        yield from _commands_below(_parse(simple, bounds), simple, bounds)
 
 
 def _commands_below(root: "Node", source: bytes, bounds: _Bounds) -> Iterator[Command]:

@@ -95,6 +95,8 @@ def _flat(calls: list[tuple[str, ...]]) -> Counter[str]:
 @example(script="a 'x y' \"x y\"; b && c | a")
 @example(script='a "\\\n"')
 @example(script="a x\\\n y")
+@example(script="a a\\\na")
+@example(script="a\\\na")
 @example(script="a\rb")
 @example(script="a \\\n\n b")
 @example(script="a !x ^y =z")
@@ -148,7 +150,7 @@ BEFORE = st.sampled_from(
     ["", "x=1 ", "env ", "env A=b ", "sudo -n ", "command ", "nohup ", "timeout 5 ", "exec ", "time "]
 )
 COMMANDS = st.sampled_from(
-    ["git push", "git  'push'", 'git "push" -f', "\\git push", "g'i't push", "git push > f 2>&1"]
+    ["git push", "git  'push'", 'git "push" -f', "\\git push", "g'i't push", "git push > f 2>&1", "g\\\nit pu\\\nsh"]
 )
 
 
