@@ -7,7 +7,7 @@ from pathlib import Path
 
 from app_server.sandbox.permissions import PermissionProfile
 from tests.sandbox.attempts import EVERYWHERE, Attempt, Check, Host, Outcome, py, says, sh
-from tests.sandbox.needs import root, xattrs
+from tests.sandbox.needs import DAC_READ_SEARCH, capability, root, xattrs
 
 
 def link_to_outside(host: Host) -> Check:
@@ -249,7 +249,7 @@ ATTEMPTS = [
             os.write(fd, b"evil")
             """
         ),
-        needs=(root,),
+        needs=(capability(DAC_READ_SEARCH),),
     ),
     Attempt(
         name="rename a file of its own over one outside",

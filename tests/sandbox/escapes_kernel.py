@@ -1,16 +1,26 @@
 """Attempts on the kernel: mounts, settings, keyrings, shared memory and what only root may do."""
 
 import ctypes
+import fcntl
 import os
 import socket
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.sandbox.attempts import EVERYWHERE, Attempt, Check, Host, Outcome, Prepare, py, says, sh
-from tests.sandbox.needs import existing, program, root
+from tests.sandbox.needs import SYS_ADMIN, SYS_TIME, SYSLOG, capability, existing, program, root
 
 SECRET = b"secret-of-the-host"
 libc = ctypes.CDLL(None, use_errno=True)
+
+
+@contextmanager
+def alone() -> Generator[None]:
+    """For what the whole machine has only one of: no other run of these tests changes it meanwhile."""
+    with open("/tmp/turnloom-escapes.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def setting_stays(path: str) -> Prepare:
@@ -18,6 +28,7 @@ def setting_stays(path: str) -> Prepare:
 
     def prepare(host: Host) -> Check:
         file = Path(path)
+        host.keep(alone())
         before = file.read_text()
         host.stack.callback(lambda: file.read_text() != before and file.write_text(before))
         return lambda _: file.read_text() != before
@@ -26,6 +37,7 @@ def setting_stays(path: str) -> Prepare:
 
 
 def host_name(host: Host) -> Check:
+    host.keep(alone())
     before = socket.gethostname()
     host.stack.callback(lambda: socket.gethostname() != before and socket.sethostname(before))
     return lambda _: socket.gethostname() != before
@@ -219,7 +231,7 @@ ATTEMPTS = [
         name="mount what is outside to write",
         program=sh('mkdir -p m; mount --bind "$OUT" m && echo evil >m/file; umount m'),
         profiles=("workspace", "workspace with network"),
-        needs=(root, program("mount")),
+        needs=(capability(SYS_ADMIN), program("mount")),
     ),
     Attempt(
         name="mount the file system again to write",
@@ -429,7 +441,7 @@ ATTEMPTS = [
             """
         ),
         prepare=host_name,
-        needs=(root,),
+        needs=(capability(SYS_ADMIN),),
         profiles=EVERYWHERE,
     ),
     Attempt(
@@ -438,21 +450,21 @@ ATTEMPTS = [
             "import time\ntime.clock_settime(time.CLOCK_REALTIME, time.clock_gettime(time.CLOCK_REALTIME))\nescaped()"
         ),
         prepare=says,
-        needs=(root,),
+        needs=(capability(SYS_TIME),),
         profiles=EVERYWHERE,
     ),
     Attempt(
         name="read the kernel's messages",
         program=py("n = lib('klogctl', 3, ctypes.create_string_buffer(4096), 4096)\nn and escaped()"),
         prepare=says,
-        needs=(root, existing("/dev/kmsg")),
+        needs=(capability(SYSLOG), existing("/dev/kmsg")),
         profiles=EVERYWHERE,
     ),
     Attempt(
         name="write into the kernel's messages",
         program=sh('echo "turnloom $MARK" >/dev/kmsg'),
         prepare=kernel_messages,
-        needs=(root, writable("/dev/kmsg")),
+        needs=(capability(SYSLOG), writable("/dev/kmsg")),
         profiles=EVERYWHERE,
     ),
     Attempt(
@@ -501,7 +513,7 @@ ATTEMPTS = [
             """
         ),
         prepare=says,
-        needs=(root,),
+        needs=(capability(SYS_ADMIN),),
         profiles=EVERYWHERE,
     ),
     Attempt(
@@ -515,7 +527,7 @@ ATTEMPTS = [
             """
         ),
         prepare=says,
-        needs=(root,),
+        needs=(capability(SYS_ADMIN),),
         profiles=EVERYWHERE,
     ),
     Attempt(

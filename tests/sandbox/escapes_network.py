@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 
 from tests.sandbox.attempts import CONFINED, EVERYWHERE, PRELUDE, Attempt, Check, Host, Outcome, Prepare, py, says, sh
-from tests.sandbox.needs import existing, program, root, x86_64
+from tests.sandbox.needs import SYS_ADMIN, capability, existing, program, root, x86_64
 
 SOCKETS = "import socket, struct\n"
 
@@ -351,7 +351,7 @@ ATTEMPTS = [
             'socket.create_connection(("127.0.0.1", port))'
         ),
         prepare=lambda host: (host.victim(), V4(host))[1],
-        needs=(root,),
+        needs=(capability(SYS_ADMIN),),
     ),
     Attempt(
         name="enter the network namespace of the parents",

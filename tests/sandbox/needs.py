@@ -12,11 +12,6 @@ def root() -> str | None:
     return None if os.geteuid() == 0 else "only root can do this, with or without a sandbox"
 
 
-def user() -> str | None:
-    """An ordinary user."""
-    return None if os.geteuid() != 0 else "for an ordinary user only"
-
-
 def xattrs() -> str | None:
     """A file system with attributes."""
     with tempfile.NamedTemporaryFile() as file:
@@ -50,3 +45,18 @@ def setting(path: str, value: str):
 def existing(path: str):
     """A file or a device."""
     return lambda: None if Path(path).exists() else f"there is no {path} here"
+
+
+DAC_READ_SEARCH, SYS_ADMIN, SYS_TIME, SYSLOG = 2, 21, 25, 34
+
+
+def capability(number: int):
+    """A right of root's that a container may lack."""
+
+    def holds() -> str | None:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("CapEff:") and int(line.split()[1], 16) >> number & 1:
+                return None
+        return f"this needs capability {number}, with or without a sandbox"
+
+    return holds
