@@ -9,8 +9,8 @@ from typing import Literal
 
 from app_server.sandbox.paths import follow, open_without_links
 from app_server.sandbox.permissions import PermissionProfile
-from app_server.sandbox.protected import Held, StandIns, is_stand_in
-from app_server.sandbox.repositories import GIT, HEAD, NEVER_WRITABLE, RepositorySearch, is_within_any
+from app_server.sandbox.protected import Held, StandIns
+from app_server.sandbox.repositories import GIT, NEVER_WRITABLE, RepositorySearch, is_within_any
 from app_server.sandbox.sandbox import SandboxUnavailable
 
 MOUNTS = 600
@@ -192,19 +192,13 @@ class Planner:
     def _close_names(self, planned: _Planned) -> None:
         for root in planned.roots:
             if os.path.isdir(root) and os.access(root, os.W_OK):
-                names = self._names(root, planned.profile.protected_names)
-                for path in self._hold(planned, root, names):
+                for path in self._hold(planned, root, planned.profile.protected_names):
                     if os.path.islink(path):
                         raise SandboxUnavailable(
                             f"{path} is a symbolic link in a writable directory, so it cannot be kept from being "
                             "replaced; replace it by a directory, or choose other writable roots"
                         )
                     self._add(planned, path, "read")
-
-    def _names(self, root: str, names: Sequence[str]) -> tuple[str, ...]:
-        """The protected names, and the one without which git does not take the root itself for a repository."""
-        there = [path for path in (os.path.join(root, name) for name in (GIT, HEAD)) if os.path.lexists(path)]
-        return tuple(names) if GIT not in names or not all(map(is_stand_in, there)) else (*names, HEAD)
 
     def _close_repositories(self, planned: _Planned) -> None:
         for path in self._repositories.find(planned.roots):

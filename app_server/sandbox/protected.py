@@ -2,7 +2,9 @@
 
 import errno
 import fcntl
+import logging
 import os
+import secrets
 import stat
 import threading
 import time
@@ -14,8 +16,10 @@ from typing import BinaryIO
 
 from app_server.sandbox.paths import open_without_links
 from app_server.sandbox.permissions import PermissionProfile
-from app_server.sandbox.repositories import NEVER_WRITABLE, is_within_any
+from app_server.sandbox.repositories import BARE, GIT, HEAD, NEVER_WRITABLE, is_within_any
 from app_server.sandbox.sandbox import SandboxUnavailable
+
+logger = logging.getLogger(__name__)
 
 STAND_IN_MTIME_NS = 86_402_000_000_000
 STAND_IN_MODE = 0o555
@@ -34,6 +38,8 @@ class _Root:
     fd: int
     holders: int = 0
     made: set[str] = field(default_factory=set[str])
+    was_repository: bool = False
+    """Whether git took the folder itself for a repository before any command ran in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ class StandIns:
                 ) from error
             if (entry := self._roots.get(folder)) is None:
                 _lock_shared(fd, root)
-                entry = self._roots[folder] = _Root(fd)
+                entry = self._roots[folder] = _Root(fd, was_repository=_is_repository(fd))
             else:
                 os.close(fd)
             entry.holders += 1
@@ -100,6 +106,8 @@ class StandIns:
 
     def _release(self, folder: Folder, entry: _Root) -> None:
         entry.holders -= 1
+        if not entry.was_repository:
+            _disable_repository(entry.fd)
         if entry.holders > 0:
             return
         del self._roots[folder]
@@ -136,6 +144,36 @@ def _ensure(root: str, name: str, entry: _Root) -> bool:
         raise SandboxUnavailable(f"{root}/{name} cannot be protected: {error.strerror}") from error
     entry.made.add(name)
     return True
+
+
+def _is_repository(folder: int) -> bool:
+    """Whether git would take the folder itself for a repository and obey the `config` in it."""
+    return all(_status(name, folder) is not None for name in BARE)
+
+
+def _disable_repository(folder: int) -> None:
+    """Take away what a command made so that git obeys the folder it worked in: the user's git would be next.
+
+    Its name cannot be closed while the command runs, as that of `.git` is: everybody would see the stand-in.
+    """
+    if _is_repository(folder) and not _is_real(GIT, folder):
+        name = f"{HEAD}.disabled-{secrets.token_hex(4)}"
+        logger.warning(
+            "a command made its workspace a repository; %s is renamed to %s so that git ignores it", HEAD, name
+        )
+        with suppress(OSError):
+            os.rename(HEAD, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def _is_real(name: str, folder: int) -> bool:
+    return _status(name, folder) is not None and not is_stand_in(name, folder)
+
+
+def _status(name: str, folder: int) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return None
 
 
 def _remove(root: int, names: Iterable[str]) -> None:
@@ -180,10 +218,21 @@ def _swept(root: str) -> bool:
     try:
         if not _lock_alone(fd):
             return False
+        if _is_new_repository(fd):
+            _disable_repository(fd)
         _remove(fd, os.listdir(fd))
         return True
     finally:
         os.close(fd)
+
+
+def _is_new_repository(folder: int) -> bool:
+    """Whether what makes the folder a repository came after the stand-in of a killed daemon."""
+    made = _status(GIT, folder)
+    if made is None or not is_stand_in(GIT, folder):
+        return False
+    parts = [_status(name, folder) for name in BARE]
+    return all(part is not None and part.st_ctime_ns > made.st_ctime_ns for part in parts)
 
 
 def _lock_alone(fd: int) -> bool:

@@ -1,4 +1,4 @@
-"""kill -9 while a sandboxed command runs: the command dies, and nothing of the sandbox stays in the folder."""
+"""kill -9 while a sandboxed command runs: the command dies, nothing of the sandbox stays, git obeys nothing of it."""
 
 import os
 import signal
@@ -12,10 +12,11 @@ from tests.support.daemon import running_daemon
 from tests.support.home import make_home
 from tests.support.rpc_client import ConnectionClosed, Message
 
-NAMES = {".git", ".agents", ".codex", ".aws", "HEAD"}
+NAMES = {".git", ".agents", ".codex", ".aws"}
+REPOSITORY = {"HEAD", "objects", "refs"}
 
 
-async def test_the_next_start_removes_the_stand_ins_of_a_killed_daemon(tmp_path: Path) -> None:
+async def test_the_next_start_puts_the_folder_of_a_killed_command_in_order(tmp_path: Path) -> None:
     home = make_home(tmp_path / "home", "http://127.0.0.1:9")
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -26,7 +27,7 @@ async def test_the_next_start_removes_the_stand_ins_of_a_killed_daemon(tmp_path:
         "excludeTmpdirEnvVar": True,
     }
     command = {
-        "command": ["sh", "-c", "echo running; exec sleep 1000"],
+        "command": ["sh", "-c", "mkdir objects refs; echo ref: refs/heads/main >HEAD; echo running; exec sleep 1000"],
         "processId": "p",
         "streamStdoutStderr": True,
         "disableTimeout": True,
@@ -47,10 +48,12 @@ async def test_the_next_start_removes_the_stand_ins_of_a_killed_daemon(tmp_path:
 
         tasks.start_soon(run)
         await client.wait_for(is_running)
-        assert set(os.listdir(folder)) == NAMES
+        assert set(os.listdir(folder)) == NAMES | REPOSITORY
         daemon.signal(signal.SIGKILL)
         await client.closed.wait()
-    assert set(os.listdir(folder)) == NAMES
+    assert set(os.listdir(folder)) == NAMES | REPOSITORY
     async with running_daemon(home):
-        assert os.listdir(folder) == []
+        left = sorted(os.listdir(folder))
+        assert left[0].startswith("HEAD.disabled-")
+        assert left[1:] == ["objects", "refs"]
         assert NAMES.isdisjoint(os.listdir(home))

@@ -12,8 +12,8 @@ from tests.sandbox.conftest import Jail
 
 READ_ONLY = "Read-only file system"
 
-STAND_INS = sorted((*PROTECTED_NAMES, "HEAD"))
-"""What a workspace without a repository holds while a command runs: without HEAD git takes no folder for one."""
+STAND_INS = sorted(PROTECTED_NAMES)
+"""What a workspace without a repository holds while a command runs."""
 
 
 def only(*roots: Path) -> PermissionProfile:
@@ -279,3 +279,21 @@ async def test_a_command_makes_no_namespaces_and_no_mounts(jail: Jail, tmp_path:
     """
     assert (await jail.run(script, only(jail.workspace))).out == "tried\n"
     assert tree(tmp_path) == before
+
+
+BARE = 'mkdir -p objects refs; echo "ref: refs/heads/main" >HEAD; echo >config'
+
+
+async def test_a_workspace_that_was_made_a_repository_of_itself_is_none_afterwards(jail: Jail) -> None:
+    result = await jail.run(f"{BARE}; mkdir HEAD.disabled; ls", only(jail.workspace))
+    assert result.out.split() == ["HEAD", "HEAD.disabled", "config", "objects", "refs"]
+    assert not (jail.workspace / "HEAD").exists()
+    assert [path.read_text() for path in jail.workspace.glob("HEAD.disabled-*")] == ["ref: refs/heads/main\n"]
+
+
+async def test_a_workspace_that_is_a_repository_of_itself_stays_one(jail: Jail) -> None:
+    for name in ("objects", "refs"):
+        (jail.workspace / name).mkdir()
+    (jail.workspace / "HEAD").write_text("ref: refs/heads/main\n")
+    assert (await jail.run("echo ref: refs/heads/other >HEAD", only(jail.workspace))).code == 0
+    assert (jail.workspace / "HEAD").read_text() == "ref: refs/heads/other\n"
