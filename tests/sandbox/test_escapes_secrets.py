@@ -28,7 +28,7 @@ env; tr '\\0' '\\n' </proc/self/environ; for p in $PPID 1 [0-9]*; do tr '\\0' '\
 for p in /proc/[0-9]*; do tr '\\0' '\\n' <"$p/environ"; tr '\\0' ' ' <"$p/cmdline"; done
 for f in auth.json .credentials.json; do
     cat "$CODEX_HOME/$f"; cat "/proc/self/root$CODEX_HOME/$f"; cat "/proc/$PPID/root$CODEX_HOME/$f"
-    ln "$CODEX_HOME/$f" "hard-$f" && cat "hard-$f"; cp "$CODEX_HOME/$f" /dev/shm/x && cat /dev/shm/x
+    ln "$CODEX_HOME/$f" "hard-$f" && cat "hard-$f"; cp "$CODEX_HOME/$f" /dev/shm/x && cat /dev/shm/x; rm -f /dev/shm/x
     mv "$CODEX_HOME/$f" "$CODEX_HOME/moved" && cat "$CODEX_HOME/moved" && mv "$CODEX_HOME/moved" "$CODEX_HOME/$f"
 done
 grep -rs . "$CODEX_HOME" --include=auth.json --include=.credentials.json
