@@ -277,9 +277,10 @@ def _has_rules(folders: Sequence[Path]) -> bool:
 
 
 def _command_environment(turn: TurnContext, call_id: str | None) -> dict[str, str]:
+    policy, profile = turn.config.shell_environment_policy, turn.permission_profile
     if call_id is None:
-        return user_shell_environment(turn.config.shell_environment_policy, thread_id=turn.thread_id)
-    return agent_environment(turn.config.shell_environment_policy, thread_id=turn.thread_id, call_id=call_id)
+        return user_shell_environment(policy, thread_id=turn.thread_id, permission_profile=profile)
+    return agent_environment(policy, thread_id=turn.thread_id, call_id=call_id, permission_profile=profile)
 
 
 def _config_warning(

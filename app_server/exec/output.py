@@ -105,7 +105,8 @@ class Utf8Splitter:
 
     def feed(self, data: bytes) -> list[str]:
         """The deltas that `data` completes; an unfinished character waits for the next chunk."""
-        return self._split(self._decoder.decode(data))
+        # Of a command that prints without end, most is only counted.
+        return self._split(self._decoder.decode(data)) if self._left > 0 else []
 
     def finish(self) -> list[str]:
         """What an unfinished character at the end of the output becomes."""

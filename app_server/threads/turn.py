@@ -106,6 +106,7 @@ class Turn:
             publish=thread.events.publish,
             tell_model=self._tell_model,
             interrupted=lambda: self.ending,
+            permission_profile=self._settings.permission_profile,
         )
 
     def snapshot(self, view: str) -> bytes:

@@ -99,6 +99,8 @@ class TurnContext:
     running: set[Expiration] = field(default_factory=set[Expiration])
     granted: list[GrantedPermissionProfile] = field(default_factory=list[GrantedPermissionProfile])
     """Permissions that the user added for this turn."""
+    permission_profile: str | None = None
+    """The name of the permission profile in force, if it has one."""
     diff: TurnDiff = field(default_factory=TurnDiff)
     """What the turn's patches have changed."""
 

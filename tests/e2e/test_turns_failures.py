@@ -109,7 +109,7 @@ async def test_a_call_without_a_name_fails_the_turn_and_leaves_the_thread_usable
 
 
 @pytest.mark.parametrize("name", ["nothing_like_that", "exec_command"])
-@pytest.mark.parametrize("arguments", ["{", "[]", '{"cmd": 5}', "{}", '{"cmd": "true", "timeout_ms": -1}'])
+@pytest.mark.parametrize("arguments", ["{", "[]", '{"cmd": 5}', "{}", '{"cmd": "true", "yield_time_ms": -1}'])
 async def test_a_wrong_tool_call_is_answered_and_the_turn_goes_on(stage: Stage, name: str, arguments: str) -> None:
     client = await stage.client()
     thread = await stage.thread(client)
@@ -119,18 +119,6 @@ async def test_a_wrong_tool_call_is_answered_and_the_turn_goes_on(stage: Stage, 
     output = stage.model.requests[1]["input"][-1]
     assert (output["type"], output["call_id"]) == ("function_call_output", "call_w")
     assert ("unsupported call: nothing_like_that" if name.startswith("n") else "failed") in output["output"]
-
-
-async def test_a_command_that_needs_approval_is_refused_with_the_reason(stage: Stage) -> None:
-    client = await stage.client()
-    thread = await stage.thread(client, approvalPolicy="untrusted")
-    stage.model.script(tool_call("exec_command", {"cmd": "echo hi"}, "call_a"))
-    turn = await run_turn(client, thread)
-    assert turn["status"] == "completed"
-    output = stage.model.requests[1]["input"][-1]["output"]
-    assert "rejected" in output
-    assert "untrusted" in output
-    assert [item["type"] for item in completed_items(client, turn["id"])] == ["userMessage", "agentMessage"]
 
 
 @pytest.fixture(scope="module")

@@ -154,19 +154,29 @@ def deltas(client: RpcClient, item_id: str) -> str:
     )
 
 
-def assert_balanced(client: RpcClient, turn_id: str) -> None:
-    """Every started item of the turn was completed once and in between; the turn began and ended once."""
+def assert_balanced(client: RpcClient, turn_id: str, *, outlived: bool = False) -> None:
+    """Every started item of the turn was completed once and in between; the turn began and ended once.
+
+    With `outlived`, its commands may have ended after it.
+    """
     # Token usage is told again to a client that resumes, naming the newest turn.
     told = [message for message in of_turn(client, turn_id) if message["method"] != "thread/tokenUsage/updated"]
     methods = [message["method"] for message in told]
     assert methods.count("turn/started") == 1
     assert methods.count("turn/completed") == 1
     assert methods[0] == "turn/started"
-    assert methods[-1] == "turn/completed"
+    end = methods.index("turn/completed")
+    assert outlived or end == len(methods) - 1
+    assert {method.partition("/")[0] for method in methods[end + 1 :]} <= {"item"}
     open_items: list[str] = []
+    commands: set[str] = set()
     done: list[str] = []
     for message in told:
-        if message["method"] == "item/started":
+        if message["method"] == "turn/completed":
+            assert set(open_items) <= commands
+        elif message["method"] == "item/started":
+            if message["params"]["item"]["type"] == "commandExecution":
+                commands.add(message["params"]["item"]["id"])
             open_items.append(message["params"]["item"]["id"])
         elif message["method"] == "item/completed":
             open_items.remove(message["params"]["item"]["id"])
