@@ -83,7 +83,7 @@ def split(argv: Sequence[str]) -> Split:
         if commands is not None:
             return Split(commands, "plain", tuple(_within(command, bounds) for command in commands))
         return Split((whole,), "opaque", (tuple(_commands_in(source, bounds)),))
-    except _Unreadable:
+    except (_Unreadable, UnicodeDecodeError):
         return Split((whole,), "unreadable", ((),))
 
 
@@ -144,10 +144,16 @@ def _encode(text: str) -> bytes:
         raise _Unreadable from None
 
 
-def _parse(source: bytes, bounds: _Bounds) -> "Node":
-    if len(source) > MAX_SCRIPT_BYTES:
+# The parser's own reading of characters beyond ASCII runs over the end of a table. To a shell they are parts of words
+# and of nothing else, like this sign; what words say is read in the text itself.
+_ASCII = bytes(range(128)) + b"%" * 128
+
+
+def _parse(text: bytes, bounds: _Bounds) -> "Node":
+    if len(text) > MAX_SCRIPT_BYTES:
         raise _Unreadable
     bounds.check()
+    source = text.translate(_ASCII)
     parser = _own().parser
     if len(source) <= _SHORT_BYTES:
         return parser.parse(source).root_node
@@ -218,6 +224,8 @@ def _plain_words(command: "Node", source: bytes) -> Command | None:
             word = _plain_word(node, source)
         elif node.type == "command_name" and start == end and node.child_count == 1 and node.children[0].type == "word":
             word = _bare(source[start : node.end_byte])
+            # To zsh, and to it alone, such a name may be a variable's: "é=1".
+            word = None if word is None or "=" in word else word
         else:
             return None
         if word is None:

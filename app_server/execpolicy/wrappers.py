@@ -38,7 +38,8 @@ def inner_command(argv: Sequence[str]) -> tuple[str, ...] | None:
     name = os.path.basename(argv[0])
     options = _WRAPPERS.get(name)
     if options is None:
-        return None
+        # What the parser takes for a command's name may be an assignment to zsh: "é=1 git push".
+        return tuple(argv[1:]) or None if "=" in argv[0] and not argv[0].isascii() else None
     words = list(argv[1:])
     while words and words[0].startswith("-"):
         option = words.pop(0)

@@ -1,5 +1,8 @@
 """Scripts are taken apart only where nothing but words is run."""
 
+import subprocess
+import sys
+
 import pytest
 
 from app_server.execpolicy.bash import canonical, script_of, split
@@ -130,6 +133,28 @@ def test_scripts_within_scripts_are_read_to_a_bound() -> None:
 def test_words_of_a_script_that_the_parser_cannot_read_are_looked_through() -> None:
     found = split(bash("if [ x; ! { 'git' push; } ("))
     assert ("git", "push") in found.within[0]
+
+
+def test_characters_of_any_script_are_safe_for_the_parser() -> None:
+    code = """
+import sys
+from app_server.execpolicy.bash import split
+for point in (0x85, 0xe9, 0x3000, 0xd7ff, 0xfffd, 0x5355e, 0x1f600, 0x10ffff):
+    for script in ("x${%s", "${%s}", "%s=1 a", "<<%s", "a %s>b", "{1..%s}", "[[ a =~ %s"):
+        assert split(["bash", "-c", script % chr(point)]).kind == "opaque", script
+"""
+    for _ in range(3):  # where the parser's tables lie in memory is chance
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_characters_beyond_ascii_are_parts_of_words() -> None:
+    assert split(bash("é ü=1 'ß\U0001f600'")).commands == (("é", "ü=1", "ß\U0001f600"),)
+    assert ("git", "push") in split(bash("é=1 git push")).within[0]
+
+
+def test_a_word_that_is_continued_on_the_next_line_is_one_word() -> None:
+    assert split(bash("git pu\\\nsh")).kind == "opaque"
+    assert ("git", "push") in split(bash("git pu\\\nsh")).within[0]
 
 
 def test_spacing_and_quoting_do_not_make_another_command() -> None:
