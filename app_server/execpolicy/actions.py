@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from app_server.execpolicy.bash import script_of, split
+from app_server.execpolicy.bash import QUICK_LENGTH, script_of, split
 from app_server.execpolicy.quoting import join
 from protocol.v2.item import (
     CommandAction,
@@ -19,13 +19,15 @@ from protocol.v2.item import (
 def actions(argv: Sequence[str], cwd: str) -> list[CommandAction]:
     """The `commandActions` of an item: one for each part that says something, or one `unknown` for the whole.
 
-    Empty where the command only changes its own folder.
+    Empty where the command only changes its own folder. A long script is not looked into.
     """
     script = script_of(argv)
     shown = join(argv) if script is None else script
     whole: list[CommandAction] = [UnknownCommandAction(command=shown)]
+    if not argv or len(shown) > QUICK_LENGTH:
+        return whole
     found = split(argv)
-    if found.kind != "plain" or not argv:
+    if found.kind != "plain":
         return whole
     commands = list(found.commands)
     if len(commands) > 1:

@@ -25,6 +25,9 @@ MAX_SCRIPT_BYTES = 131_071
 PARSE_SECONDS = 0.3
 """What one call may take of a processor: some texts make the parser slow, and none of them is honest work."""
 
+QUICK_LENGTH = 1024
+"""Up to here parsing takes well under 5 ms, whatever the characters; what is longer belongs in a worker thread."""
+
 _SHORT_BYTES = 512
 _MAX_DEPTH = 5
 _MAX_WRAPPERS = 16
@@ -100,10 +103,10 @@ def script_of(argv: Sequence[str]) -> str | None:
 def canonical(argv: Sequence[str]) -> tuple[str, ...]:
     """Equal for calls that run the same: spacing and quoting do not count where a script is one plain command.
 
-    For the keys of what a user has approved; it is not a command that can be run.
+    For the keys of what a user has approved; it is not a command that can be run. A long script is only itself.
     """
     script = script_of(argv)
-    if script is None:
+    if script is None or len(script) > QUICK_LENGTH:
         return tuple(argv)
     found = split(argv)
     # A script cannot be taken for such words: it is one word, and they are never a shell's third one alone.

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from app_server.execpolicy.bash import MAX_SCRIPT_BYTES, Split, split
+from app_server.execpolicy.bash import MAX_SCRIPT_BYTES, QUICK_LENGTH, Split, split
 from app_server.execpolicy.dangerous import allows_anything, is_dangerous
 from app_server.execpolicy.quoting import join
 from app_server.execpolicy.rules import Decision, PrefixRule, RuleMatch, RuleSet, Verdict, strictest
-
-QUICK_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ def judge(
 
 def is_quick(argv: Sequence[str]) -> bool:
     """Whether `judge` takes well under 5 ms; what is longer belongs in a worker thread."""
-    return sum(map(len, argv)) <= QUICK_BYTES
+    return sum(map(len, argv)) <= QUICK_LENGTH
 
 
 _UNREADABLE = (
