@@ -1,9 +1,9 @@
 """The way of every command of the model: rules and approval, sandbox, process, expiration."""
 
 import os
-import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 
 import anyio.to_thread
@@ -16,9 +16,10 @@ from app_server.exec.process import Process
 from app_server.exec.pty import Size
 from app_server.exec.reaper import Reaper
 from app_server.exec.spawn import SpawnError
+from app_server.execpolicy import quoting
 from app_server.execpolicy.actions import actions
 from app_server.execpolicy.bash import canonical
-from app_server.execpolicy.judgement import judge
+from app_server.execpolicy.judgement import is_quick, judge
 from app_server.execpolicy.store import LoadedRules
 from app_server.sandbox.permissions import FULL_ACCESS, PermissionProfile
 from app_server.sandbox.profiles import with_additional
@@ -89,7 +90,8 @@ class ToolOrchestrator:
         Declined and TurnCancelled for what the user answered.
         """
         granular = turn.granular
-        judgement = judge(
+        judging = partial(
+            judge,
             command.argv,
             (await self._rules(turn)).rules,
             approval_policy=turn.approval_kind,
@@ -101,6 +103,7 @@ class ToolOrchestrator:
             can_ask_sandbox=granular is None or granular.sandbox_approval,
             cwd=command.cwd,
         )
+        judgement = judging() if is_quick(command.argv) else await anyio.to_thread.run_sync(judging)
         if judgement.decision == "forbid":
             raise ToolError(judgement.reason or "rejected: the command is not allowed")
         if judgement.decision == "ask":
@@ -149,7 +152,7 @@ class ToolOrchestrator:
         return CommandQuestion(
             turn_id=turn.turn_id,
             item_id=item_id,
-            command=shlex.join(command.argv),
+            command=quoting.join(command.argv),
             argv=command.argv,
             cwd=command.cwd,
             actions=actions(command.argv, command.cwd),

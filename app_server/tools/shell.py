@@ -1,11 +1,11 @@
 """The shells that commands run in, and the commands that a user runs in a thread."""
 
 import os
-import shlex
 from collections.abc import Sequence
 from functools import cache
 
 from app_server.exec.output import Utf8Splitter
+from app_server.execpolicy import quoting
 from app_server.execpolicy.actions import actions
 from app_server.rpc.outbound import now_ms
 from app_server.sandbox.permissions import FULL_ACCESS
@@ -65,7 +65,7 @@ class UserShell:
         argv: Sequence[str] = shell_argv(script)
         item = CommandExecutionThreadItem(
             id=item_id,
-            command=shlex.join(argv),
+            command=quoting.join(argv),
             command_actions=actions(argv, turn.cwd),
             cwd=turn.cwd,
             source="userShell",

@@ -1,7 +1,6 @@
 """exec_command and write_stdin: commands that the model starts, and goes on with while they run."""
 
 import os
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic
@@ -13,6 +12,7 @@ from app_server.approvals.approvals import Declined, TurnCancelled
 from app_server.exec.expiration import TIMEOUT, Expiration
 from app_server.exec.output import HeadTail
 from app_server.exec.pty import DEFAULT_SIZE
+from app_server.execpolicy import quoting
 from app_server.execpolicy.actions import actions
 from app_server.rpc.outbound import now_ms
 from app_server.sandbox.denial import was_denied
@@ -233,7 +233,7 @@ class _ShownCommand:
     def __init__(self, command: Command, turn: TurnContext, item_id: str) -> None:
         self.item = CommandExecutionThreadItem(
             id=item_id,
-            command=shlex.join(command.argv),
+            command=quoting.join(command.argv),
             command_actions=actions(command.argv, command.cwd),
             cwd=command.cwd,
             source="agent",

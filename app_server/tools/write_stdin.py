@@ -1,12 +1,12 @@
 """write_stdin: input for a command that runs, and a look at what it has printed since."""
 
-import shlex
 import signal
 from collections.abc import Mapping
 from time import monotonic
 from typing import Any
 
 from app_server.approvals.approvals import CommandQuestion, Declined
+from app_server.execpolicy import quoting
 from app_server.tools.arguments import PREFIX, Arguments
 from app_server.tools.command_report import DEFAULT_OUTPUT_TOKENS, aborted, report
 from app_server.tools.context import ToolCall, ToolError, ToolOutput, TurnContext
@@ -133,7 +133,7 @@ async def _ask(chars: str, terminal: Terminal, call: ToolCall, turn: TurnContext
             "for it; start a command of your own inside the sandbox"
         )
     argv = ["write_stdin", "--session-id", str(terminal.number), chars]
-    shown = shlex.join(argv)
+    shown = quoting.join(argv)
     await turn.approvals.ask_command(
         CommandQuestion(
             turn_id=turn.turn_id,

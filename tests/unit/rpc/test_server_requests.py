@@ -151,7 +151,10 @@ async def test_who_joins_later_is_asked_what_is_open_in_that_topic_once() -> Non
         tasks.start_soon(here.run)
         tasks.start_soon(elsewhere.run)
         await anyio.wait_all_tasks_blocked()
-        assert (app.server_requests.pending("here"), app.server_requests.pending("elsewhere")) == ({"test/ask"}, {"test/ask"})
+        assert (app.server_requests.pending("here"), app.server_requests.pending("elsewhere")) == (
+            {"test/ask"},
+            {"test/ask"},
+        )
         app.server_requests.replay("here", late.connection)
         app.server_requests.replay("here", late.connection)
         question = await late.receive()
