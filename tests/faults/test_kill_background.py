@@ -40,7 +40,10 @@ async def test_nothing_of_a_killed_daemons_terminals_lives_on(tmp_path: Path, sa
             (turn,) = (await again.call("thread/read", {"threadId": thread, "includeTurns": True}))["thread"]["turns"]
             assert turn["status"] == "completed"
             items = [item for item in turn["items"] if item["type"] == "commandExecution"]
-            assert [(item["id"], item["status"]) for item in items] == [("call_0", "failed"), ("call_1", "failed")]
+            assert sorted((item["id"], item["status"]) for item in items) == [
+                ("call_0", "failed"),
+                ("call_1", "failed"),
+            ]
             assert all(item["completedAtMs"] is not None for item in items)
             await again.call("thread/resume", {"threadId": thread})
             listed = await again.call("thread/backgroundTerminals/list", {"threadId": thread})
