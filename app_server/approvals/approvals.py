@@ -118,12 +118,16 @@ class Approvals:
     """Permissions for the rest of the session."""
     _allowed: set[Hashable] = field(default_factory=set[Hashable])
 
+    def covers(self, question: CommandQuestion) -> bool:
+        """Whether an answer for the session holds for this, so that nobody is asked."""
+        return question.key in self._allowed
+
     async def ask_command(self, question: CommandQuestion) -> Sequence[str] | None:
         """Return once the command may run, with the prefix that was allowed beside it. Raises Declined, TurnCancelled.
 
         An answer for the session is remembered; the same question is then not asked again.
         """
-        if question.key in self._allowed:
+        if self.covers(question):
             return None
         params = wire.CommandExecutionRequestApprovalParams(
             thread_id=self.audience.id,

@@ -107,12 +107,11 @@ class ToolOrchestrator:
         if judgement.decision == "forbid":
             raise ToolError(judgement.reason or "rejected: the command is not allowed")
         if judgement.decision == "ask":
-            await before_asking()
-            amendment = await turn.approvals.ask_command(
-                self._question(
-                    command, turn, item_id, judgement.reason or command.justification, judgement.proposed_amendment
-                )
-            )
+            reason = judgement.reason or command.justification
+            question = self._question(command, turn, item_id, reason, judgement.proposed_amendment)
+            if not turn.approvals.covers(question):
+                await before_asking()
+            amendment = await turn.approvals.ask_command(question)
             if amendment is not None:
                 turn.tell_model(
                     f"The user allowed every command that begins with this prefix from now on: {list(amendment)}"

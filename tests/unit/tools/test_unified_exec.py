@@ -366,6 +366,17 @@ async def test_a_command_that_was_asked_about_is_told_before_and_goes_on_as_the_
     assert done.process_id is not None
 
 
+async def test_what_was_allowed_for_the_session_begins_like_a_command_that_needs_no_question(commands: Bench) -> None:
+    commands.with_turn("untrusted")
+    await commands.run("true")
+    commands.clients.allowed.add(commands.clients.asked[0].key)
+    commands.clients.told.clear()
+    await commands.run("true")
+    assert commands.clients.told[0][0] == "started"
+    assert commands.clients.told[0][1].source == "unifiedExecStartup"
+    assert commands.clients.told[0][1].process_id is not None
+
+
 @pytest.mark.parametrize(
     ("answer", "status", "text"),
     [
