@@ -1,7 +1,7 @@
 """Everything behind the dispatcher, opened in order and closed in reverse. Imported after `initialize` is answered."""
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from app_server.store.threads import ThreadStore
 from app_server.threads.manager import ConfigSource, ThreadManager
 from app_server.tools.apply_patch import ApplyPatchTool
 from app_server.tools.context import TurnContext
+from app_server.tools.login import LoginEnvironments
 from app_server.tools.orchestrator import ToolOrchestrator
 from app_server.tools.plan import PlanTool
 from app_server.tools.registry import ToolRegistry
@@ -146,7 +147,9 @@ class Daemon:
         self.decisions = DecisionLog(database)
         await self.decisions.close_lost()
         self._rules = RulesStore(self._home)
-        orchestrator = ToolOrchestrator(self.sandbox, reaper, self._rules_for, _command_environment)
+        orchestrator = ToolOrchestrator(
+            self.sandbox, reaper, self._rules_for, _command_environment, LoginEnvironments(self.sandbox, reaper)
+        )
         self.shell = UserShell(orchestrator)
         self.terminals = Terminals(self.spawn)
         commands = ExecCommandTool(orchestrator, self.terminals, self.patches), WriteStdinTool(self.terminals)
@@ -276,11 +279,11 @@ def _has_rules(folders: Sequence[Path]) -> bool:
         return True
 
 
-def _command_environment(turn: TurnContext, call_id: str | None) -> dict[str, str]:
+def _command_environment(turn: TurnContext, call_id: str | None, base: Mapping[str, str] | None) -> dict[str, str]:
     policy, profile = turn.config.shell_environment_policy, turn.permission_profile
     if call_id is None:
-        return user_shell_environment(policy, thread_id=turn.thread_id, permission_profile=profile)
-    return agent_environment(policy, thread_id=turn.thread_id, call_id=call_id, permission_profile=profile)
+        return user_shell_environment(policy, thread_id=turn.thread_id, permission_profile=profile, base=base)
+    return agent_environment(policy, thread_id=turn.thread_id, call_id=call_id, permission_profile=profile, base=base)
 
 
 def _config_warning(

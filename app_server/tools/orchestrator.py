@@ -25,6 +25,7 @@ from app_server.sandbox.permissions import FULL_ACCESS, PermissionProfile
 from app_server.sandbox.profiles import with_additional
 from app_server.sandbox.sandbox import Sandbox, SandboxUnavailable
 from app_server.tools.context import ToolError, TurnContext
+from app_server.tools.login import LoginEnvironments, login_script
 from protocol.v2.permissions import AdditionalPermissionProfile
 
 TIMEOUT_EXIT_CODE = 124
@@ -70,16 +71,24 @@ class CommandResult:
 RulesFor = Callable[[TurnContext], Awaitable[LoadedRules]]
 """The exec rules in force for a turn."""
 
-EnvironmentFor = Callable[[TurnContext, str | None], Mapping[str, str]]
-"""What a command inherits: its turn, and the id of the model's call that it runs for; None for a command of the user.
-"""
+EnvironmentFor = Callable[[TurnContext, str | None, Mapping[str, str] | None], Mapping[str, str]]
+"""What a command inherits: its turn, the id of the model's call that it runs for (None for a command of the user), and
+what it inherits from in place of the daemon's environment."""
 
 
 class ToolOrchestrator:
     """Clears and starts commands for tools. Nothing else starts a process for the model."""
 
-    def __init__(self, sandbox: Sandbox, reaper: Reaper, rules: RulesFor, environment: EnvironmentFor) -> None:
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        reaper: Reaper,
+        rules: RulesFor,
+        environment: EnvironmentFor,
+        logins: LoginEnvironments,
+    ) -> None:
         self._sandbox, self._reaper, self._rules, self._environment = sandbox, reaper, rules, environment
+        self._logins = logins
 
     async def clear(
         self, command: Command, turn: TurnContext, item_id: str, before_asking: Callable[[], Awaitable[None]]
@@ -171,12 +180,20 @@ class ToolOrchestrator:
         size: Size | None = None,
     ) -> Process:
         """Start a cleared command; in a terminal of `size` if given, else without input. Raises ToolError."""
-        env = self._environment(turn, call_id)
+        argv, base = command.argv, None
+        if call_id is not None and (script := login_script(argv)) is not None:
+            # A slow profile does not hold up an interrupt.
+            expiration = Expiration(None)
+            with turn.expires_with_turn(expiration), expiration:
+                base = await self._logins.of(argv[0], turn.config.shell_environment_policy)
+            if base is not None:
+                argv = [argv[0], "-c", script]
+        env = self._environment(turn, call_id, base)
         if size is not None and "TERM" not in turn.config.shell_environment_policy.set:
             env = {**env, "TERM": TERMINAL_TYPE}
         try:
             wrapped = await self._sandbox.wrap(
-                command.argv,
+                argv,
                 cwd=command.cwd,
                 env=env,
                 profile=clearance.profile,

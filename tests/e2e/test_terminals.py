@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import anyio
 import anyio.to_thread
 import pytest
 
@@ -230,6 +231,24 @@ async def test_a_message_of_the_user_does_not_cut_the_wait_for_a_command(stage: 
     await ended(client, turn)
     assert "Process exited with code 0" in outputs(stage.model.requests[1])["call_c"]
     assert stage.model.requests[1]["input"][-1]["content"][0]["text"] == "and this"
+
+
+@pytest.mark.parametrize("sandbox", SANDBOXES)
+async def test_a_profile_counts_for_commands_and_can_do_nothing_itself(stage: Stage, sandbox: str) -> None:
+    client = await stage.client()
+    mine = f"{stage.cwd}/touched-{sandbox}"
+    profile = stage.home / "user" / ".bash_profile"
+    profile.write_text(f"echo noise\ntouch {mine}\nexport GREETING=hello SOME_API_KEY=1 PAGER=less\n")
+    try:
+        thread = await stage.thread(client, sandbox=sandbox)
+        script = 'echo "$GREETING $SOME_API_KEY $PAGER"; shopt login_shell'
+        stage.model.script(tool_call("exec_command", {"cmd": script, "shell": "bash"}, "call_c"))
+        await run_turn(client, thread)
+        report = outputs(stage.model.requests[-1])["call_c"]
+        assert report.endswith("Output:\nhello  cat\nlogin_shell    \toff\n")
+        assert not await anyio.Path(mine).exists()
+    finally:
+        profile.unlink()
 
 
 # The user's own commands

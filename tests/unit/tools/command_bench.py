@@ -1,6 +1,6 @@
 """A turn for the tools that run commands: real processes, and clients and their answers played by lists."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,7 @@ from app_server.sandbox.permissions import FULL_ACCESS, PermissionProfile
 from app_server.sandbox.sandbox import SandboxedCommand
 from app_server.tools.apply_patch import ApplyPatchTool
 from app_server.tools.context import ToolCall, ToolOutput, TurnContext
+from app_server.tools.login import LoginEnvironments
 from app_server.tools.orchestrator import ToolOrchestrator
 from app_server.tools.registry import ToolRegistry
 from app_server.tools.terminals import Terminals
@@ -27,15 +28,17 @@ from protocol.v2.permissions import AskForApproval
 
 
 class NoSandbox:
-    """Runs every command as it is; which profile each was to have is kept."""
+    """Runs every command as it is; which profile and environment each was to have is kept."""
 
     def __init__(self) -> None:
         self.profiles: list[PermissionProfile] = []
+        self.environments: list[Mapping[str, str]] = []
 
     async def wrap(
         self, argv: Sequence[str], *, cwd: str, env: Any, profile: PermissionProfile, terminal: bool = False
     ) -> SandboxedCommand:
         self.profiles.append(profile)
+        self.environments.append(env)
         return SandboxedCommand(argv=argv, env=env)
 
 
@@ -128,7 +131,13 @@ class Bench:
         self.cwd, self.clients, self.sandbox, self.interrupted = cwd, Clients(), NoSandbox(), False
         self.rules = LoadedRules()
         self.terminals = Terminals(cast("Any", tasks.start_soon))
-        orchestrator = ToolOrchestrator(cast("Any", self.sandbox), reaper, self._rules, lambda _turn, _call: ENV)
+        orchestrator = ToolOrchestrator(
+            cast("Any", self.sandbox),
+            reaper,
+            self._rules,
+            lambda _turn, _call, _base: ENV,
+            LoginEnvironments(cast("Any", self.sandbox), reaper),
+        )
         self.exec = ExecCommandTool(orchestrator, self.terminals, ApplyPatchTool())
         self.tools = ToolRegistry([self.exec, WriteStdinTool(self.terminals)])
         self.turn = self.with_turn()

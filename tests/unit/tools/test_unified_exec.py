@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from app_server.approvals.approvals import Declined, TurnCancelled
-from app_server.config.settings import CommandLimits
+from app_server.config.settings import CommandLimits, ShellEnvironmentPolicy
 from app_server.exec.output import CAPTURE_LIMIT, DELTA_BYTES
 from app_server.sandbox.permissions import FULL_ACCESS, read_only, workspace_write
 from app_server.tools.arguments import Arguments
@@ -98,17 +98,16 @@ def test_the_wait_for_a_command_has_bounds(asked: float | None, seconds: float) 
     assert yield_seconds(Arguments({"yield_time_ms": asked})) == seconds
 
 
-async def test_login_shells_read_the_profile_and_others_do_not(commands: Bench) -> None:
-    assert "login_shell    \ton" in await commands.run("shopt login_shell", login=True, shell="bash")
-    assert "login_shell    \toff" in await commands.run("shopt login_shell", shell="bash")
-    report = await commands.call("exec_command", {"cmd": "shopt login_shell", "shell": "bash"})
-    assert "login_shell    \ton" in report.text
+async def test_a_login_shell_is_the_default_and_shown_as_one(commands: Bench) -> None:
+    await commands.call("exec_command", {"cmd": "true", "shell": "bash"})
+    await commands.run("true", shell="bash")
+    assert [item.command for item in commands.clients.of("started")] == ["/bin/bash -lc true", "/bin/bash -c true"]
 
 
 async def test_login_shells_can_be_switched_off(commands: Bench) -> None:
     commands.with_turn(allow_login_shell=False)
-    report = await commands.call("exec_command", {"cmd": "shopt login_shell", "shell": "bash"})
-    assert "login_shell    \toff" in report.text
+    await commands.call("exec_command", {"cmd": "true", "shell": "bash"})
+    assert commands.clients.of("started")[0].command == "/bin/bash -c true"
     assert "`allow_login_shell`" in await commands.run("true", login=True)
     spec: Any = commands.exec.spec(commands.turn)
     assert "login" not in spec["parameters"]["properties"]
@@ -314,6 +313,22 @@ async def test_an_interrupt_ends_the_wait_and_not_the_command(commands: Bench) -
     report = await commands.write(session, "\n")
     assert "begun\r\n" in output_of(report)
     assert "exited with code 5" in report
+
+
+async def test_a_slow_profile_does_not_hold_up_an_interrupt(commands: Bench) -> None:
+    os.mkfifo(commands.cwd / "go")
+    (commands.cwd / ".bash_profile").write_text(f"echo > {commands.cwd}/go\nsleep 86400\n")
+    commands.with_turn(shell_environment_policy=ShellEnvironmentPolicy(set={"HOME": str(commands.cwd)}))
+    reports: list[str] = []
+
+    async def run() -> None:
+        reports.append((await commands.call("exec_command", {"cmd": "true", "shell": "bash"})).text)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+        await anyio.to_thread.run_sync((commands.cwd / "go").read_text)
+        commands.interrupt()
+    assert "aborted by user" in reports[0]
 
 
 async def test_a_command_of_an_interrupted_turn_does_not_start(commands: Bench) -> None:
