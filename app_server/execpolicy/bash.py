@@ -25,6 +25,9 @@ MAX_SCRIPT_BYTES = 131_071
 PARSE_SECONDS = 0.3
 """What one call may take of a processor: some texts make the parser slow, and none of them is honest work."""
 
+MAX_PIPES = 2_000
+"""Time and memory of the parser grow with the square of a pipeline's length, and it does not stop meanwhile."""
+
 QUICK_LENGTH = 1024
 """Up to here parsing takes well under 5 ms, whatever the characters; what is longer belongs in a worker thread."""
 
@@ -153,7 +156,7 @@ _ASCII = bytes(range(128)) + b"%" * 128
 
 
 def _parse(text: bytes, bounds: _Bounds) -> "Node":
-    if len(text) > MAX_SCRIPT_BYTES:
+    if len(text) > MAX_SCRIPT_BYTES or text.count(b"|") > MAX_PIPES:
         raise _Unreadable
     bounds.check()
     source = text.translate(_ASCII)
