@@ -15,7 +15,7 @@ from app_server.exec.reaper import Reaper
 from app_server.execpolicy.loading import LoadedRules
 from app_server.model.catalog import model_info
 from app_server.sandbox.permissions import FULL_ACCESS, PermissionProfile
-from app_server.sandbox.sandbox import SandboxedCommand
+from app_server.sandbox.sandbox import Sandbox, SandboxedCommand
 from app_server.tools.apply_patch import ApplyPatchTool
 from app_server.tools.context import ToolCall, ToolOutput, TurnContext
 from app_server.tools.login import LoginEnvironments
@@ -127,16 +127,18 @@ class Items:
 class Bench:
     """exec_command and write_stdin, and a turn in `cwd` to call them in."""
 
-    def __init__(self, cwd: Path, reaper: Reaper, tasks: TaskGroup) -> None:
+    def __init__(self, cwd: Path, reaper: Reaper, tasks: TaskGroup, backend: Sandbox | None = None) -> None:
+        """`backend` confines the commands; without one they run as they are."""
         self.cwd, self.clients, self.sandbox, self.interrupted = cwd, Clients(), NoSandbox(), False
+        confining = backend or cast("Sandbox", self.sandbox)
         self.rules = LoadedRules()
         self.terminals = Terminals(cast("Any", tasks.start_soon))
         orchestrator = ToolOrchestrator(
-            cast("Any", self.sandbox),
+            confining,
             reaper,
             self._rules,
             lambda _turn, _call, _base: ENV,
-            LoginEnvironments(cast("Any", self.sandbox), reaper),
+            LoginEnvironments(confining, reaper),
         )
         self.exec = ExecCommandTool(orchestrator, self.terminals, ApplyPatchTool())
         self.tools = ToolRegistry([self.exec, WriteStdinTool(self.terminals)])
