@@ -12,7 +12,8 @@ ABORTED_OUTPUT = "aborted"
 
 INTERRUPTED_NOTICE = (
     "<turn_aborted>\nThe user stopped the previous turn before it was finished. Commands that it started may have "
-    "done part of their work; look at the state of things before you repeat one.\n</turn_aborted>"
+    "done part of their work, or run on in the background; look at the state of things before you repeat one.\n"
+    "</turn_aborted>"
 )
 
 
