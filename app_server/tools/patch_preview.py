@@ -8,14 +8,8 @@ from typing import Any
 from app_server.tools.apply_patch import NAME
 from app_server.tools.patch import AddFile, DeleteFile, Hunk, PatchStream, Section
 from app_server.tools.turn_diff import shown
-from protocol.v2.item import (
-    ITEM_FILE_CHANGE_PATCH_UPDATED,
-    AddPatchChangeKind,
-    DeletePatchChangeKind,
-    FileChangePatchUpdatedNotification,
-    FileUpdateChange,
-    UpdatePatchChangeKind,
-)
+from protocol.v2.item import AddPatchChangeKind, DeletePatchChangeKind, FileUpdateChange, UpdatePatchChangeKind
+from protocol.v2.turn import ITEM_FILE_CHANGE_PATCH_UPDATED, FileChangePatchUpdatedNotification
 
 INTERVAL = 0.5
 """Seconds between two updates of a patch; the last one always comes."""

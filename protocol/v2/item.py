@@ -591,15 +591,3 @@ class TerminalInteractionNotification(Wire):
 ITEM_COMMAND_EXECUTION_TERMINAL_INTERACTION = ServerNotification(
     "item/commandExecution/terminalInteraction", TerminalInteractionNotification
 )
-
-
-class FileChangePatchUpdatedNotification(Wire):
-    """A patch as far as the model has written it: what it will do is only sure once the item starts."""
-
-    thread_id: str
-    turn_id: str
-    item_id: str
-    changes: list[FileUpdateChange]
-
-
-ITEM_FILE_CHANGE_PATCH_UPDATED = ServerNotification("item/fileChange/patchUpdated", FileChangePatchUpdatedNotification)

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from protocol.methods import ClientRequest, ServerNotification, by_thread
+from protocol.v2.item import FileUpdateChange
 from protocol.v2.model import (
     CollaborationMode,
     CyberAccessProgram,
@@ -179,3 +180,15 @@ class ErrorNotification(Wire):
 
 
 ERROR = ServerNotification("error", ErrorNotification)
+
+
+class FileChangePatchUpdatedNotification(Wire):
+    """A patch as far as the model has written it: what it will do is only sure once the item starts."""
+
+    thread_id: str
+    turn_id: str
+    item_id: str
+    changes: list[FileUpdateChange]
+
+
+ITEM_FILE_CHANGE_PATCH_UPDATED = ServerNotification("item/fileChange/patchUpdated", FileChangePatchUpdatedNotification)
