@@ -63,12 +63,15 @@ class DecisionLog:
         return await self._database.write(work)
 
     async def decided(self, number: int, decision: str, decided_by: str) -> None:
-        """Note the answer to a question. The first one counts."""
+        """Note the answer to a question. The first one counts.
+
+        Another daemon that starts on this home may take a question of a thread that is not stored for lost.
+        """
         values = (decision, decided_by, _now_ms(), number)
         await self._database.write(
             lambda connection: connection.execute(
                 "UPDATE decisions SET decision = ?, decided_by = ?, decided_at_ms = ?"
-                " WHERE number = ? AND decision IS NULL",
+                " WHERE number = ? AND (decision IS NULL OR decision = 'lost')",
                 values,
             )
         )

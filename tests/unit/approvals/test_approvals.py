@@ -278,5 +278,15 @@ async def test_questions_of_a_daemon_that_ended_are_closed_as_lost(room: Room) -
         (line,) = await room.log.newest(10)
         assert (line.decision, line.decided_by) == ("lost", "the daemon ended")
         tasks.cancel_scope.cancel()
+
+
+async def test_a_question_that_another_daemon_took_for_lost_can_still_be_answered(room: Room) -> None:
+    client = room.join()
+    asking = Asking(room, question())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(asking.run)
+        await anyio.wait_all_tasks_blocked()
+        await room.log.close_lost()
+        await room.answer(client, "accept")
     (line,) = await room.log.newest(10)
-    assert line.decision == "lost"
+    assert line.decision == "accept"
