@@ -21,43 +21,43 @@ PATCH = "*** Begin Patch\n*** Delete File: a\n*** End Patch"
     ],
 )
 def test_a_script_that_only_applies_a_patch_is_one(script: str) -> None:
-    assert intercept(script, "/work") == PatchCommand(PATCH, "/work")
-    assert intercept(["/bin/bash", "-lc", script], "/work") == PatchCommand(PATCH, "/work")
-    assert intercept(["sh", "-c", script], "/work") == PatchCommand(PATCH, "/work")
+    assert intercept(script, "/project") == PatchCommand(PATCH, "/project")
+    assert intercept(["/bin/bash", "-lc", script], "/project") == PatchCommand(PATCH, "/project")
+    assert intercept(["sh", "-c", script], "/project") == PatchCommand(PATCH, "/project")
 
 
 @pytest.mark.parametrize(
     ("folder", "cwd"),
     [
-        ("sub", "/work/sub"),
-        ("'a b'", "/work/a b"),
-        ('"a b"', "/work/a b"),
+        ("sub", "/project/sub"),
+        ("'a b'", "/project/a b"),
+        ('"a b"', "/project/a b"),
         ("..", "/"),
         ("/etc", "/etc"),
-        ("./x/../y", "/work/y"),
+        ("./x/../y", "/project/y"),
     ],
 )
 def test_it_may_change_the_folder_first(folder: str, cwd: str) -> None:
-    assert intercept(f"cd {folder} && apply_patch <<'EOF'\n{PATCH}\nEOF\n", "/work") == PatchCommand(PATCH, cwd)
+    assert intercept(f"cd {folder} && apply_patch <<'EOF'\n{PATCH}\nEOF\n", "/project") == PatchCommand(PATCH, cwd)
 
 
 def test_the_program_itself_may_be_called() -> None:
-    assert intercept(["apply_patch", PATCH], "/work") == PatchCommand(PATCH, "/work")
-    assert intercept(["/usr/bin/applypatch", "nonsense"], "/work") == PatchCommand("nonsense", "/work")
+    assert intercept(["apply_patch", PATCH], "/project") == PatchCommand(PATCH, "/project")
+    assert intercept(["/usr/bin/applypatch", "nonsense"], "/project") == PatchCommand("nonsense", "/project")
 
 
 def test_a_faulty_patch_is_still_one_so_that_the_model_reads_what_is_wrong() -> None:
-    assert intercept("apply_patch <<'EOF'\nnonsense\nEOF\n", "/work") == PatchCommand("nonsense", "/work")
+    assert intercept("apply_patch <<'EOF'\nnonsense\nEOF\n", "/project") == PatchCommand("nonsense", "/project")
 
 
 def test_tabs_before_lines_go_where_the_shell_takes_them_away() -> None:
     script = "apply_patch <<-EOF\n\t*** Begin Patch\n\t\t*** Delete File: a\n\t*** End Patch\n\tEOF\n"
-    assert intercept(script, "/work") == PatchCommand(PATCH, "/work")
+    assert intercept(script, "/project") == PatchCommand(PATCH, "/project")
 
 
 def test_what_looks_like_the_end_within_a_line_is_content() -> None:
     text = "*** Begin Patch\n*** Add File: a\n+EOF\n EOF\nEOFX\n*** End Patch"
-    assert intercept(f"apply_patch <<'EOF'\n{text}\nEOF\n", "/work") == PatchCommand(text, "/work")
+    assert intercept(f"apply_patch <<'EOF'\n{text}\nEOF\n", "/project") == PatchCommand(text, "/project")
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_what_looks_like_the_end_within_a_line_is_content() -> None:
     ],
 )
 def test_every_other_script_is_left_to_the_shell(script: str) -> None:
-    assert intercept(script, "/work") is None
+    assert intercept(script, "/project") is None
 
 
 @pytest.mark.parametrize(
@@ -107,4 +107,4 @@ def test_every_other_script_is_left_to_the_shell(script: str) -> None:
     ],
 )
 def test_every_other_argv_is_left_to_the_shell(argv: list[str]) -> None:
-    assert intercept(argv, "/work") is None
+    assert intercept(argv, "/project") is None

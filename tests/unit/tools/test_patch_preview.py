@@ -27,7 +27,7 @@ def told() -> Told:
 
 @pytest.fixture
 def previews(told: Told) -> PatchPreviews:
-    return PatchPreviews(told.publish, "thread", "turn", "/work")
+    return PatchPreviews(told.publish, "thread", "turn", "/project")
 
 
 def test_the_first_line_that_says_something_is_shown_at_once_and_the_whole_at_the_end(
@@ -36,11 +36,11 @@ def test_the_first_line_that_says_something_is_shown_at_once_and_the_whole_at_th
     previews.begin(ITEM)
     for piece in ("*** Begin Patch\n", "*** Add File: a\n", "+x\n", "+y\n*** Delete", " File: /b\n*** End Patch"):
         previews.delta("ctc_1", piece)
-    assert told == [[FileUpdateChange(path="/work/a", kind=AddPatchChangeKind(), diff="")]]
+    assert told == [[FileUpdateChange(path="/project/a", kind=AddPatchChangeKind(), diff="")]]
     previews.end(ITEM)
     assert told[1:] == [
         [
-            FileUpdateChange(path="/work/a", kind=AddPatchChangeKind(), diff="x\ny\n"),
+            FileUpdateChange(path="/project/a", kind=AddPatchChangeKind(), diff="x\ny\n"),
             FileUpdateChange(path="/b", kind=DeletePatchChangeKind(), diff=""),
         ]
     ]
@@ -55,7 +55,7 @@ def test_every_complete_line_is_shown_where_time_allows(
         previews.delta("ctc_1", line)
         previews.delta("ctc_1", "\n")
     diffs = [changes[0].diff for changes in told]
-    moved = "\n\nMoved to: /work/b"
+    moved = "\n\nMoved to: /project/b"
     assert diffs == [
         "",
         moved,
@@ -64,7 +64,7 @@ def test_every_complete_line_is_shown_where_time_allows(
         f"@@ c\n d\n-e\n{moved}",
         f"@@ c\n d\n-e\n+f\n{moved}",
     ]
-    assert told[-1][0].kind == UpdatePatchChangeKind(move_path="/work/b")
+    assert told[-1][0].kind == UpdatePatchChangeKind(move_path="/project/b")
 
 
 def test_other_tools_and_unknown_items_are_passed_over(previews: PatchPreviews, told: Told) -> None:
