@@ -201,8 +201,8 @@ def test_a_stream_reads_what_the_whole_text_reads(text: str, cuts: list[int]) ->
 
 @given(st.text(max_size=200), _GARBAGE)
 def test_no_text_is_too_strange_to_be_judged(content: str, text: str) -> None:
-    intercept(text, "/work")
-    intercept(["bash", "-lc", text], "/work")
+    intercept(text, "/project")
+    intercept(["bash", "-lc", text], "/project")
     with suppress(PatchError, HunkError):
         for section in parse(text).sections:
             if isinstance(section, UpdateFile):

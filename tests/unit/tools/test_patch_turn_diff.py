@@ -8,7 +8,7 @@ import pytest
 
 from app_server.tools.turn_diff import FileChange, FileVersion, TurnDiff
 
-TOP = "/work"
+TOP = "/project"
 A, B = (f"{TOP}/{name}" for name in ("a.txt", "b.txt"))
 
 
