@@ -81,12 +81,18 @@ class GuardedFiles:
         self._roots = _roots(profile)
 
     def locate(self, path: str, *, follow: bool = True) -> Place:
-        """Resolve an absolute path. Without `follow` a symbolic link is the file, not what it leads to."""
+        """Resolve an absolute path. Without `follow` a symbolic link is the file, not what it leads to.
+
+        Raises FileProblem where somebody exchanges a link and a folder meanwhile.
+        """
         path = os.path.normpath(path)
-        if follow:
-            real = os.path.realpath(path)
-        else:
-            real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+        try:
+            if follow:
+                real = os.path.realpath(path)
+            else:
+                real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+        except OSError as error:
+            raise FileProblem(f"{path} changes while it is looked at: {error.strerror}") from error
         access, reason = self._judge(real)
         if reason and real != path:
             reason = f"it leads to {real}: {reason}"
