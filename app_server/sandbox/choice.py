@@ -80,10 +80,11 @@ class StrongestAvailable:
         env: Mapping[str, str],
         profile: PermissionProfile,
         terminal: bool = False,
+        proxy_port: int | None = None,
     ) -> SandboxedCommand:
         """The command that runs `argv` in `cwd` under a restricted `profile`. Raises SandboxUnavailable."""
         _, sandbox = self._chosen or await self._choose()
-        return await sandbox.wrap(argv, cwd=cwd, env=env, profile=profile, terminal=terminal)
+        return await sandbox.wrap(argv, cwd=cwd, env=env, profile=profile, terminal=terminal, proxy_port=proxy_port)
 
     async def report(self) -> SandboxReport:
         """What was chosen and why."""

@@ -83,6 +83,7 @@ class Landlock:
         env: Mapping[str, str],
         profile: PermissionProfile,
         terminal: bool = False,
+        proxy_port: int | None = None,
     ) -> SandboxedCommand:
         """The command that runs `argv` in `cwd` under a restricted `profile`. Raises SandboxUnavailable."""
         if not self._abi:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from app_server.config.network_proxy import NetworkProxySettings
 from app_server.config.settings import Settings
 from protocol.v2.permissions import (
     DangerFullAccessSandboxPolicy,
@@ -36,6 +37,8 @@ class PermissionProfile:
 
     `denied_patterns` are absolute patterns whose matches are denied, looked for at most `pattern_depth` folders deep
     (None: however deep); they become `denied` paths before a backend sees the profile.
+
+    With `proxy` there is no network but by the managed proxy, under these rules, and `network` is False.
     """
 
     kind: Literal["full_access", "external", "restricted"]
@@ -47,6 +50,7 @@ class PermissionProfile:
     denied: tuple[str, ...] = ()
     denied_patterns: tuple[str, ...] = ()
     pattern_depth: int | None = None
+    proxy: NetworkProxySettings | None = None
 
     def __post_init__(self) -> None:
         for root in self.writable_roots:

@@ -1,6 +1,7 @@
 """How a command is confined: the interface that every backend implements, and the choice of one."""
 
 import os
+import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,8 @@ class SandboxedCommand:
     `takes_terminal` says that it makes the terminal it finds on its standard input the controlling one by itself.
     `contained` says that the command and its descendants end with the process that is started; that process then
     fails for reasons of its own where the wanted program is missing, so `program` names it for a check beforehand.
+    From `bridge` comes, as one message with a descriptor, the socket on which the sandbox's own network listens for the
+    proxy; whoever starts the command receives it and closes `bridge`. None where the proxy's port is the machine's.
     """
 
     argv: Sequence[str]
@@ -41,6 +44,7 @@ class SandboxedCommand:
     contained: bool = False
     takes_terminal: bool = False
     program: str | None = None
+    bridge: socket.socket | None = None
 
 
 class Sandbox(Protocol):
@@ -58,8 +62,12 @@ class Sandbox(Protocol):
         env: Mapping[str, str],
         profile: PermissionProfile,
         terminal: bool = False,
+        proxy_port: int | None = None,
     ) -> SandboxedCommand:
-        """The command that runs `argv` in `cwd` under `profile`, in a terminal or not. Raises SandboxUnavailable."""
+        """The command that runs `argv` in `cwd` under `profile`, in a terminal or not. Raises SandboxUnavailable.
+
+        With `proxy_port` it reaches the managed proxy on that port of 127.0.0.1, and nothing else of the network.
+        """
         ...
 
 
@@ -77,6 +85,7 @@ class Unsandboxed:
         env: Mapping[str, str],
         profile: PermissionProfile,
         terminal: bool = False,
+        proxy_port: int | None = None,
     ) -> SandboxedCommand:
         """The command itself, with the flag that tells it to do without a network. Refuses restricted profiles."""
         if profile.kind == "restricted":
@@ -102,6 +111,7 @@ class Unsupported:
         env: Mapping[str, str],
         profile: PermissionProfile,
         terminal: bool = False,
+        proxy_port: int | None = None,
     ) -> SandboxedCommand:
         """Raises SandboxUnavailable."""
         raise SandboxUnavailable(self._reason)
@@ -137,17 +147,22 @@ class Confinement:
         env: Mapping[str, str],
         profile: PermissionProfile,
         terminal: bool = False,
+        proxy_port: int | None = None,
     ) -> SandboxedCommand:
         """The command to start for `argv` under `profile`. Raises SandboxUnavailable."""
         if profile.kind != "restricted":
-            return await self._unsandboxed.wrap(argv, cwd=cwd, env=env, profile=profile, terminal=terminal)
+            return await self._unsandboxed.wrap(
+                argv, cwd=cwd, env=env, profile=profile, terminal=terminal, proxy_port=proxy_port
+            )
         if profile.denied_patterns:
             try:
                 profile = await to_thread.run_sync(with_matches, profile)
             except SearchTooLong as error:
                 raise SandboxUnavailable(str(error)) from error
         profile = self._hiding_secrets(profile)
-        return await self._restricted.wrap(argv, cwd=cwd, env=env, profile=profile, terminal=terminal)
+        return await self._restricted.wrap(
+            argv, cwd=cwd, env=env, profile=profile, terminal=terminal, proxy_port=proxy_port
+        )
 
     def _hiding_secrets(self, profile: PermissionProfile) -> PermissionProfile:
         """`profile` with the secrets denied, and without roots in them: there the innermost path would decide."""

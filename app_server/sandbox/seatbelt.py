@@ -104,6 +104,7 @@ class Seatbelt:
         env: Mapping[str, str],
         profile: PermissionProfile,
         terminal: bool = False,
+        proxy_port: int | None = None,
     ) -> SandboxedCommand:
         """The command that runs `argv` in `cwd` under a restricted `profile`. Raises SandboxUnavailable."""
         await self.available()

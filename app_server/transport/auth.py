@@ -131,7 +131,7 @@ def _signed(secret: bytes, options: AuthOptions) -> Authenticator:
     import jwt
 
     # The signature names key types of a package that HS256 does not need.
-    decode = cast("Callable[..., Any]", jwt.decode)  # pyright: ignore[reportUnknownMemberType]
+    decode = cast("Callable[..., Any]", jwt.decode)
     skew = options.max_clock_skew_seconds
     claims: dict[str, Any] = {
         "algorithms": ["HS256"],
