@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Protocol, TypeVar
@@ -21,6 +21,9 @@ from protocol.v2.permissions import (
     AdditionalFileSystemPermissions,
     AdditionalPermissionProfile,
     GrantedPermissionProfile,
+    NetworkApprovalContext,
+    NetworkApprovalProtocol,
+    NetworkPolicyAmendment,
     PathFileSystemPath,
     RequestPermissionProfile,
 )
@@ -100,6 +103,22 @@ class CommandQuestion:
     approval_id: str | None = None
     kind: wire.CommandExecutionApprovalKind = "command"
     additional_permissions: AdditionalPermissionProfile | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkQuestion:
+    """May a command reach this host? `item_id` is made up: the question is not about the command's item.
+
+    `target` is what is to be reached, as `https://host:port`; `trigger` tells a reviewer which command wants it.
+    """
+
+    turn_id: str
+    item_id: str
+    host: str
+    port: int
+    protocol: NetworkApprovalProtocol
+    target: str
+    trigger: Mapping[str, Any]
 
 
 @dataclass(slots=True)
@@ -228,6 +247,51 @@ class Approvals:
             self.granted.append(granted.permissions)
         return granted
 
+    async def ask_network(self, question: NetworkQuestion) -> str | NetworkPolicyAmendment:
+        """`accept`, `acceptForSession`, `decline`, `cancel`, or a rule to keep for the host. Raises Declined.
+
+        A client whose token is not for what amounts to a shell can allow this once, but keep no rule that allows.
+        """
+        amendments = [NetworkPolicyAmendment(host=question.host, action=action) for action in ("allow", "deny")]
+        params = wire.CommandExecutionRequestApprovalParams(
+            thread_id=self.audience.id,
+            turn_id=question.turn_id,
+            item_id=question.item_id,
+            started_at_ms=now_ms(),
+            environment_id=ENVIRONMENT,
+            reason=f"Network access to {question.host} requires approval",
+            network_approval_context=NetworkApprovalContext(host=question.host, protocol=question.protocol),
+            proposed_network_policy_amendments=amendments,
+            available_decisions=[
+                "accept",
+                "acceptForSession",
+                wire.ApplyNetworkPolicyAmendmentCommandExecutionApprovalDecision(
+                    apply_network_policy_amendment=wire.NetworkPolicyAmendmentDecision(
+                        network_policy_amendment=amendments[0]
+                    )
+                ),
+                "cancel",
+            ],
+        )
+        noted = Question(
+            self.audience.id,
+            question.turn_id,
+            question.item_id,
+            "networkAccess",
+            _digest([question.target], ""),
+            question.target,
+        )
+        answer = await self._put(wire.ITEM_COMMAND_EXECUTION_REQUEST_APPROVAL, params, noted, _command_word)
+        decision = answer.response.decision
+        if isinstance(decision, str):
+            return decision
+        if isinstance(decision, wire.AcceptWithExecpolicyAmendmentCommandExecutionApprovalDecision):
+            raise Declined("approval request failed: a command prefix does not answer for a host", by_user=False)
+        amendment = decision.apply_network_policy_amendment.network_policy_amendment
+        if amendment.action == "allow" and not answer.connection.may_amend:
+            return "accept"
+        return amendment
+
     async def ask(self, descriptor: ServerRequest[Any, R], params: Wire) -> Answer[R]:
         """Ask what is no permission, such as a question to the user or a call of a client's tool. Raises NoAnswer."""
         if self.unattended_seconds is None:
@@ -277,7 +341,7 @@ class Approvals:
         if not self.audience.asks_the_user:
             await self.log.decided(number, "failed", "there is no automatic review")
             raise Declined(NO_REVIEW, by_user=False)
-        decision, decided_by = "withdrawn", "the turn ended"
+        decision, decided_by = "withdrawn", "no answer was needed any more"
         try:
             answer = await self.ask(descriptor, params)
             decision, decided_by = word(answer.response), answer.client

@@ -1,0 +1,299 @@
+"""NetworkApprovals: who may reach which host, asked while the command runs; a denial ends exactly that command."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Protocol
+
+import anyio
+
+from app_server.approvals.approvals import Approvals, Declined, NetworkQuestion
+from app_server.config.network_proxy import HostAction
+from app_server.exec.expiration import Expiration
+from app_server.network.egress import Execution
+from app_server.network.policy import Attempt, Judgement, NetworkProtocol, NetworkReason
+from app_server.store.ids import uuid7
+from protocol.v2.permissions import NetworkApprovalProtocol, NetworkPolicyAmendment
+
+NETWORK_DENIED = "network access denied"
+"""The reason of an expiration that a denial caused."""
+
+REJECTED = "rejected by user"
+
+BLOCKED: dict[NetworkReason, str] = {
+    "denied": "domain is explicitly denied by policy and cannot be approved from this prompt",
+    "not_allowed": "domain is not on the allowlist for the current sandbox mode",
+    "not_allowed_local": "local/private network addresses are blocked by the sandbox policy",
+    "method_not_allowed": "request method is blocked by the current network mode",
+    "proxy_disabled": "network proxy is disabled",
+}
+"""Why the rules refused, in words that clients and models know."""
+_BLOCKED_SOMEHOW = "request is blocked by network policy"
+
+PROTOCOL_NAMES: dict[NetworkProtocol, tuple[NetworkApprovalProtocol, str]] = {
+    "http": ("http", "http"),
+    "https_connect": ("https", "https"),
+    "socks5_tcp": ("socks5Tcp", "socks5-tcp"),
+    "socks5_udp": ("socks5Udp", "socks5-udp"),
+}
+"""What a protocol is called in questions, and in the names of targets."""
+
+ALLOW = Judgement("allow", "decider")
+DENY = Judgement("deny", "decider", "not_allowed")
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """Why a command was ended. An `explicit` one is what somebody answered to a question, else it was the rules."""
+
+    reason: str
+    explicit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AskingTurn:
+    """The turn in which a question can be put. `may_ask` is what its approval policy says."""
+
+    id: str
+    may_ask: bool
+    interrupted: Callable[[], bool]
+    interrupt: Callable[[], None]
+    tell_model: Callable[[str], None]
+
+
+class NetworkAudience(Protocol):
+    """The thread, as far as its network is concerned."""
+
+    def asking_turn(self) -> AskingTurn | None:
+        """The turn that runs now."""
+        ...
+
+    def warn(self, message: str) -> None:
+        """Tell the followers a warning."""
+        ...
+
+
+AmendNetwork = Callable[[str, NetworkProtocol, HostAction], Awaitable[None]]
+"""Keeps a rule for a host, on disk and at once. Raises Declined where it cannot be kept."""
+
+HostKey = tuple[str, NetworkProtocol, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """The command that reaches for the network, as a reviewer sees it."""
+
+    call_id: str
+    tool: str
+    argv: tuple[str, ...]
+    cwd: str
+    tty: bool = False
+    justification: str | None = None
+
+
+class _Pending:
+    """A question that is open. Whoever comes with the same one waits for its answer."""
+
+    def __init__(self) -> None:
+        self.began = monotonic()
+        self.answered = anyio.Event()
+        self.judgement = DENY
+
+
+class NetworkApprovals:
+    """The network of one thread: its commands that may reach for it, and what was allowed for the session."""
+
+    def __init__(self, audience: NetworkAudience, approvals: Approvals, amend: AmendNetwork) -> None:
+        self.audience, self.approvals, self.amend = audience, approvals, amend
+        self._session: set[HostKey] = set()
+        self._asking: dict[HostKey, list[anyio.CancelScope]] = {}
+
+    def begin(self, execution: Execution, trigger: Trigger) -> "Registration":
+        """Answer for a command from now on, until its registration is finished."""
+        return Registration(self, execution, trigger)
+
+    def covers(self, key: HostKey) -> bool:
+        """Whether an answer for the session holds for this."""
+        return key in self._session
+
+    def allow_for_session(self, key: HostKey) -> None:
+        """Ask no more about this host by this protocol and port, and close the questions of other commands about it."""
+        self._session.add(key)
+        for scope in self._asking.pop(key, ()):
+            scope.cancel()
+
+    async def ask(self, key: HostKey, question: NetworkQuestion) -> str | NetworkPolicyAmendment:
+        """The answer to a question, or that which another command got for the session. Raises Declined."""
+        with anyio.CancelScope() as scope:
+            waiting = self._asking.setdefault(key, [])
+            waiting.append(scope)
+            try:
+                return await self.approvals.ask_network(question)
+            finally:
+                if scope in waiting:
+                    waiting.remove(scope)
+                if not waiting and self._asking.get(key) is waiting:
+                    del self._asking[key]
+        return "acceptForSession"
+
+
+class Registration:
+    """One command's gate to the network, from before its start until it is finished.
+
+    A denial is stored, while the registration is active, and then ends the command by way of its expirations. It
+    replaces whatever the command itself came to, even a success.
+    """
+
+    def __init__(self, approvals: NetworkApprovals, execution: Execution, trigger: Trigger) -> None:
+        self.execution, self.trigger = execution, trigger
+        self._approvals = approvals
+        self._expirations: list[Expiration] = []
+        self._pending: dict[HostKey, _Pending] = {}
+        self._accepted: set[HostKey] = set()
+        self._denial: Denial | None = None
+        self._active = True
+
+    @property
+    def active(self) -> bool:
+        """Whether outcomes still count."""
+        return self._active
+
+    @property
+    def denial(self) -> Denial | None:
+        """Why the command is to end, or has ended."""
+        return self._denial
+
+    def expires(self, expiration: Expiration) -> None:
+        """Let a denial expire this too: at once if there is one already."""
+        self._expirations.append(expiration)
+        if self._denial is not None:
+            expiration.cancel(NETWORK_DENIED)
+
+    def finish(self) -> Denial | None:
+        """Take the outcome and end the registration, in one step. Every further call gives the same.
+
+        A question that is still open then belongs to a program that did not wait for the answer.
+        """
+        if self._active:
+            for pending in self._pending.values():
+                self._deny(_disconnected(pending.began))
+            self._active = False
+        return self._denial
+
+    # The gate
+
+    async def decide(self, attempt: Attempt) -> Judgement:
+        """Allow or deny an attempt that the rules are silent about. See `Gate`."""
+        key = (attempt.host, attempt.protocol, attempt.port)
+        if key in self._accepted or self._approvals.covers(key):
+            return ALLOW
+        if not self._active or self._denial is not None:
+            return DENY
+        if (known := self._pending.get(key)) is not None:
+            await known.answered.wait()
+            return known.judgement
+        pending = self._pending[key] = _Pending()
+        try:
+            pending.judgement = await self._ask(attempt, key)
+        finally:
+            del self._pending[key]
+            pending.answered.set()
+        return pending.judgement
+
+    def denied(self, attempt: Attempt, judgement: Judgement) -> None:
+        """The rules have refused an attempt."""
+        self._deny(Denial(blocked(attempt.host, judgement.reason)))
+
+    def abandoned(self, attempt: Attempt, waited_ms: int) -> None:
+        """The program hung up before there was an answer."""
+        self._deny(_disconnected(monotonic() - waited_ms / 1000))
+
+    def _deny(self, denial: Denial) -> None:
+        if not self._active:
+            return
+        if self._denial is None or (denial.explicit and not self._denial.explicit):
+            self._denial = denial
+        for expiration in self._expirations:
+            expiration.cancel(NETWORK_DENIED)
+
+    async def _ask(self, attempt: Attempt, key: HostKey) -> Judgement:
+        turn = self._approvals.audience.asking_turn()
+        if turn is None or not turn.may_ask:
+            self._deny(Denial(f'Network access to "{target(attempt)}" was blocked by policy.'))
+            return DENY
+        try:
+            answer = await self._approvals.ask(key, self._question(attempt, turn))
+            if isinstance(answer, NetworkPolicyAmendment):
+                return await self._amend(answer, attempt, key, turn)
+        except Declined as no:
+            self._deny(Denial(REJECTED if turn.interrupted() else str(no), explicit=True))
+            return DENY
+        match answer:
+            case "acceptForSession":
+                self._approvals.allow_for_session(key)
+            case "accept":
+                # Programs ask for a host again and again; one answer is for the whole command.
+                self._accepted.add(key)
+            case _:
+                self._deny(Denial(REJECTED, explicit=True))
+                if answer == "cancel":
+                    turn.interrupt()
+                return DENY
+        return ALLOW
+
+    async def _amend(
+        self, amendment: NetworkPolicyAmendment, attempt: Attempt, key: HostKey, turn: AskingTurn
+    ) -> Judgement:
+        if amendment.host.lower() != attempt.host:
+            message = (
+                f"Failed to apply network policy amendment: network policy amendment host '{amendment.host}' does not "
+                f"match approved host '{attempt.host}'"
+            )
+            self._approvals.audience.warn(message)
+            self._deny(Denial(f'Network access to "{target(attempt)}" was blocked by policy.'))
+            return DENY
+        await self._approvals.amend(attempt.host, attempt.protocol, amendment.action)
+        if amendment.action == "deny":
+            self._deny(Denial(REJECTED, explicit=True))
+            turn.tell_model(f"The user forbade network access to {attempt.host} from now on; a rule was saved.")
+            return DENY
+        self._approvals.allow_for_session(key)
+        turn.tell_model(f"The user allowed network access to {attempt.host} from now on; a rule was saved.")
+        return ALLOW
+
+    def _question(self, attempt: Attempt, turn: AskingTurn) -> NetworkQuestion:
+        protocol, name = PROTOCOL_NAMES[attempt.protocol]
+        return NetworkQuestion(
+            turn_id=turn.id,
+            item_id=f"network#local#{name}#{attempt.host}#{attempt.port}#{uuid7()}",
+            host=attempt.host,
+            port=attempt.port,
+            protocol=protocol,
+            target=target(attempt),
+            trigger={
+                "callId": self.trigger.call_id,
+                "toolName": self.trigger.tool,
+                "command": list(self.trigger.argv),
+                "cwd": self.trigger.cwd,
+                "sandboxPermissions": "use_default",
+                "justification": self.trigger.justification,
+                "tty": self.trigger.tty,
+            },
+        )
+
+
+def target(attempt: Attempt) -> str:
+    """What is to be reached, as questions and refusals name it."""
+    host = f"[{attempt.host}]" if ":" in attempt.host else attempt.host
+    return f"{PROTOCOL_NAMES[attempt.protocol][1]}://{host}:{attempt.port}"
+
+
+def blocked(host: str, reason: NetworkReason | None) -> str:
+    """Why the rules refused, as a sentence."""
+    detail = _BLOCKED_SOMEHOW if reason is None else BLOCKED.get(reason, _BLOCKED_SOMEHOW)
+    return f'Network access to "{host}" was blocked: {detail}.' if host else "Network access was blocked by policy."
+
+
+def _disconnected(began: float) -> Denial:
+    waited_ms = int((monotonic() - began) * 1000)
+    return Denial(f"Network request disconnected after {waited_ms} ms, before approval could complete")
