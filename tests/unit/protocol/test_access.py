@@ -26,6 +26,7 @@ READ = {
 }
 ACT = {
     "review/start",
+    "thread/approveGuardianDeniedAction",
     "thread/archive",
     "thread/backgroundTerminals/clean",
     "thread/backgroundTerminals/terminate",
