@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
+from app_server.config.network_proxy import NetworkProxySettings, NetworkRequirements
 from app_server.config.permission_profiles import BUILT_IN, NamedProfile, read_profiles
 from app_server.config.table import TableReader
 
@@ -124,6 +125,10 @@ class Settings:
     show_raw_agent_reasoning: bool = True
     projects: Mapping[str, str] = field(default_factory=dict[str, str])
     features: Mapping[str, bool] = field(default_factory=dict[str, bool])
+    network_proxy: NetworkProxySettings | None = None
+    """The rules of the managed proxy for profiles that have none of their own; None where nothing asks for a proxy."""
+    network_requirements: NetworkRequirements | None = None
+    """What an organisation demands of the network; it is already part of every NetworkProxySettings."""
 
     @property
     def provider(self) -> ModelProviderSettings:

@@ -1,11 +1,33 @@
 """NetworkPolicy: which hosts a command may reach, and why not."""
 
+import fnmatch
 import ipaddress
-from collections.abc import Sequence
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
+from app_server.config.hosts import Address, address_of, is_pattern, normalised_host, normalised_pattern, text_of
 from app_server.config.network_proxy import HostAction, NetworkProxySettings
+from app_server.config.permission_profiles import alternatives
+
+__all__ = [
+    "ALLOWED",
+    "Address",
+    "Attempt",
+    "Judgement",
+    "LiveRules",
+    "NetworkDecision",
+    "NetworkPolicy",
+    "NetworkProtocol",
+    "NetworkReason",
+    "NetworkSource",
+    "RuleAction",
+    "is_local",
+    "normalised_host",
+]
 
 NetworkProtocol = Literal["http", "https_connect", "socks5_tcp", "socks5_udp"]
 NetworkDecision = Literal["allow", "deny", "ask"]
@@ -20,7 +42,11 @@ NetworkReason = Literal[
     "policy_denied",
     "unix_socket_unsupported",
 ]
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+RuleAction = Literal["allow", "deny", "ask"]
+"""What a rule of a rules file says; `ask` holds against any allowance but one that was made meanwhile."""
+
+READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""What HTTP requests may do in limited mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +69,11 @@ class Judgement:
 
 
 ALLOWED = Judgement("allow")
+MISSED = Judgement("ask", "decider", "not_allowed")
+DENIED = Judgement("deny", reason="denied")
+NOT_LISTED = Judgement("deny", reason="not_allowed")
+LOCAL = Judgement("deny", reason="not_allowed_local")
+WRITING = Judgement("deny", "mode_guard", "method_not_allowed")
 
 
 @dataclass(slots=True)
@@ -54,24 +85,242 @@ class LiveRules:
 
 @dataclass(frozen=True, slots=True)
 class NetworkPolicy:
-    """The rules for one command.
+    """The rules for one command. Raises ValueError for settings with a pattern that is none.
 
-    `rules` are those of rules files, as host and action; `live` are those made meanwhile. A deny wins over any allow.
+    `rules` are those of rules files, as host and action; `live` are those made meanwhile. All of them hold for whole
+    hosts, any port and protocol. A deny wins over any allow.
     """
 
     settings: NetworkProxySettings
-    rules: Sequence[tuple[str, HostAction]] = ()
+    rules: Sequence[tuple[str, RuleAction]] = ()
     live: LiveRules = field(default_factory=LiveRules)
+    _compiled: "_Compiled" = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        compiled = _compiled(tuple(settings.domains.items()), tuple(self.rules), settings.managed_domains_only)
+        object.__setattr__(self, "_compiled", compiled)
 
     def judge(self, attempt: Attempt) -> Judgement:
-        """What the rules say before the name is looked up; `ask` (reason `not_allowed`) for a miss."""
-        raise NotImplementedError
+        """What the rules say before the name is looked up; `ask` (reason `not_allowed`) for a miss.
+
+        What can never be allowed is said first, so that nobody is asked in vain.
+        """
+        host, settings, compiled = attempt.host, self.settings, self._compiled
+        names = _names(host)
+        if self._denies(names):
+            return DENIED
+        if settings.mode == "limited" and not _only_reads(attempt):
+            return WRITING
+        if settings.managed_domains_only:
+            return ALLOWED if compiled.allowed.match(host) else NOT_LISTED
+        if self.live.hosts.get(host) == "allow":
+            return ALLOWED
+        return ALLOWED if compiled.allowed.match(host) and not compiled.asked.match_any(names) else MISSED
 
     def judge_address(self, attempt: Attempt, address: Address) -> Judgement:
-        """What the rules say about one address that the name of an allowed attempt stands for."""
-        raise NotImplementedError
+        """What the rules say about one address that the name of an allowed attempt stands for.
+
+        A local one is refused, unless local ones are allowed or that very address (or the name, for `localhost`) is
+        listed; one that is denied by itself is refused whatever name leads there.
+        """
+        text = text_of(address)
+        local = is_local(address)
+        names = _names(text)
+        if self._denies(names) or (local and _is_loopback(address) and self._denies(("localhost",))):
+            return DENIED
+        own_name = _is_localhost(attempt.host)
+        if not (local or own_name) or self.settings.allow_local_binding:
+            return ALLOWED
+        listed = self._lists(text) or (own_name and _is_loopback(address) and self._lists(attempt.host))
+        return ALLOWED if listed else LOCAL
+
+    def _denies(self, names: Sequence[str]) -> bool:
+        live = self.live.hosts
+        return self._compiled.denied.match_any(names) or (
+            bool(live) and any(live.get(name) == "deny" for name in names)
+        )
+
+    def _lists(self, host: str) -> bool:
+        """Whether the host itself, and not only a pattern that means it too, is allowed."""
+        if host in self._compiled.allowed.listed:
+            return True
+        return not self.settings.managed_domains_only and self.live.hosts.get(host) == "allow"
 
 
-def normalised_host(text: str) -> str:
-    """A host as the rules know it: lower case, no brackets, port or trailing dot. Raises ValueError."""
-    raise NotImplementedError
+def is_local(address: Address) -> bool:
+    """Whether an address is not one of the open internet: this machine, private networks, and all that is reserved."""
+    if address.version == 4:
+        return _within(address, _SPECIAL_4)
+    number = int(address)
+    # The open internet is 2000::/3; what wraps an IPv4 address is as local as that.
+    if number >> 125 != 1 and number >> 32 not in (_MAPPED, _NAT64):
+        return True
+    return _within(address, _SPECIAL_6) or any(_within(inner, _SPECIAL_4) for inner in _embedded(address))
+
+
+@dataclass(frozen=True, slots=True)
+class _Patterns:
+    """Patterns of hosts, sorted by how they are compared."""
+
+    listed: frozenset[str] = frozenset()
+    """Hosts that are named themselves, by no pattern."""
+    exact: frozenset[str] = frozenset()
+    above: frozenset[str] = frozenset()
+    """What some pattern means everything below of."""
+    globs: re.Pattern[str] | None = None
+    everything: bool = False
+
+    def match(self, host: str) -> bool:
+        """Whether a host is meant."""
+        if self.everything or host in self.exact:
+            return True
+        above = self.above
+        if above:
+            dot = host.find(".")
+            while dot >= 0:
+                if host[dot + 1 :] in above:
+                    return True
+                dot = host.find(".", dot + 1)
+        return self.globs is not None and self.globs.match(host) is not None
+
+    def match_any(self, hosts: Sequence[str]) -> bool:
+        """Whether one of the hosts is meant."""
+        return any(self.match(host) for host in hosts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """All rules but those that are made meanwhile."""
+
+    allowed: _Patterns
+    denied: _Patterns
+    asked: _Patterns
+
+
+@lru_cache(maxsize=256)
+def _compiled(
+    domains: tuple[tuple[str, HostAction], ...], rules: tuple[tuple[str, RuleAction], ...], managed_only: bool
+) -> _Compiled:
+    found: dict[RuleAction, list[str]] = {"allow": [], "deny": [], "ask": []}
+    for text, action in domains:
+        found[action].append(normalised_pattern(text))
+    for host, action in rules:
+        if managed_only and action == "allow":
+            continue
+        try:
+            found[action].append(normalised_host(host))
+        except ValueError:
+            continue  # no request can be for it either
+    return _Compiled(*(_patterns(found[action]) for action in ("allow", "deny", "ask")))
+
+
+def _patterns(texts: Iterable[str]) -> _Patterns:
+    listed: set[str] = set()
+    roots: set[str] = set()
+    above: set[str] = set()
+    globs: list[str] = []
+    everything = False
+    for text in texts:
+        rest = text.removeprefix("**.") if text.startswith("**.") else text.removeprefix("*.")
+        if not is_pattern(text):
+            listed.add(text)
+        elif text == "*":
+            everything = True
+        elif not is_pattern(rest):
+            above.add(rest)
+            if text.startswith("**."):
+                roots.add(rest)
+        else:
+            ways = [text, rest] if text.startswith("**.") else [text]
+            globs += [fnmatch.translate(one.replace("**.", "*.")) for way in ways for one in alternatives(way)]
+    return _Patterns(
+        frozenset(listed),
+        frozenset(listed | roots),
+        frozenset(above),
+        re.compile("|".join(globs)) if globs else None,
+        everything,
+    )
+
+
+def _only_reads(attempt: Attempt) -> bool:
+    match attempt.protocol:
+        case "http":
+            return attempt.method in READING_METHODS
+        case "https_connect":
+            # What is asked for within TLS is judged again, with its method.
+            return attempt.method is None or attempt.method in READING_METHODS
+        case "socks5_tcp":
+            return attempt.port == 443 and (attempt.method is None or attempt.method in READING_METHODS)
+        case "socks5_udp":
+            return False
+
+
+def _is_localhost(host: str) -> bool:
+    return host == "localhost" or host.endswith(".localhost")
+
+
+def _names(host: str) -> tuple[str, ...]:
+    """The host, and what it is another spelling of, or leads to."""
+    address = address_of(host) if ":" in host else None
+    if address is None:
+        return (host,)
+    alone = host.partition("%")[0]
+    return tuple(dict.fromkeys((host, alone, *(str(inner) for inner in _embedded(address)))))
+
+
+_MAPPED = 0xFFFF
+"""::ffff:0:0/96"""
+_NAT64 = 0x0064_FF9B << 64
+"""64:ff9b::/96"""
+_CARRIERS = frozenset({_MAPPED, _NAT64, 0, 0xFFFF_0000})
+"""Prefixes, of 96 bits, of what carries an IPv4 address; also the old ::/96 and ::ffff:0:0:0/96."""
+
+
+def _embedded(address: Address) -> tuple[ipaddress.IPv4Address, ...]:
+    """The IPv4 address that an IPv6 address carries, and leads to."""
+    number = int(address)
+    if address.version == 4 or number <= 0xFFFF:
+        return ()
+    if number >> 32 in _CARRIERS:
+        return (ipaddress.IPv4Address(number & 0xFFFFFFFF),)
+    if number >> 112 == 0x2002:  # 6to4
+        return (ipaddress.IPv4Address(number >> 80 & 0xFFFFFFFF),)
+    return ()
+
+
+def _is_loopback(address: Address) -> bool:
+    return address.is_loopback or any(inner.is_loopback for inner in _embedded(address))
+
+
+def _ranges(*networks: str) -> tuple[list[int], list[int]]:
+    """Where the networks begin and where they end, in order."""
+    known = sorted(ipaddress.ip_network(network) for network in networks)
+    return [int(network[0]) for network in known], [int(network[-1]) for network in known]
+
+
+def _within(address: Address, ranges: tuple[list[int], list[int]]) -> bool:
+    starts, ends = ranges
+    number = int(address)
+    position = bisect_right(starts, number) - 1
+    return position >= 0 and number <= ends[position]
+
+
+_SPECIAL_4 = _ranges(
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",  # shared by the customers of a carrier
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.0.2.0/24",  # for examples, like 198.51.100 and 203.0.113
+    "192.88.99.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",  # for benchmarks
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "224.0.0.0/4",
+    "240.0.0.0/4",
+)
+_SPECIAL_6 = _ranges("2001::/23", "2001:db8::/32", "3fff::/20")

@@ -100,6 +100,30 @@ def profile_of(named: NamedProfile, roots: Sequence[str], env: Mapping[str, str]
     )
 
 
+def with_managed_network(profile: PermissionProfile, settings: Settings) -> PermissionProfile:
+    """What a profile, with all that was granted, comes to where the network is managed.
+
+    A restricted profile with a network has it by the proxy only, where configuration or an organisation asks for one;
+    where the organisation does, one without a network gets the proxy too. Other profiles stay as they are. Doing it
+    again changes nothing.
+    """
+    if profile.kind != "restricted":
+        return profile
+    demands = settings.network_requirements
+    if demands is not None and demands.enabled is False:
+        return replace(profile, network=False, proxy=None)
+    if profile.proxy is not None:
+        return replace(profile, network=False)
+    rules = settings.network_proxy
+    if rules is None:
+        return profile
+    if profile.network:
+        return replace(profile, network=False, proxy=rules)
+    if demands is not None and demands.enabled:
+        return replace(profile, proxy=replace(rules, beyond_profile=True))
+    return profile
+
+
 def shown_policy(
     profile: PermissionProfile, roots: Sequence[str], env: Mapping[str, str] | None = None
 ) -> SandboxPolicy:
