@@ -4,9 +4,10 @@ import fnmatch
 import ipaddress
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Literal
 
 from app_server.config.hosts import Address, address_of, is_pattern, normalised_host, normalised_pattern, text_of
@@ -15,6 +16,7 @@ from app_server.config.permission_profiles import alternatives
 
 __all__ = [
     "ALLOWED",
+    "BLOCKED",
     "Address",
     "Attempt",
     "Judgement",
@@ -25,6 +27,7 @@ __all__ = [
     "NetworkReason",
     "NetworkSource",
     "RuleAction",
+    "blocked",
     "is_local",
     "normalised_host",
 ]
@@ -74,6 +77,25 @@ DENIED = Judgement("deny", reason="denied")
 NOT_LISTED = Judgement("deny", reason="not_allowed")
 LOCAL = Judgement("deny", reason="not_allowed_local")
 WRITING = Judgement("deny", "mode_guard", "method_not_allowed")
+
+
+BLOCKED: Mapping[NetworkReason, str] = MappingProxyType(
+    {
+        "denied": "domain is explicitly denied by policy and cannot be approved from this prompt",
+        "not_allowed": "domain is not on the allowlist for the current sandbox mode",
+        "not_allowed_local": "local/private network addresses are blocked by the sandbox policy",
+        "method_not_allowed": "request method is blocked by the current network mode",
+        "proxy_disabled": "network proxy is disabled",
+    }
+)
+"""Why the rules refuse, in words that clients and models know."""
+_BLOCKED_SOMEHOW = "request is blocked by network policy"
+
+
+def blocked(host: str, reason: NetworkReason | None) -> str:
+    """Why a request was refused, as a sentence."""
+    detail = BLOCKED.get(reason, _BLOCKED_SOMEHOW) if reason is not None else _BLOCKED_SOMEHOW
+    return f'Network access to "{host}" was blocked: {detail}.' if host else "Network access was blocked by policy."
 
 
 @dataclass(slots=True)
