@@ -13,18 +13,23 @@ from anyio.abc import TaskGroup
 
 from app_server.approvals.approvals import Declined
 from app_server.config.layers import ConfigError, load_settings
+from app_server.config.network_proxy import HostAction
 from app_server.config.settings import Settings
 from app_server.exec.environment import agent_environment, user_shell_environment
 from app_server.exec.reaper import Reaper
 from app_server.exec.sessions import CommandSessions
 from app_server.execpolicy.folders import rules_folders
 from app_server.execpolicy.loading import rules_files
+from app_server.execpolicy.rules import RuleSet
 from app_server.execpolicy.store import LoadedRules, RulesError, RulesStore
 from app_server.files.watch import Watcher
 from app_server.handlers.context import RequestContext, Services
 from app_server.handlers.registry import load_handlers
 from app_server.model.http import HttpPool
 from app_server.model.provider import ModelProvider, build_provider
+from app_server.network.decisions import NetworkDecisions
+from app_server.network.policy import LiveRules, NetworkProtocol
+from app_server.network.proxy import NetworkProxy
 from app_server.rpc.connection import Connection, Connections
 from app_server.rpc.dispatch import Surface
 from app_server.rpc.outbound import Frame, notification_json
@@ -40,6 +45,7 @@ from app_server.store.threads import ThreadStore
 from app_server.threads.manager import ConfigSource, ThreadManager
 from app_server.tools.apply_patch import ApplyPatchTool
 from app_server.tools.context import TurnContext
+from app_server.tools.guarded_network import ManagedNetwork
 from app_server.tools.login import LoginEnvironments
 from app_server.tools.orchestrator import ToolOrchestrator
 from app_server.tools.plan import PlanTool
@@ -74,6 +80,8 @@ class Daemon:
     tools: ToolRegistry
     shell: UserShell
     terminals: Terminals
+    network: ManagedNetwork
+    network_decisions: NetworkDecisions
 
     def __init__(
         self, home: Path, options: ServerOptions, connections: Connections, server_requests: ServerRequests
@@ -147,8 +155,17 @@ class Daemon:
         self.decisions = DecisionLog(database)
         await self.decisions.close_lost()
         self._rules = RulesStore(self._home)
+        self.network_decisions = NetworkDecisions()
+        proxy = await stack.enter_async_context(NetworkProxy(self.network_decisions, self._home / "proxy"))
+        self._live_network_rules = LiveRules()
+        self.network = ManagedNetwork(proxy, self._live_network_rules, self._network_rules_in)
         orchestrator = ToolOrchestrator(
-            self.sandbox, reaper, self._rules_for, _command_environment, LoginEnvironments(self.sandbox, reaper)
+            self.sandbox,
+            reaper,
+            self._rules_for,
+            _command_environment,
+            LoginEnvironments(self.sandbox, reaper),
+            self.network,
         )
         self.shell = UserShell(orchestrator)
         self.terminals = Terminals(self.spawn)
@@ -164,9 +181,15 @@ class Daemon:
 
     async def _rules_for(self, turn: TurnContext) -> LoadedRules:
         """The exec rules in force: of the system, the user, and a trusted project."""
-        loaded = await self._rules.current(rules_folders(self.settings, turn.cwd, turn.profile.writable_roots))
+        return await self._rules_in(turn.cwd, turn.profile.writable_roots)
+
+    async def _rules_in(self, cwd: str, writable: Sequence[str]) -> LoadedRules:
+        loaded = await self._rules.current(rules_folders(self.settings, cwd, writable))
         self._tell_problems(loaded)
         return loaded
+
+    async def _network_rules_in(self, cwd: str, writable: Sequence[str]) -> RuleSet:
+        return (await self._rules_in(cwd, writable)).rules
 
     async def _look_at_rules(self) -> None:
         """Tell early what is wrong with the user's rules files, where there are any."""
@@ -190,10 +213,32 @@ class Daemon:
         except RulesError as error:
             raise Declined(f"the rule could not be kept, so the command did not run: {error}", by_user=False) from error
 
+    async def amend_network(self, host: str, protocol: NetworkProtocol, action: HostAction) -> None:
+        """Allow or deny a whole host from now on, also to commands that run. Raises Declined where that cannot be kept.
+
+        A denial holds at once in any case.
+        """
+        if action == "deny":
+            self._live_network_rules.hosts[host] = action
+        justification = f"{action.capitalize()} {protocol} access to {host}"
+        try:
+            await self._rules.append_network_rule(host, protocol, action, justification)
+        except RulesError as error:
+            raise Declined(f"the rule for {host} could not be kept: {error}", by_user=False) from error
+        self._live_network_rules.hosts[host] = action
+
     def surface(self, refuse: Callable[[str], RpcError | None]) -> Surface[RequestContext]:
         """What clients can call."""
         services = Services(
-            self.config, self.settings, self.threads, self.commands, self.terminals, self.sandbox, self.watcher
+            self.config,
+            self.settings,
+            self.threads,
+            self.commands,
+            self.terminals,
+            self.sandbox,
+            self.watcher,
+            self.network,
+            self.network_decisions,
         )
         return Surface(load_handlers(), lambda connection: RequestContext(services, connection), refuse)
 

@@ -7,36 +7,31 @@ from typing import Protocol
 
 import anyio
 
-from app_server.approvals.approvals import Approvals, Declined, NetworkQuestion
+from app_server.approvals.approvals import ENVIRONMENT, Approvals, Declined, NetworkQuestion
 from app_server.config.network_proxy import HostAction
-from app_server.exec.expiration import Expiration
+from app_server.exec.expiration import NETWORK_DENIED, Expiration
 from app_server.network.egress import Execution
-from app_server.network.policy import Attempt, Judgement, NetworkProtocol, NetworkReason
+from app_server.network.policy import Attempt, Judgement, NetworkProtocol, blocked
 from app_server.store.ids import uuid7
 from protocol.v2.permissions import NetworkApprovalProtocol, NetworkPolicyAmendment
 
-NETWORK_DENIED = "network access denied"
-"""The reason of an expiration that a denial caused."""
-
 REJECTED = "rejected by user"
 
-BLOCKED: dict[NetworkReason, str] = {
-    "denied": "domain is explicitly denied by policy and cannot be approved from this prompt",
-    "not_allowed": "domain is not on the allowlist for the current sandbox mode",
-    "not_allowed_local": "local/private network addresses are blocked by the sandbox policy",
-    "method_not_allowed": "request method is blocked by the current network mode",
-    "proxy_disabled": "network proxy is disabled",
+PROTOCOLS: dict[NetworkProtocol, NetworkApprovalProtocol] = {
+    "http": "http",
+    "https_connect": "https",
+    "socks5_tcp": "socks5Tcp",
+    "socks5_udp": "socks5Udp",
 }
-"""Why the rules refused, in words that clients and models know."""
-_BLOCKED_SOMEHOW = "request is blocked by network policy"
+"""What a protocol is called in questions."""
 
-PROTOCOL_NAMES: dict[NetworkProtocol, tuple[NetworkApprovalProtocol, str]] = {
-    "http": ("http", "http"),
-    "https_connect": ("https", "https"),
-    "socks5_tcp": ("socks5Tcp", "socks5-tcp"),
-    "socks5_udp": ("socks5Udp", "socks5-udp"),
+SCHEMES: dict[NetworkProtocol, str] = {
+    "http": "http",
+    "https_connect": "https",
+    "socks5_tcp": "socks5-tcp",
+    "socks5_udp": "socks5-udp",
 }
-"""What a protocol is called in questions, and in the names of targets."""
+"""What a protocol is called in what is to be reached."""
 
 ALLOW = Judgement("allow", "decider")
 DENY = Judgement("deny", "decider", "not_allowed")
@@ -176,7 +171,7 @@ class Registration:
         """
         if self._active:
             for pending in self._pending.values():
-                self._deny(_disconnected(pending.began))
+                self._disconnected((monotonic() - pending.began) * 1000)
             self._active = False
         return self._denial
 
@@ -206,7 +201,14 @@ class Registration:
 
     def abandoned(self, attempt: Attempt, waited_ms: int) -> None:
         """The program hung up before there was an answer."""
-        self._deny(_disconnected(monotonic() - waited_ms / 1000))
+        self._disconnected(waited_ms)
+
+    def _disconnected(self, waited_ms: float) -> None:
+        # A program that was ended has not given up: what ended it is what it came to.
+        if any(expiration.reason is not None for expiration in self._expirations):
+            return
+        reason = f"Network request disconnected after {int(waited_ms)} ms, before approval could complete"
+        self._deny(Denial(reason))
 
     def _deny(self, denial: Denial) -> None:
         if not self._active:
@@ -262,13 +264,12 @@ class Registration:
         return ALLOW
 
     def _question(self, attempt: Attempt, turn: AskingTurn) -> NetworkQuestion:
-        protocol, name = PROTOCOL_NAMES[attempt.protocol]
         return NetworkQuestion(
             turn_id=turn.id,
-            item_id=f"network#local#{name}#{attempt.host}#{attempt.port}#{uuid7()}",
+            item_id=f"network#{ENVIRONMENT}#{SCHEMES[attempt.protocol]}#{attempt.host}#{attempt.port}#{uuid7()}",
             host=attempt.host,
             port=attempt.port,
-            protocol=protocol,
+            protocol=PROTOCOLS[attempt.protocol],
             target=target(attempt),
             trigger={
                 "callId": self.trigger.call_id,
@@ -283,17 +284,6 @@ class Registration:
 
 
 def target(attempt: Attempt) -> str:
-    """What is to be reached, as questions and refusals name it."""
+    """What is to be reached, as `https://host:port`."""
     host = f"[{attempt.host}]" if ":" in attempt.host else attempt.host
-    return f"{PROTOCOL_NAMES[attempt.protocol][1]}://{host}:{attempt.port}"
-
-
-def blocked(host: str, reason: NetworkReason | None) -> str:
-    """Why the rules refused, as a sentence."""
-    detail = _BLOCKED_SOMEHOW if reason is None else BLOCKED.get(reason, _BLOCKED_SOMEHOW)
-    return f'Network access to "{host}" was blocked: {detail}.' if host else "Network access was blocked by policy."
-
-
-def _disconnected(began: float) -> Denial:
-    waited_ms = int((monotonic() - began) * 1000)
-    return Denial(f"Network request disconnected after {waited_ms} ms, before approval could complete")
+    return f"{SCHEMES[attempt.protocol]}://{host}:{attempt.port}"

@@ -3,14 +3,17 @@
 import binascii
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pybase64
 
 from app_server.config.settings import CommandLimits, ShellEnvironmentPolicy
+from app_server.exec.expiration import NETWORK_DENIED, Expiration
 from app_server.exec.pty import Size
 from app_server.exec.spawn import SpawnError
+from app_server.network.egress import Egress, Gate
+from app_server.network.policy import Attempt, Judgement
 from app_server.sandbox.permissions import PermissionProfile
 from protocol.jsonrpc import RpcError, internal_error, invalid_params, invalid_request
 
@@ -69,6 +72,51 @@ PROCESSES = Family(
 )
 
 
+OpenNetwork = Callable[[Gate], Awaitable[Egress]]
+"""Makes a command's way out by the managed proxy. Raises NetworkUnavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedAccess:
+    """The network of a client's command, which nobody is asked about.
+
+    With `terminate_on_denial` a refused request ends the command, else it only gets its refusal.
+    """
+
+    open: OpenNetwork
+    terminate_on_denial: bool = False
+
+
+NOBODY_TO_ASK = Judgement("ask", "decider", "not_allowed")
+
+
+class ClientGate:
+    """The gate of a client's command: what the rules are silent about is refused.
+
+    `refused` is the first attempt that was, and why.
+    """
+
+    def __init__(self, expiration: Expiration | None) -> None:
+        """`expiration` is what a denial cancels, if it is to end the command."""
+        self._expiration = expiration
+        self.refused: tuple[Attempt, Judgement] | None = None
+
+    async def decide(self, attempt: Attempt) -> Judgement:
+        """Refuse it, as something that somebody would have to be asked about."""
+        self.denied(attempt, NOBODY_TO_ASK)
+        return NOBODY_TO_ASK
+
+    def denied(self, attempt: Attempt, judgement: Judgement) -> None:
+        """Note it, and end the command if that is wanted."""
+        if self.refused is None:
+            self.refused = attempt, judgement
+        if self._expiration is not None:
+            self._expiration.cancel(NETWORK_DENIED)
+
+    def abandoned(self, attempt: Attempt, waited_ms: int) -> None:
+        """Nobody waits for a decision here."""
+
+
 @dataclass(frozen=True, slots=True)
 class CommandRequest:
     """What a client asks for. Times are in milliseconds, caps in bytes for each stream."""
@@ -89,6 +137,7 @@ class CommandRequest:
     environment: ShellEnvironmentPolicy = field(default_factory=ShellEnvironmentPolicy)
     limits: CommandLimits = field(default_factory=CommandLimits)
     family: Family = COMMANDS
+    network: ManagedAccess | None = None
 
 
 @dataclass(frozen=True, slots=True)

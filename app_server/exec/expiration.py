@@ -8,6 +8,9 @@ import anyio
 TIMEOUT = "timeout"
 """The reason of an expiration that nobody asked for."""
 
+NETWORK_DENIED = "network access denied"
+"""The reason of an expiration by which a command was refused the network."""
+
 
 class Expiration:
     """When a running command must stop: a timeout, a cancellation, or whichever comes first.

@@ -96,7 +96,8 @@ class Process:
         Blocks for about 1 ms, and not in a worker thread: a sandbox dies with the very thread that started it.
 
         Without `stdin` the command reads from /dev/null; with `tty` it has a terminal of that size for everything,
-        and its output is all "stdout". The command's descriptors and cleanup are taken over, also on failure.
+        and its output is all "stdout". The command's descriptors and cleanup are taken over, also on failure; its bridge
+        stays the caller's if it starts, and is closed if not.
         A command that exceeds its `limits` is killed, and `limit_hit` says so.
         """
         ours: list[int] = []
@@ -140,6 +141,8 @@ class Process:
                 os.close(fd)
             if command.cleanup is not None:
                 command.cleanup()
+            if command.bridge is not None:
+                command.bridge.close()
             raise SpawnError.of(error) if isinstance(error, OSError) else error from None
         finally:
             for fd in (*theirs, *command.pass_fds):

@@ -13,6 +13,7 @@ import pybase64
 
 from app_server.exec.client_commands import (
     COMMANDS,
+    ClientGate,
     CommandRequest,
     CommandResult,
     Family,
@@ -23,12 +24,15 @@ from app_server.exec.client_commands import (
     decode_base64,
 )
 from app_server.exec.environment import child_environment
-from app_server.exec.expiration import Expiration
+from app_server.exec.expiration import NETWORK_DENIED, Expiration
 from app_server.exec.output import CAPTURE_LIMIT, Capped
 from app_server.exec.process import Process, Stream
 from app_server.exec.pty import DEFAULT_SIZE, Size
 from app_server.exec.reaper import Reaper
 from app_server.exec.spawn import SpawnError
+from app_server.network.egress import Egress
+from app_server.network.policy import blocked
+from app_server.network.proxy import NetworkUnavailable
 from app_server.sandbox.sandbox import Sandbox, SandboxUnavailable
 from protocol.jsonrpc import internal_error, invalid_params, invalid_request
 
@@ -38,6 +42,9 @@ DEFAULT_TIMEOUT_S = 10.0
 LONGEST_TIMEOUT_MS = 1 << 62
 EXIT_TIMED_OUT = 124
 EXIT_TERMINAL_TERMINATED = 1
+
+CLOSE_NETWORK_S = 5.0
+"""How long ending the connections of a command may take."""
 
 SHUTDOWN_S = 5.0
 """How long closing waits for commands that it has told to stop."""
@@ -65,6 +72,8 @@ class _Running:
     request: CommandRequest
     expiration: Expiration
     process: Process | None = None
+    gate: ClientGate | None = None
+    egress: Egress | None = None
     input_closed: bool = False
     started: anyio.Event = field(default_factory=anyio.Event)
     """Set when `process` is there, or will never be."""
@@ -90,6 +99,7 @@ class CommandSessions:
         try:
             return await self._finish(running, await self._begin(running), sink)
         finally:
+            await _close_network(running)
             self._leave(running)
 
     async def spawn(
@@ -108,6 +118,7 @@ class CommandSessions:
         try:
             process = await self._begin(running)
         except BaseException:
+            await _close_network(running)
             self._leave(running)
             raise
         start(partial(self._look_after, running, process, sink, exited))
@@ -209,10 +220,15 @@ class CommandSessions:
                 f"failed to spawn {family.what}: missing program for {'PTY' if request.tty else 'pipe'} spawn"
             )
         try:
+            port: int | None = None
+            if request.network is not None:
+                running.gate = ClientGate(running.expiration if request.network.terminate_on_denial else None)
+                running.egress = await request.network.open(running.gate)
+                port, env = running.egress.port, running.egress.environment(env)
             command = await self._sandbox.wrap(
-                request.command, cwd=cwd, env=env, profile=request.profile, terminal=request.tty
+                request.command, cwd=cwd, env=env, profile=request.profile, terminal=request.tty, proxy_port=port
             )
-            running.process = Process.spawn(
+            process = running.process = Process.spawn(
                 command,
                 cwd=cwd,
                 reaper=self._reaper,
@@ -220,10 +236,12 @@ class CommandSessions:
                 tty=(request.size or DEFAULT_SIZE) if request.tty else None,
                 limits=request.limits,
             )
-        except (SpawnError, SandboxUnavailable) as error:
+        except (SpawnError, SandboxUnavailable, NetworkUnavailable) as error:
             raise internal_error(f"failed to spawn {family.what}: {error}") from error
+        if command.bridge is not None and running.egress is not None:
+            running.egress.serve(command.bridge)
         running.started.set()
-        return running.process
+        return process
 
     async def _finish(self, running: _Running, process: Process, sink: OutputSink) -> CommandResult:
         request = running.request
@@ -248,6 +266,9 @@ class CommandSessions:
             exit_code = EXIT_TERMINAL_TERMINATED
         if process.limit_hit is not None:
             output.say(process.limit_hit)
+        if expiration.reason == NETWORK_DENIED and running.gate is not None and running.gate.refused is not None:
+            attempt, judgement = running.gate.refused
+            output.say(blocked(attempt.host, judgement.reason))
         stdout, stderr = output.result("stdout"), output.result("stderr")
         return CommandResult(exit_code, stdout[0], stderr[0], stdout[1], stderr[1], process.drain_timed_out)
 
@@ -261,6 +282,7 @@ class CommandSessions:
             logger.exception("unforeseen error while a client's process ran")
             result = None
         finally:
+            await _close_network(running)
             self._leave(running)
         if result is not None:
             exited(result)
@@ -342,6 +364,12 @@ class _Streamed:
     def result(self, stream: Stream) -> tuple[str, bool]:
         """What was not sent of one stream, and whether something of it was left out."""
         return self._unsaid if stream == "stderr" else "", self._caps[stream].cut
+
+
+async def _close_network(running: _Running) -> None:
+    if running.egress is not None:
+        with anyio.move_on_after(CLOSE_NETWORK_S, shield=True):
+            await running.egress.close()
 
 
 def _key(running: _Running) -> tuple[str, int, str] | None:

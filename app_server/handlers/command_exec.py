@@ -1,12 +1,17 @@
 """`command/exec`: a client's own commands, outside any thread."""
 
+from dataclasses import replace
+from functools import partial
+
 from app_server.config.permission_profiles import ProfileError
-from app_server.exec.client_commands import CommandRequest, absolute_cwd
+from app_server.exec.client_commands import CommandRequest, ManagedAccess, absolute_cwd
 from app_server.exec.pty import Size
 from app_server.handlers.context import RequestContext
 from app_server.handlers.registry import handles
+from app_server.network.egress import Execution
 from app_server.sandbox.permissions import PermissionProfile, profile_for
-from app_server.sandbox.profiles import default_profile, profile_named
+from app_server.sandbox.profiles import default_profile, profile_named, with_managed_network
+from app_server.store.ids import uuid7
 from protocol.jsonrpc import invalid_request
 from protocol.v2.command_exec import (
     COMMAND_EXEC,
@@ -27,9 +32,14 @@ from protocol.v2.command_exec import (
 
 @handles(COMMAND_EXEC)
 async def run(ctx: RequestContext, params: CommandExecParams) -> CommandExecResponse:
+    profile = with_managed_network(_profile(ctx, params), ctx.settings)
+    if profile.kind == "full_access":
+        # Nothing makes it use the proxy, but programs that obey their environment do.
+        profile = replace(profile, proxy=ctx.settings.network_proxy)
     request = CommandRequest(
         command=params.command,
-        profile=_profile(ctx, params),
+        profile=profile,
+        network=_network(ctx, profile, params),
         cwd=params.cwd,
         env=params.env,
         process_id=params.process_id,
@@ -78,6 +88,14 @@ def _profile(ctx: RequestContext, params: CommandExecParams) -> PermissionProfil
     if params.sandbox_policy is not None:
         return profile_for(params.sandbox_policy, roots=[absolute_cwd(None)])
     return default_profile(ctx.settings, [absolute_cwd(None)])
+
+
+def _network(ctx: RequestContext, profile: PermissionProfile, params: CommandExecParams) -> ManagedAccess | None:
+    if profile.proxy is None:
+        return None
+    execution = Execution(uuid7(), item_id=params.process_id)
+    opening = partial(ctx.network.open, profile, absolute_cwd(params.cwd), execution)
+    return ManagedAccess(opening, profile.proxy.terminate_on_denial)
 
 
 def _size(size: CommandExecTerminalSize) -> Size:

@@ -7,9 +7,11 @@ from app_server.config.layers import LayerStack
 from app_server.config.settings import Settings
 from app_server.exec.sessions import CommandSessions
 from app_server.files.watch import Watcher
+from app_server.network.decisions import NetworkDecisions
 from app_server.rpc.connection import Connection
 from app_server.sandbox.sandbox import Sandbox
 from app_server.threads.manager import ThreadManager
+from app_server.tools.guarded_network import ManagedNetwork
 from app_server.tools.terminals import Terminals
 
 
@@ -24,6 +26,8 @@ class Services:
     terminals: Terminals
     sandbox: Sandbox
     watcher: Watcher
+    network: ManagedNetwork
+    network_decisions: NetworkDecisions
 
 
 class RequestContext:
@@ -54,6 +58,11 @@ class RequestContext:
     def commands(self) -> CommandSessions:
         """Commands that clients run."""
         return self.services.commands
+
+    @property
+    def network(self) -> ManagedNetwork:
+        """The way of commands to the network, where it is managed."""
+        return self.services.network
 
     @property
     def terminals(self) -> Terminals:

@@ -26,12 +26,12 @@ class NetworkProxy:
         """`bundles` is a folder for certificates that commands read; `environ` names the upstream proxy."""
 
     async def __aenter__(self) -> Self:
-        raise NotImplementedError
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        raise NotImplementedError
+        return None
 
     async def open(self, execution: Execution, policy: PolicySource, gate: Gate) -> Egress:
         """A way out for one command. Raises NetworkUnavailable where none can be made."""

@@ -10,6 +10,7 @@ import anyio.to_thread
 import orjson
 
 from app_server.approvals.approvals import Approvals
+from app_server.approvals.network import AmendNetwork, AskingTurn, NetworkApprovals
 from app_server.config.settings import Settings
 from app_server.model.catalog import model_info
 from app_server.model.events import Usage
@@ -98,6 +99,11 @@ class World(Protocol):
         """Allow commands that begin with `prefix` from now on. Raises Declined where that cannot be kept."""
         ...
 
+    @property
+    def amend_network(self) -> AmendNetwork:
+        """Keeps a rule for a host, on disk and at once."""
+        ...
+
     def spawn(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Run what outlives the request and the client that started it. An error is logged and takes nothing along."""
         ...
@@ -154,6 +160,7 @@ class Thread:
         self.approvals = Approvals(
             self, world.server_requests, world.decisions, world.amend_rules, config.approval_unattended_seconds
         )
+        self.network = NetworkApprovals(self, self.approvals, world.amend_network)
         self._status = "idle"
         self._waits: tuple[ThreadActiveFlag, ...] = ()
         self._project_text: str | None = None
@@ -194,7 +201,7 @@ class Thread:
         """Tell the followers once what is different from what was stored."""
         warning, self.warning = self.warning, None
         if warning is not None:
-            self.events.publish(WARNING, WarningNotification(thread_id=self.id, message=warning))
+            self.warn(warning)
 
     # Subscribers
 
@@ -234,6 +241,14 @@ class Thread:
             self._waits = waits
             if self._status == "active":
                 self._tell_status(self.status)
+
+    def asking_turn(self) -> AskingTurn | None:
+        """The turn in which a question about the network of a command can be put: the one that runs now."""
+        return None if self.active is None or self.active.ending else self.active.asking()
+
+    def warn(self, message: str) -> None:
+        """Tell the followers a warning."""
+        self.events.publish(WARNING, WarningNotification(thread_id=self.id, message=message))
 
     def resolved(self, request_id: int) -> None:
         """Tell the followers that a question is closed."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import anyio
 import orjson
 
+from app_server.approvals.network import AskingTurn
 from app_server.model.catalog import model_info
 from app_server.rpc.outbound import encode, now_ms
 from app_server.store.errors import StoreError
@@ -100,6 +101,7 @@ class Turn:
             approval_policy=self._settings.approval_policy,
             items=self.items,
             approvals=thread.approvals,
+            network=thread.network,
             config=thread.config,
             model=model_info(self._settings.model, thread.config),
             mode=self._settings.mode,
@@ -112,6 +114,11 @@ class Turn:
     def snapshot(self, view: str) -> bytes:
         """The turn as it stands now, as the wire's Turn; `view` as the wire's TurnItemsView."""
         return turn_json(self.row, () if view == "notLoaded" else self.items.snapshot(), view)
+
+    def asking(self) -> AskingTurn:
+        """The turn as one in which a question about the network can be put."""
+        may_ask = self._context.approval_kind != "never"
+        return AskingTurn(self.id, may_ask, lambda: self._interrupted, self.interrupt, self._tell_model)
 
     # What clients do to a running turn
 

@@ -25,6 +25,15 @@ def report(terminal: Terminal, unread: Unread, seconds: float, max_tokens: int) 
     )
 
 
+def denied(terminal: Terminal, max_tokens: int) -> str:
+    """Why the network of a command that has ended was denied, and what it had printed since it was last looked at."""
+    assert terminal.denial is not None
+    unread = terminal.take_unread()
+    if not unread.size:
+        return terminal.denial.reason
+    return f"{terminal.denial.reason}\nOutput:\n{within_budget(unread, max_tokens)}"
+
+
 def aborted(seconds: float, terminal: Terminal | None = None) -> str:
     """The result of a call that the user ended by stopping the turn; the command of a terminal runs on."""
     text = f"Wall time: {seconds:.1f} seconds\naborted by user"

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from app_server.approvals.approvals import Approvals
+from app_server.approvals.network import NetworkApprovals
 from app_server.config.settings import Settings
 from app_server.exec.expiration import Expiration
 from app_server.model.catalog import ModelInfo
 from app_server.sandbox.permissions import PermissionProfile
-from app_server.sandbox.profiles import with_additional
+from app_server.sandbox.profiles import with_additional, with_managed_network
 from app_server.tools.turn_diff import TurnDiff
 from protocol.methods import ServerNotification
 from protocol.v2.permissions import AskForApproval, GrantedPermissionProfile, GranularApproval
@@ -87,6 +88,7 @@ class TurnContext:
     approval_policy: AskForApproval
     items: ItemSink
     approvals: Approvals
+    network: NetworkApprovals
     config: Settings
     model: ModelInfo
     mode: str
@@ -110,7 +112,7 @@ class TurnContext:
         profile = self.base_profile
         for grant in (*self.approvals.granted, *self.granted):
             profile = with_additional(profile, grant, self.cwd)
-        return profile
+        return with_managed_network(profile, self.config)
 
     @property
     def approval_kind(self) -> str:

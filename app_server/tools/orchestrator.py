@@ -2,15 +2,16 @@
 
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
 
 import anyio.to_thread
 
 from app_server.approvals.approvals import CommandQuestion
+from app_server.approvals.network import Denial, Trigger
 from app_server.exec.environment import TERMINAL_TYPE
-from app_server.exec.expiration import TIMEOUT, Expiration
+from app_server.exec.expiration import NETWORK_DENIED, TIMEOUT, Expiration
 from app_server.exec.output import HeadTail
 from app_server.exec.process import Process
 from app_server.exec.pty import Size
@@ -22,9 +23,10 @@ from app_server.execpolicy.bash import canonical
 from app_server.execpolicy.judgement import is_quick, judge
 from app_server.execpolicy.store import LoadedRules
 from app_server.sandbox.permissions import FULL_ACCESS, PermissionProfile
-from app_server.sandbox.profiles import with_additional
+from app_server.sandbox.profiles import with_additional, with_managed_network
 from app_server.sandbox.sandbox import Sandbox, SandboxUnavailable
 from app_server.tools.context import ToolError, TurnContext
+from app_server.tools.guarded_network import GuardedNetwork, ManagedNetwork
 from app_server.tools.login import LoginEnvironments, login_script
 from protocol.v2.permissions import AdditionalPermissionProfile
 
@@ -60,12 +62,24 @@ class Clearance:
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """How a command ended. `reason` is None for an exit of its own, else what expired it."""
+    """How a command ended. `reason` is None for an exit of its own, else what expired it.
+
+    With a `denial` that is what it came to, whatever its exit was.
+    """
 
     exit_code: int
     output: HeadTail
     seconds: float
     reason: str | None
+    denial: Denial | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A command that runs. `network` is to be finished after its end."""
+
+    process: Process
+    network: GuardedNetwork | None = None
 
 
 RulesFor = Callable[[TurnContext], Awaitable[LoadedRules]]
@@ -86,9 +100,10 @@ class ToolOrchestrator:
         rules: RulesFor,
         environment: EnvironmentFor,
         logins: LoginEnvironments,
+        network: ManagedNetwork,
     ) -> None:
         self._sandbox, self._reaper, self._rules, self._environment = sandbox, reaper, rules, environment
-        self._logins = logins
+        self._logins, self._network = logins, network
 
     async def clear(
         self, command: Command, turn: TurnContext, item_id: str, before_asking: Callable[[], Awaitable[None]]
@@ -128,7 +143,8 @@ class ToolOrchestrator:
         if command.escalated or judgement.outside_sandbox:
             return Clearance(FULL_ACCESS, escalated=True)
         if command.additional is not None:
-            return Clearance(with_additional(turn.profile, command.additional, command.cwd))
+            more = with_additional(turn.profile, command.additional, command.cwd)
+            return Clearance(with_managed_network(more, turn.config))
         return Clearance(turn.profile)
 
     async def clear_retry(self, command: Command, turn: TurnContext, item_id: str) -> Clearance | None:
@@ -177,9 +193,13 @@ class ToolOrchestrator:
         turn: TurnContext,
         call_id: str | None,
         *,
+        item_id: str | None = None,
         size: Size | None = None,
-    ) -> Process:
-        """Start a cleared command; in a terminal of `size` if given, else without input. Raises ToolError."""
+    ) -> Started:
+        """Start a cleared command; in a terminal of `size` if given, else without input. Raises ToolError.
+
+        `call_id` is None for a command of the user, whose item is `item_id`.
+        """
         argv, base = command.argv, None
         if call_id is not None and (script := login_script(argv)) is not None:
             # A slow profile does not hold up an interrupt.
@@ -191,26 +211,48 @@ class ToolOrchestrator:
         env = self._environment(turn, call_id, base)
         if size is not None and "TERM" not in turn.config.shell_environment_policy.set:
             env = {**env, "TERM": TERMINAL_TYPE}
+        network: GuardedNetwork | None = None
+        if clearance.profile.proxy is not None:
+            tool = "exec_command" if call_id is not None else "user_shell"
+            trigger = Trigger(
+                call_id or "", tool, tuple(command.argv), command.cwd, size is not None, command.justification
+            )
+            network = await self._network.guard(clearance.profile, turn, call_id or item_id or "", trigger)
+            env = network.environment(env)
         try:
-            wrapped = await self._sandbox.wrap(
-                argv,
-                cwd=command.cwd,
-                env=env,
-                profile=clearance.profile,
-                terminal=size is not None,
-            )
-            return Process.spawn(
-                wrapped,
-                cwd=command.cwd,
-                reaper=self._reaper,
-                tty=size,
-                limits=turn.config.command_limits,
-            )
-        except (SandboxUnavailable, SpawnError) as error:
+            return Started(await self._spawn(argv, command.cwd, env, clearance, turn, network, size), network)
+        except BaseException as error:
+            if network is not None:
+                await network.finish()
+            if not isinstance(error, (SandboxUnavailable, SpawnError)):
+                raise
             # Looked at only now: a folder is seldom missing.
             if not await anyio.to_thread.run_sync(os.path.isdir, command.cwd):
                 raise ToolError(f"the folder {command.cwd} does not exist") from error
             raise ToolError(str(error)) from error
+
+    async def _spawn(
+        self,
+        argv: Sequence[str],
+        cwd: str,
+        env: Mapping[str, str],
+        clearance: Clearance,
+        turn: TurnContext,
+        network: GuardedNetwork | None,
+        size: Size | None,
+    ) -> Process:
+        wrapped = await self._sandbox.wrap(
+            argv,
+            cwd=cwd,
+            env=env,
+            profile=clearance.profile,
+            terminal=size is not None,
+            proxy_port=None if network is None else network.port,
+        )
+        process = Process.spawn(wrapped, cwd=cwd, reaper=self._reaper, tty=size, limits=turn.config.command_limits)
+        if wrapped.bridge is not None and network is not None:
+            network.serve(wrapped.bridge)
+        return process
 
     async def run(
         self,
@@ -220,16 +262,34 @@ class ToolOrchestrator:
         call_id: str | None,
         timeout: float | None,
         on_output: Callable[[bytes], Awaitable[None]],
+        item_id: str | None = None,
     ) -> CommandResult:
-        """Run a cleared command to its end, its timeout (seconds) or the turn's interrupt.
+        """Run a cleared command to its end, its timeout (seconds), the turn's interrupt or a denial of its network.
 
         Its whole tree is gone afterwards. Raises ToolError where it cannot be started or confined.
         """
-        output = HeadTail()
         expiration = Expiration(timeout)
         began = monotonic()
-        process = await self.spawn(command, clearance, turn, call_id)
+        started = await self.spawn(command, clearance, turn, call_id, item_id=item_id)
+        process, network = started.process, started.network
+        try:
+            result = await self._follow(process, turn, expiration, network, on_output)
+        finally:
+            denial = None if network is None else await network.finish()
+        return replace(result, seconds=monotonic() - began, denial=denial)
+
+    async def _follow(
+        self,
+        process: Process,
+        turn: TurnContext,
+        expiration: Expiration,
+        network: GuardedNetwork | None,
+        on_output: Callable[[bytes], Awaitable[None]],
+    ) -> CommandResult:
+        output = HeadTail()
         exit_code = 1
+        if network is not None:
+            network.registration.expires(expiration)
         with turn.expires_with_turn(expiration):
             async with process:
                 with expiration:
@@ -239,7 +299,8 @@ class ToolOrchestrator:
                     exit_code = await process.wait()
                 if expiration.reason is not None:
                     timed_out = expiration.reason == TIMEOUT
-                    await process.terminate(0 if timed_out else INTERRUPT_GRACE_SECONDS)
+                    interrupted = expiration.reason not in (TIMEOUT, NETWORK_DENIED)
+                    await process.terminate(INTERRUPT_GRACE_SECONDS if interrupted else 0)
                     while (chunk := await process.read()) is not None:
                         output.append(chunk[1])
                         await on_output(chunk[1])
@@ -248,4 +309,4 @@ class ToolOrchestrator:
                     told = f"\n{process.limit_hit}\n".encode()
                     output.append(told)
                     await on_output(told)
-        return CommandResult(exit_code, output, monotonic() - began, expiration.reason)
+        return CommandResult(exit_code, output, 0.0, expiration.reason)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 from app_server.exec.output import Utf8Splitter
@@ -54,6 +55,11 @@ def shell_argv(script: str, *, shell: str | None = None, login: bool = True) -> 
     return [path, "-lc" if login else "-c", script]
 
 
+def _clearance(turn: TurnContext) -> Clearance:
+    """Outside of the sandbox; where the network is managed, it is for the user's commands too, and says why not."""
+    return Clearance(replace(FULL_ACCESS, proxy=turn.profile.proxy))
+
+
 class UserShell:
     """Runs what the user typed: outside the sandbox, as an item of the turn, to its end."""
 
@@ -83,7 +89,7 @@ class UserShell:
         timeout = None if timeout_ms is None else timeout_ms / 1000
         try:
             result = await self._orchestrator.run(
-                Command(argv, turn.cwd), Clearance(FULL_ACCESS), turn, None, timeout, show
+                Command(argv, turn.cwd), _clearance(turn), turn, None, timeout, show, item_id
             )
         except ToolError as error:
             failed = {"status": "failed", "exit_code": -1, "aggregated_output": str(error), "completed_at_ms": now_ms()}
@@ -91,6 +97,10 @@ class UserShell:
             raise
         for text in splitter.finish():
             turn.items.output_delta(item_id, text)
+        if result.denial is not None:
+            reason = result.denial.reason.encode()
+            result.output.append(b"\n" + reason if result.output.total else reason)
+            result = replace(result, exit_code=-1)
         ended = {
             "status": "completed" if result.exit_code == 0 else "failed",
             "exit_code": result.exit_code,

@@ -8,12 +8,15 @@ from time import monotonic
 
 import anyio
 
+from app_server.approvals.network import Denial
 from app_server.exec import proctree
+from app_server.exec.expiration import Expiration
 from app_server.exec.limits import cpu_times
 from app_server.exec.output import HeadTail, Utf8Splitter
 from app_server.exec.process import Process
 from app_server.rpc.outbound import now_ms
 from app_server.tools.context import ItemSink
+from app_server.tools.guarded_network import GuardedNetwork
 from protocol.v2.item import CommandExecutionThreadItem
 
 STREAMS_CLOSE_SECONDS = 0.05
@@ -29,8 +32,11 @@ LOWEST_NUMBER, HIGHEST_NUMBER = 1_000, 99_999
 CLOSE_SECONDS = 5.0
 """How long closing waits for terminals that it has ended."""
 
+KILLED = "killed"
+"""The reason of an expiration from outside."""
+
 KILLED_EXIT_CODE = -1
-"""What clients are told of a command that was ended from outside."""
+"""What clients are told of a command that was ended from outside, or by a denial of its network."""
 
 Spawn = Callable[[Callable[[], Awaitable[None]]], None]
 """Runs what outlives the call that started it."""
@@ -53,11 +59,19 @@ class Terminal:
         tty: bool,
         outside: bool,
         output: HeadTail | None,
+        network: GuardedNetwork | None,
     ) -> None:
         """`script` is the command line without its shell; `output` what the item has shown already.
 
         `outside` says that it was let out of a sandbox, so that whoever writes to it should be asked about.
         """
+        self.expiration = Expiration(None)
+        """Ends the command before its time: somebody kills it, or its network is denied."""
+        self.denial: Denial | None = None
+        """Once it has ended: why its network was denied, which is then what it came to."""
+        self._network = network
+        if network is not None:
+            network.registration.expires(self.expiration)
         self.number, self.process, self.script, self.tty, self.outside = number, process, script, tty, outside
         self.item = item.model_copy(update={"process_id": str(number), "source": "unifiedExecStartup"})
         self.output = output or HeadTail()
@@ -72,7 +86,7 @@ class Terminal:
         self._items = items
         self._unread = HeadTail()
         self._unread_lines = 0
-        self._killed = self._left = self._completing = False
+        self._left = self._completing = False
         self._seconds = 0.0
         self._reading = anyio.CancelScope()
         self._splitter = Utf8Splitter()
@@ -80,7 +94,7 @@ class Terminal:
     @property
     def runs(self) -> bool:
         """Whether the command itself is still there."""
-        return self.process.exit_code is None and not self._killed
+        return self.process.exit_code is None and self.expiration.reason is None
 
     async def follow(self) -> None:
         """Take the output until the command ends; its owner runs this."""
@@ -89,7 +103,7 @@ class Terminal:
             async with process:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._limit_drain)
-                    with self._reading:
+                    with self.expiration, self._reading:
                         while (chunk := await process.read()) is not None:
                             self._take(chunk[1])
                             await self._items.congestion()
@@ -103,12 +117,18 @@ class Terminal:
             for text in self._splitter.finish():
                 self._items.output_delta(self.item.id, text)
         finally:
-            if not self._killed and process.exit_code is not None:
+            await self._finish_network()
+            if self.denial is None and self.expiration.reason is None and process.exit_code is not None:
                 self.exit_code = process.exit_code
             self._seconds = monotonic() - self.began_at
             self.ended.set()
         if self._left:
             await self.complete()
+
+    async def _finish_network(self) -> None:
+        if self._network is not None and (denial := await self._network.finish()) is not None:
+            self.denial = denial
+            self.output.append(f"\n{denial.reason}".encode() if self.output.total else denial.reason.encode())
 
     async def _limit_drain(self) -> None:
         await self.process.wait()
@@ -124,12 +144,11 @@ class Terminal:
     def kill(self) -> None:
         """End the command and its whole tree now. Does nothing once it has exited."""
         if self.runs:
-            self._killed = True
-            self._reading.cancel()
+            self.expiration.cancel(KILLED)
 
     async def leave(self) -> None:
         """The call that started the command is over: the item is completed now or, if it runs on, at its end."""
-        if self._killed:
+        if self.expiration.reason is not None:
             await self.ended.wait()
         if self.ended.is_set():
             await self.complete()
@@ -206,6 +225,7 @@ class Terminals:
         tty: bool,
         outside: bool,
         output: HeadTail | None = None,
+        network: GuardedNetwork | None = None,
     ) -> Terminal:
         """A terminal for a command that was just started, which is this room's from now on."""
         terminals = self._threads.setdefault(thread_id, {})
@@ -213,7 +233,9 @@ class Terminals:
             self._make_room(terminals)
         while (number := random.randint(LOWEST_NUMBER, HIGHEST_NUMBER)) in terminals:
             pass
-        terminal = Terminal(number, process, item, items, script=script, tty=tty, outside=outside, output=output)
+        terminal = Terminal(
+            number, process, item, items, script=script, tty=tty, outside=outside, output=output, network=network
+        )
         terminals[number] = terminal
         self._spawn(terminal.follow)
         return terminal

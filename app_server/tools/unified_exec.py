@@ -18,7 +18,7 @@ from app_server.rpc.outbound import now_ms
 from app_server.sandbox.denial import was_denied
 from app_server.tools.apply_patch import ApplyPatchTool
 from app_server.tools.arguments import PREFIX, Arguments
-from app_server.tools.command_report import DEFAULT_OUTPUT_TOKENS, aborted, report
+from app_server.tools.command_report import DEFAULT_OUTPUT_TOKENS, aborted, denied, report
 from app_server.tools.context import ToolCall, ToolError, ToolOutput, TurnContext
 from app_server.tools.orchestrator import Clearance, Command, ToolOrchestrator
 from app_server.tools.patch_command import intercept
@@ -159,6 +159,9 @@ class ExecCommandTool:
             with anyio.move_on_after(LEAVE_SECONDS, shield=True):
                 await terminal.leave()
         seconds = monotonic() - began
+        if terminal.denial is not None:
+            self._terminals.forget(turn.thread_id, terminal)
+            raise ToolError(denied(terminal, _budget(wanted.max_tokens, turn)))
         if interrupted and not terminal.ended.is_set():
             return ToolOutput(aborted(seconds, terminal), success=False)
         text = report(terminal, terminal.take_unread(), seconds, _budget(wanted.max_tokens, turn)) + note
@@ -207,7 +210,7 @@ class ExecCommandTool:
         """Start the command; `output` is what its item shows already. Raises ToolError, with the item completed."""
         command = wanted.command
         try:
-            process = await self._orchestrator.spawn(
+            started = await self._orchestrator.spawn(
                 command, clearance, turn, shown.item.id, size=DEFAULT_SIZE if command.tty else None
             )
         except ToolError as error:
@@ -215,13 +218,14 @@ class ExecCommandTool:
             raise
         terminal = self._terminals.open(
             turn.thread_id,
-            process,
+            started.process,
             shown.item,
             turn.items,
             script=wanted.script,
             tty=command.tty,
             outside=clearance.escalated and turn.profile.kind == "restricted",
             output=output,
+            network=started.network,
         )
         await shown.start(terminal.item)
         return terminal

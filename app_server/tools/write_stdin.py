@@ -8,7 +8,7 @@ from typing import Any
 from app_server.approvals.approvals import CommandQuestion, Declined
 from app_server.execpolicy import quoting
 from app_server.tools.arguments import PREFIX, Arguments
-from app_server.tools.command_report import DEFAULT_OUTPUT_TOKENS, aborted, report
+from app_server.tools.command_report import DEFAULT_OUTPUT_TOKENS, aborted, denied, report
 from app_server.tools.context import ToolCall, ToolError, ToolOutput, TurnContext
 from app_server.tools.terminals import Terminal, Terminals
 from app_server.tools.unified_exec import LEAST_YIELD_MS, MOST_YIELD_MS, max_tokens, wait, yield_seconds
@@ -101,6 +101,11 @@ class WriteStdinTool:
             began = monotonic()
             interrupted = await wait(terminal, seconds, turn)
             waited = monotonic() - began
+            if terminal.expiration.reason is not None:
+                await terminal.ended.wait()
+            if terminal.denial is not None:
+                self._terminals.forget(turn.thread_id, terminal)
+                raise ToolError(f"Unified exec process failed: {denied(terminal, budget)}")
             if not chars and not terminal.ended.is_set():
                 _tell(chars, terminal, turn)
             if interrupted and not terminal.ended.is_set():

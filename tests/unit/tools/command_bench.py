@@ -35,7 +35,14 @@ class NoSandbox:
         self.environments: list[Mapping[str, str]] = []
 
     async def wrap(
-        self, argv: Sequence[str], *, cwd: str, env: Any, profile: PermissionProfile, terminal: bool = False
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Any,
+        profile: PermissionProfile,
+        terminal: bool = False,
+        proxy_port: int | None = None,
     ) -> SandboxedCommand:
         self.profiles.append(profile)
         self.environments.append(env)
@@ -139,6 +146,7 @@ class Bench:
             self._rules,
             lambda _turn, _call, _base: ENV,
             LoginEnvironments(confining, reaper),
+            cast("Any", None),
         )
         self.exec = ExecCommandTool(orchestrator, self.terminals, ApplyPatchTool())
         self.tools = ToolRegistry([self.exec, WriteStdinTool(self.terminals)])
@@ -163,6 +171,7 @@ class Bench:
             approval_policy=policy,
             items=cast("Any", Items(self.clients)),
             approvals=cast("Any", self.clients),
+            network=cast("Any", None),
             config=config,
             model=model_info("gpt-5.5", config),
             mode="default",

@@ -75,6 +75,7 @@ class Bench:
             approval_policy=policy,
             items=cast("Any", self.log),
             approvals=cast("Any", self.log),
+            network=cast("Any", None),
             config=Settings(codex_home=self.cwd, model=model, model_provider="openai"),
             model=model_info(model),
             mode="default",
