@@ -3,6 +3,7 @@
 import functools
 import os
 import shutil
+import socket
 import stat
 import subprocess
 import threading
@@ -20,7 +21,7 @@ from app_server.sandbox.permissions import PermissionProfile
 from app_server.sandbox.protected import Held, StandIns
 from app_server.sandbox.repositories import RepositorySearch
 from app_server.sandbox.sandbox import SandboxedCommand, SandboxUnavailable, with_network_flag
-from app_server.sandbox.stage import Expected
+from app_server.sandbox.stage import Bridge, Expected
 
 PROGRAM = "bwrap"
 
@@ -181,35 +182,45 @@ class Bubblewrap:
             alone = self._writers == 0
             self._writers += bool(held)
         handed: list[int] = []
+        bridge: socket.socket | None = None
         try:
             program = self._find((cwd, *mounts.writable))
             cwd = _reachable(cwd, mounts)
             options = arguments(
                 mounts,
                 cwd=cwd,
-                network=profile.network,
+                network=profile.network and proxy_port is None,
                 user_namespace=bool(self._user_namespace),
                 of_the_machine=_of_the_machine(known=_handled() != 0 and mounts.root != "write"),
                 checked=stage.can_check_mounts(),
             )
-            handed.append(_hand_over(seccomp.program(network=profile.network)))
+            # With the proxy there are the same sockets as with a network, which then is the sandbox's own.
+            handed.append(_hand_over(seccomp.program(network=profile.network or proxy_port is not None)))
             options += ["--seccomp", str(handed[-1])]
             handed.append(_hand_over(b"".join(os.fsencode(option) + b"\0" for option in options)))
             if (ruleset := _ruleset(mounts)) is not None:
                 handed.append(ruleset)
+            listen = None
+            if proxy_port is not None:
+                bridge, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                handed.append(theirs.detach())
+                listen = Bridge(handed[-1], proxy_port)
             handed.append(
                 stage.make(
                     argv,
-                    {**with_network_flag(env, profile), "PWD": cwd},
+                    {**with_network_flag(env, profile, proxy_port), "PWD": cwd},
                     expected=expectations(mounts, strict=not alone) if stage.can_check_mounts() else (),
                     ruleset=ruleset,
                     handled=_handled(),
                     terminal=terminal,
+                    bridge=listen,
                 )
             )
         except BaseException:
             for fd in handed:
                 os.close(fd)
+            if bridge is not None:
+                bridge.close()
             self._release(held)
             raise
         finally:
@@ -225,6 +236,7 @@ class Bubblewrap:
             contained=True,
             takes_terminal=terminal,
             program=argv[0] if argv else "",
+            bridge=bridge,
         )
 
     def _release(self, held: Sequence[Held]) -> None:

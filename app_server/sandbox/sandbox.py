@@ -90,7 +90,7 @@ class Unsandboxed:
         """The command itself, with the flag that tells it to do without a network. Refuses restricted profiles."""
         if profile.kind == "restricted":
             raise SandboxUnavailable("the sandbox policy restricts this command, and nothing here can enforce it")
-        return SandboxedCommand(argv=argv, env=with_network_flag(env, profile))
+        return SandboxedCommand(argv=argv, env=with_network_flag(env, profile, proxy_port))
 
 
 class Unsupported:
@@ -221,6 +221,9 @@ def _unsupported() -> str:
     )
 
 
-def with_network_flag(env: Mapping[str, str], profile: PermissionProfile) -> Mapping[str, str]:
-    """`env`, marked if `profile` takes the network away."""
-    return env if profile.network else {**env, NETWORK_DISABLED: "1"}
+def with_network_flag(
+    env: Mapping[str, str], profile: PermissionProfile, proxy_port: int | None = None
+) -> Mapping[str, str]:
+    """`env`, marked if `profile` takes the network away and does not itself ask for the proxy instead."""
+    has_proxy = proxy_port is not None and not (profile.proxy is not None and profile.proxy.beyond_profile)
+    return env if profile.network or has_proxy else {**env, NETWORK_DISABLED: "1"}

@@ -25,12 +25,14 @@ NOT_STARTED = 127
 
 CHANGED = b"turnloom: a protected place was changed while the command was being started; run it again\n"
 NO_LANDLOCK = b"turnloom: the kernel refused the Landlock rules of the command\n"
+NO_BRIDGE = b"turnloom: the sandbox could not listen for the managed network proxy; run the command again\n"
 
 # Addresses in memory; in the file everything lies as far apart, and what is between takes no room.
 CODE = 0x400000
 TABLE = 0x410000
 TEXTS = 0x610000
 HEADERS_BYTES = 64 + 2 * 56
+ROW_BYTES = 13 * 8
 
 AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW = 0x100
@@ -41,6 +43,9 @@ MOUNT_ROOT = 0x2000
 F_GETFL = 3
 TIOCSCTTY = 0x540E
 ENOEXEC = 8
+AF_INET, SOCK_STREAM, SOCK_CLOEXEC = 2, 1, os.O_CLOEXEC
+SOL_SOCKET, SCM_RIGHTS, MSG_NOSIGNAL = 1, 1, 0x4000
+WAITING_CONNECTIONS = 1024
 ALL_BITS = (1 << 64) - 1
 
 
@@ -55,6 +60,7 @@ class _Machine:
 
 def _numbered(*numbers: int) -> Mapping[str, int]:
     names = ("openat", "statx", "fcntl", "setsid", "ioctl", "close", "getpid", "execve", "write", "exit_group")
+    names += ("socket", "dup3", "bind", "listen", "sendmsg")
     everywhere = {
         "close_range": 436,
         "landlock_add_rule": kernel.LANDLOCK_ADD_RULE,
@@ -89,7 +95,7 @@ _MACHINES = {
             488b5cc358      mov rbx, [rbx+rax*8+88]
             ebb9            jmp next
         """,
-        calls=_numbered(257, 332, 72, 112, 16, 3, 39, 59, 1, 231),
+        calls=_numbered(257, 332, 72, 112, 16, 3, 39, 59, 1, 231, 41, 292, 49, 50, 46),
     ),
     "aarch64": _Machine(
         elf=183,
@@ -114,7 +120,7 @@ _MACHINES = {
             732e40f9        ldr x19, [x19, 88]
             efffff17        b next
         """,
-        calls=_numbered(56, 291, 25, 157, 29, 57, 172, 221, 64, 94),
+        calls=_numbered(56, 291, 25, 157, 29, 57, 172, 221, 64, 94, 198, 24, 200, 201, 211),
     ),
 }
 
@@ -126,6 +132,17 @@ class Expected:
     path: str
     identity: tuple[int, int] | None = None
     may_be_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """Where the sandbox's own network is to listen for the managed proxy, and whom it hands the socket to.
+
+    `end` is the descriptor of a local socket, to which the listening socket for `port` of 127.0.0.1 is sent.
+    """
+
+    end: int
+    port: int
 
 
 @dataclass(slots=True)
@@ -181,13 +198,17 @@ class _Table:
         watch = (self.scratch, 0, 0) if watch is None else watch
         self._rows.append(_Row(self._calls[name], arguments, store, watch, then, otherwise))
 
+    def argument_of_next_but_one(self, index: int) -> int:
+        """The address of an argument of the row after the one to come: the table lies where it can be written."""
+        return TABLE + (len(self._rows) + 1) * ROW_BYTES + 8 * (1 + index)
+
     def label(self, name: str) -> None:
         """Name the row to come."""
         self._labels[name] = len(self._rows)
 
     def rows(self) -> bytes:
         """The table as it lies in memory."""
-        size = 13 * 8
+        size = ROW_BYTES
         if len(self._rows) * size > TEXTS - TABLE:
             raise SandboxUnavailable("the command has too many protected places to watch over")
         data = bytearray()
@@ -211,11 +232,13 @@ def make(
     ruleset: int | None = None,
     handled: int = 0,
     terminal: bool = False,
+    bridge: Bridge | None = None,
 ) -> int:
     """A descriptor of the program that becomes `argv` with the environment `env`. It closes itself and `ruleset`.
 
     `ruleset` is a Landlock ruleset that handles the rights `handled`, to which the sandbox's own /dev and the open
-    streams are added. Raises SandboxUnavailable where there is no such program for this machine.
+    streams are added. With a `bridge` it first makes the socket for the managed proxy; nothing of that is left in the
+    command. Raises SandboxUnavailable where there is no such program for this machine.
     """
     machine = _MACHINES.get(platform.machine())
     if machine is None:
@@ -224,6 +247,8 @@ def make(
     try:
         table = _Table(machine.calls)
         _check_mounts(table, expected)
+        if bridge is not None:
+            _open_bridge(table, bridge, fd)
         if ruleset is not None:
             _enter_landlock(table, ruleset, handled)
         if terminal:
@@ -236,6 +261,7 @@ def make(
             ("not started", _not_started(argv), NOT_STARTED),
             ("changed", CHANGED, FAILED),
             ("no landlock", NO_LANDLOCK, FAILED),
+            ("no bridge", NO_BRIDGE, FAILED),
         ):
             table.label(label)
             table.call("write", 2, table.memory(message), len(message))
@@ -292,6 +318,24 @@ def _enter_landlock(table: _Table, ruleset: int, handled: int) -> None:
         table.label(following)
     table.call("landlock_restrict_self", ruleset, 0, otherwise="no landlock")
     table.call("close", ruleset)
+
+
+def _open_bridge(table: _Table, bridge: Bridge, spare: int) -> None:
+    """Listen in the network of the sandbox, and send that socket out; it stays in this network wherever it goes.
+
+    It is put under the number `spare`, since only the kernel knows which one it would get.
+    """
+    address = table.memory(struct.pack("<H", AF_INET) + struct.pack(">H4B8x", bridge.port, 127, 0, 0, 1))
+    control = table.memory(struct.pack("<QIIi4x", 20, SOL_SOCKET, SCM_RIGHTS, spare))
+    content = table.memory(struct.pack("<QQ", table.memory(b"x"), 1))
+    message = table.memory(struct.pack("<QQQQQQQ", 0, 0, content, 1, control, 24, 0))
+    made = table.argument_of_next_but_one(0)
+    table.call("socket", AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0, store=made, otherwise="no bridge")
+    table.call("dup3", 0, spare, os.O_CLOEXEC, otherwise="no bridge")
+    table.call("bind", spare, address, 16, otherwise="no bridge")
+    table.call("listen", spare, WAITING_CONNECTIONS, otherwise="no bridge")
+    table.call("sendmsg", bridge.end, message, MSG_NOSIGNAL, otherwise="no bridge")
+    table.call("close", bridge.end)
 
 
 def _become(table: _Table, argv: Sequence[str], env: Mapping[str, str]) -> None:

@@ -34,6 +34,7 @@ class Fake:
         env: Mapping[str, str],
         profile: PermissionProfile,
         terminal: bool = False,
+        proxy_port: int | None = None,
     ) -> SandboxedCommand:
         return SandboxedCommand([self.name, *argv], env)
 

@@ -24,6 +24,7 @@ class Recorder:
         env: Mapping[str, str],
         profile: PermissionProfile,
         terminal: bool = False,
+        proxy_port: int | None = None,
     ) -> SandboxedCommand:
         """The command as it is."""
         self.profile = profile
