@@ -158,7 +158,7 @@ class Daemon:
         self.network_decisions = NetworkDecisions()
         proxy = await stack.enter_async_context(NetworkProxy(self.network_decisions, self._home / "proxy"))
         self._live_network_rules = LiveRules()
-        self.network = ManagedNetwork(proxy, self._live_network_rules, self._network_rules_in)
+        self.network = ManagedNetwork(proxy, self.network_decisions, self._live_network_rules, self._network_rules_in)
         orchestrator = ToolOrchestrator(
             self.sandbox,
             reaper,

@@ -39,6 +39,7 @@ ALL_MODULES = (
     "protocol.v2.fs",
     "protocol.v2.skills",
     "protocol.v2.platform",
+    "protocol.v2.network",
 )
 """Every module with descriptors or models, in the order in which exports list their methods."""
 

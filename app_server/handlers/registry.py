@@ -25,6 +25,7 @@ MODULES = (
     "fs",
     "skills",
     "permission_profiles",
+    "network",
 )
 """The modules of this package that hold handlers."""
 

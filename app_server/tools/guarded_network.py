@@ -7,6 +7,7 @@ import anyio
 
 from app_server.approvals.network import Denial, Registration, Trigger
 from app_server.execpolicy.rules import RuleSet
+from app_server.network.decisions import NetworkDecisions
 from app_server.network.egress import Egress, Execution, Gate
 from app_server.network.policy import LiveRules, NetworkPolicy
 from app_server.network.proxy import NetworkProxy, NetworkUnavailable
@@ -21,8 +22,12 @@ CLOSE_SECONDS = 5.0
 class GuardedNetwork:
     """Lives from before a command's start until after its end; whoever runs the command finishes it."""
 
-    def __init__(self, registration: Registration, egress: Egress) -> None:
-        self.registration, self._egress = registration, egress
+    def __init__(
+        self, registration: Registration, egress: Egress, decisions: NetworkDecisions, warn: Callable[[str], None]
+    ) -> None:
+        """`warn` tells the thread's followers what learn mode has learned."""
+        self.registration, self._egress, self._decisions, self._warn = registration, egress, decisions, warn
+        self._finished = False
 
     @property
     def port(self) -> int:
@@ -42,8 +47,14 @@ class GuardedNetwork:
         denial = self.registration.finish()
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
             await self._egress.close()
+        if not self._finished:
+            self._finished = True
+            if learned := self._decisions.suggested_rules(self.registration.execution.id):
+                self._warn("\n".join((LEARNED, *learned)))
         return denial
 
+
+LEARNED = "Learn mode let this command reach hosts that no rule allows. Rules that would allow them:"
 
 RulesIn = Callable[[str, Sequence[str]], Awaitable[RuleSet]]
 """The rules of the user's files for a command in a folder, which may write in others."""
@@ -52,8 +63,8 @@ RulesIn = Callable[[str, Sequence[str]], Awaitable[RuleSet]]
 class ManagedNetwork:
     """Gives commands their network. `live` are the rules that were made since the daemon began."""
 
-    def __init__(self, proxy: NetworkProxy, live: LiveRules, rules: RulesIn) -> None:
-        self._proxy, self._live, self._rules = proxy, live, rules
+    def __init__(self, proxy: NetworkProxy, decisions: NetworkDecisions, live: LiveRules, rules: RulesIn) -> None:
+        self._proxy, self._decisions, self._live, self._rules = proxy, decisions, live, rules
         self._known: tuple[RuleSet, NetworkPolicy] | None = None
 
     async def guard(
@@ -67,7 +78,7 @@ class ManagedNetwork:
         except NetworkUnavailable as error:
             registration.finish()
             raise ToolError(str(error)) from error
-        return GuardedNetwork(registration, egress)
+        return GuardedNetwork(registration, egress, self._decisions, turn.network.audience.warn)
 
     async def open(self, profile: PermissionProfile, cwd: str, execution: Execution, gate: Gate) -> Egress:
         """A way out under a profile with a proxy. Raises NetworkUnavailable."""

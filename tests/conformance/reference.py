@@ -4,11 +4,17 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 import pytest
 
+from protocol.export import import_all
+
 _FOLDER = Path(__file__).resolve().parents[3] / "shared" / "protocol"
+
+OUR_OWN = ("protocol.v2.network",)
+"""Modules of what the reference does not have."""
 
 Schema = dict[str, Any]
 Direction = Literal["client request", "client notification", "server request", "server notification"]
@@ -23,6 +29,11 @@ class Method:
     is_experimental: bool
     params: str
     result: str
+
+
+def mirrored() -> list[ModuleType]:
+    """The modules of the protocol that are to be as the reference has them."""
+    return [module for module in import_all() if module.__name__ not in OUR_OWN]
 
 
 @cache

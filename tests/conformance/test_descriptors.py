@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from protocol.export import import_all
 from protocol.methods import Descriptor, ServerNotification
 from protocol.shapes import Types
 from protocol.wire import Empty
@@ -16,7 +15,7 @@ KNOWN_DIFFERENCES: dict[str, str] = {}
 """Method names that differ from the reference on purpose, with the reason."""
 
 
-TYPES = Types(import_all(), experimental=True)
+TYPES = Types(reference.mirrored(), experimental=True)
 
 
 def _described() -> Iterator[tuple[Direction, Descriptor]]:

@@ -9,13 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from protocol.export import import_all
 from protocol.shapes import Types
 from protocol.wire import Empty, Wire
 from tests.conformance import reference
 from tests.conformance.instances import UNKNOWN_MEMBER, values_of, with_nulls, without_nulls
 
-TYPES = Types(import_all(), experimental=True)
+TYPES = Types(reference.mirrored(), experimental=True)
 
 
 def _models() -> dict[str, type[Wire]]:

@@ -8,7 +8,7 @@ from protocol.wire import Wire
 from tests.conformance import reference
 from tests.conformance.canonical import Canonicaliser
 
-TYPES = Types(import_all(), experimental=True)
+TYPES = Types(reference.mirrored(), experimental=True)
 NAMES = TYPES.reachable([*TYPES.sent_by_clients(), *TYPES.sent_by_server()])
 
 OURS = {name: json_schema(TYPES.definition(name)) for name in NAMES}

@@ -23,6 +23,7 @@ READ = {
     "thread/read",
     "thread/turns/list",
     "thread/unsubscribe",
+    "turnloom/network/decisions/list",
 }
 ACT = {
     "review/start",
