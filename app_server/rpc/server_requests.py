@@ -42,6 +42,7 @@ class _Question:
     topic: str
     method: str
     frame: Frame
+    closed: Callable[[], None]
     asked: dict[int, Connection] = field(default_factory=dict[int, Connection])
     """The connections whose answer counts, by id."""
     answer: tuple[dict[str, Any], Connection] | None = None
@@ -87,7 +88,12 @@ class ServerRequests:
             params.model_dump_json().encode(),
         )
         strip = stripper(descriptor.params, "params")
-        question = _Question(request_id, topic, descriptor.method, Frame(None, body, strip))
+
+        def close() -> None:
+            if self._open.pop(request_id, None) is not None:
+                resolved(request_id)
+
+        question = _Question(request_id, topic, descriptor.method, Frame(None, body, strip), close)
         self._open[request_id] = question
         try:
             opened()
@@ -95,8 +101,7 @@ class ServerRequests:
                 question.ask(connection)
             await question.done.wait()
         finally:
-            self._open.pop(request_id, None)
-            resolved(request_id)
+            close()
         if question.answer is None:
             raise NoAnswer("the question was withdrawn")
         answer, connection = question.answer
@@ -135,10 +140,10 @@ class ServerRequests:
                 question.asked.pop(connection_id, None)
 
     def withdraw(self, topic: str) -> None:
-        """Close every open question of the topic without an answer."""
-        for question in self._open.values():
-            if question.topic == topic:
-                question.done.set()
+        """Close every open question of the topic without an answer. Its end is told before this returns."""
+        for question in [question for question in self._open.values() if question.topic == topic]:
+            question.done.set()
+            question.closed()
 
     def pending(self, topic: str) -> set[str]:
         """The methods of the topic's open questions."""
