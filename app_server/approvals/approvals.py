@@ -10,10 +10,14 @@ from typing import Any, Protocol, TypeVar
 import anyio
 import orjson
 
+from app_server.approvals import actions
+from app_server.approvals.actions import Action
+from app_server.approvals.denials import approved_text, denied_id, review_record
+from app_server.approvals.guardian import Guardian
 from app_server.rpc.connection import Connection
 from app_server.rpc.outbound import now_ms
 from app_server.rpc.server_requests import Answer, NoAnswer, ServerRequests
-from app_server.store.decisions import DecisionLog, Question
+from app_server.store.decisions import REVIEWER, DecisionLog, Question
 from protocol.methods import ServerRequest
 from protocol.v2 import approval as wire
 from protocol.v2.item import CommandAction
@@ -35,18 +39,13 @@ ENVIRONMENT = "local"
 """The name of the place where commands run."""
 
 
-NO_REVIEW = (
-    "approvals are to be reviewed automatically (approvals_reviewer), which this version of turnloom cannot do yet; "
-    'with approvals_reviewer = "user" the user would be asked'
-)
-
-
 class Declined(Exception):
-    """The answer was no, and the turn goes on. `by_user` is False where it was no answer to go by."""
+    """The answer was no, and the turn goes on. `decided` is False where it was no answer to go by, and `by_user` also
+    where it was a reviewing model's."""
 
-    def __init__(self, reason: str, *, by_user: bool = True) -> None:
+    def __init__(self, reason: str, *, by_user: bool = True, decided: bool | None = None) -> None:
         super().__init__(reason)
-        self.by_user = by_user
+        self.by_user, self.decided = by_user, by_user if decided is None else decided
 
 
 class TurnCancelled(Exception):
@@ -103,6 +102,25 @@ class CommandQuestion:
     approval_id: str | None = None
     kind: wire.CommandExecutionApprovalKind = "command"
     additional_permissions: AdditionalPermissionProfile | None = None
+    escalated: bool = False
+    tty: bool = False
+    justification: str | None = None
+
+    def action(self) -> Action:
+        """As a reviewing model sees it."""
+        if self.kind == "writeStdin":
+            _, _, process_id, chars = self.argv
+            return actions.write_stdin(process_id, chars, self.cwd, self.approval_id or self.item_id, self.reason)
+        return actions.command(
+            self.command,
+            self.argv,
+            self.cwd,
+            escalated=self.escalated,
+            tty=self.tty,
+            justification=self.justification,
+            additional=self.additional_permissions,
+            note=None if self.reason == self.justification else self.reason,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +143,21 @@ class NetworkQuestion:
 class Approvals:
     """What one thread may do, as far as somebody was asked. Kept while the thread is loaded.
 
-    `unattended_seconds` is how long a question waits while nobody is there to answer it; None is for ever.
+    `guardian` decides where no user does. `unattended_seconds` is how long a question waits while nobody is there to
+    answer it; None is for ever.
     """
 
     audience: Audience
     requests: ServerRequests
     log: DecisionLog
     amend_rules: AmendRules
+    guardian: Guardian
     unattended_seconds: float | None = None
     granted: list[GrantedPermissionProfile] = field(default_factory=list[GrantedPermissionProfile])
     """Permissions for the rest of the session."""
     _allowed: set[Hashable] = field(default_factory=set[Hashable])
+    _reviews: dict[str, str] = field(default_factory=dict[str, str])
+    """The records of reviews that the log does not hold yet."""
 
     def covers(self, question: CommandQuestion) -> bool:
         """Whether an answer for the session holds for this, so that nobody is asked."""
@@ -168,6 +190,9 @@ class Approvals:
         )
         digest = _digest(list(question.argv), question.cwd)
         noted = Question(self.audience.id, question.turn_id, question.item_id, question.kind, digest, question.command)
+        if self._is_reviewed:
+            await self._review(noted, question.action())
+            return None
         answer = await self._put(wire.ITEM_COMMAND_EXECUTION_REQUEST_APPROVAL, params, noted, _command_word)
         decision = answer.response.decision
         if isinstance(decision, wire.AcceptWithExecpolicyAmendmentCommandExecutionApprovalDecision):
@@ -193,8 +218,9 @@ class Approvals:
         reason: str | None = None,
         grant_root: str | None = None,
         change: str = "",
+        cwd: str = "/",
     ) -> None:
-        """Return once these files may be changed; `change` is what is to be done, for the log. Raises as above.
+        """Return once these files may be changed; `change` is the patch, and `cwd` where it is made. Raises as above.
 
         An answer for the session covers each of the files.
         """
@@ -212,6 +238,9 @@ class Approvals:
         noted = Question(
             self.audience.id, turn_id, item_id, "fileChange", _digest(list(paths), change), ", ".join(paths)
         )
+        if self._is_reviewed:
+            await self._review(noted, actions.patch(paths, change, cwd, reason))
+            return
         answer = await self._put(
             wire.ITEM_FILE_CHANGE_REQUEST_APPROVAL, params, noted, lambda response: response.decision
         )
@@ -236,6 +265,10 @@ class Approvals:
         )
         text = wanted.model_dump_json()
         noted = Question(self.audience.id, turn_id, item_id, "permissions", _digest([text], cwd), text)
+        if self._is_reviewed:
+            await self._review(noted, actions.permissions(wanted, cwd, reason))
+            everything = GrantedPermissionProfile(file_system=wanted.file_system, network=wanted.network)
+            return wire.PermissionsRequestApprovalResponse(permissions=_at_most(everything, wanted))
         answer = await self._put(
             wire.ITEM_PERMISSIONS_REQUEST_APPROVAL,
             params,
@@ -281,6 +314,10 @@ class Approvals:
             _digest([question.target], ""),
             question.target,
         )
+        if self._is_reviewed:
+            action = actions.network(question.target, question.host, question.port, question.protocol, question.trigger)
+            await self._review(noted, action, has_item=False)
+            return "accept"
         answer = await self._put(wire.ITEM_COMMAND_EXECUTION_REQUEST_APPROVAL, params, noted, _command_word)
         decision = answer.response.decision
         if isinstance(decision, str):
@@ -333,14 +370,40 @@ class Approvals:
                 return
             await anyio.sleep(left)
 
+    async def approve_denied(self, event: Any) -> str:
+        """What the models are told, as the user allows an action that a review has denied. Raises InvalidDenial."""
+        review_id = denied_id(event)
+        record = self._reviews.get(review_id) or await self.log.review(self.audience.id, review_id)
+        return approved_text(event, record)
+
+    @property
+    def _is_reviewed(self) -> bool:
+        return not self.audience.asks_the_user
+
+    async def _review(self, noted: Question, action: Action, *, has_item: bool = True) -> None:
+        """Return if a review approves the action, this once. Raises Declined."""
+        number = await self.log.asked(noted)
+        decision, decided_by = "withdrawn", "no answer was needed any more"
+        record: tuple[str, str] | None = None
+        try:
+            verdict = await self.guardian.review(action, noted.turn_id, noted.item_id if has_item else None)
+            if verdict.status != "aborted":
+                decision, decided_by = "failed" if verdict.failure else verdict.status, REVIEWER
+                record = verdict.review_id, review_record(action, verdict)
+                self._reviews[verdict.review_id] = record[1]
+        finally:
+            with anyio.move_on_after(5, shield=True):
+                await self.log.decided(number, decision, decided_by, record)
+            if record is not None:
+                del self._reviews[record[0]]
+        if not verdict.approved:
+            raise Declined(verdict.text, by_user=False, decided=verdict.status == "denied")
+
     async def _put(
         self, descriptor: ServerRequest[Any, R], params: Wire, noted: Question, word: Callable[[R], str]
     ) -> Answer[R]:
         """Ask for a permission, with question and answer in the log. No usable answer is a no."""
         number = await self.log.asked(noted)
-        if not self.audience.asks_the_user:
-            await self.log.decided(number, "failed", "there is no automatic review")
-            raise Declined(NO_REVIEW, by_user=False)
         decision, decided_by = "withdrawn", "no answer was needed any more"
         try:
             answer = await self.ask(descriptor, params)

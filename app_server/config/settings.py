@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
+from app_server.config.auto_review import AutoReviewSettings, read_auto_review
 from app_server.config.network_proxy import NetworkProxySettings, NetworkRequirements
 from app_server.config.permission_profiles import BUILT_IN, NamedProfile, read_profiles
 from app_server.config.table import TableReader
@@ -101,6 +102,7 @@ class Settings:
     service_tier: str | None = None
     approval_policy: str | Mapping[str, Any] = "on-request"
     approvals_reviewer: str = "user"
+    auto_review: AutoReviewSettings = AutoReviewSettings()
     approval_unattended_seconds: int | None = None
     """How long a question waits while nobody is connected to answer it; None is for ever."""
     sandbox_mode: str = "read-only"
@@ -200,6 +202,7 @@ def read_settings(
         "permission_profiles": profiles,
         "approval_unattended_seconds": reader.count("approval_unattended_seconds", least=1),
         "approvals_reviewer": reader.choice("approvals_reviewer", REVIEWERS, decisive=True),
+        "auto_review": read_auto_review(reader),
         "sandbox_workspace_write": _read_workspace_write(reader),
         "shell_environment_policy": _read_shell_environment(reader, providers),
         "command_limits": _read_command_limits(reader),

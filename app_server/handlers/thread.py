@@ -10,6 +10,7 @@ from app_server.rpc.outbound import encode
 from app_server.threads.settings import check_scope, with_changes
 from app_server.threads.thread import Thread
 from protocol.methods import Encoded
+from protocol.v2 import review
 from protocol.v2 import thread as wire
 
 
@@ -131,3 +132,11 @@ async def update_settings(
     check_scope(ctx.connection.scope, thread.settings, changed, config=thread.config)
     ctx.afterwards(await thread.apply(changed))
     return wire.ThreadSettingsUpdateResponse()
+
+
+@handles(review.THREAD_APPROVE_GUARDIAN_DENIED_ACTION)
+async def approve_denied_action(
+    ctx: RequestContext, params: review.ThreadApproveGuardianDeniedActionParams
+) -> review.ThreadApproveGuardianDeniedActionResponse:
+    await ctx.threads.loaded(params.thread_id).approve_denied(params.event)
+    return review.ThreadApproveGuardianDeniedActionResponse()

@@ -16,7 +16,8 @@ class ModelRequest:
     """One question to a model.
 
     `input` are history items in order; bytes are JSON already and are sent as they are. `output_schema` is a JSON
-    Schema that the answer's text must satisfy. `metadata` goes along as `client_metadata`, `headers` as HTTP headers.
+    Schema that the answer's text must satisfy; only without `strict_schema` may it have members that can be left out.
+    `metadata` goes along as `client_metadata`, `headers` as HTTP headers.
     """
 
     model: str
@@ -29,6 +30,7 @@ class ModelRequest:
     verbosity: str | None = None
     prompt_cache_key: str | None = None
     output_schema: Mapping[str, Any] | None = None
+    strict_schema: bool = True
     service_tier: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     headers: Mapping[str, str] = field(default_factory=dict[str, str])

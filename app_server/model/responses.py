@@ -257,7 +257,7 @@ def encode_request(request: ModelRequest) -> bytes:
         text["format"] = {
             "type": "json_schema",
             "name": "output_schema",
-            "strict": True,
+            "strict": request.strict_schema,
             "schema": request.output_schema,
         }
     if text:

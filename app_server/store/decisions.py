@@ -10,6 +10,9 @@ from app_server.store.database import Database
 SUMMARY_CHARACTERS = 2_000
 """How much of a command is kept in plain text; the digest is of all of it."""
 
+REVIEWER = "auto_review"
+"""Who has decided, where it was a model in the user's place."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -62,19 +65,30 @@ class DecisionLog:
 
         return await self._database.write(work)
 
-    async def decided(self, number: int, decision: str, decided_by: str) -> None:
-        """Note the answer to a question. The first one counts.
+    async def decided(self, number: int, decision: str, decided_by: str, review: tuple[str, str] | None = None) -> None:
+        """Note the answer to a question. The first one counts. `review` is its id and all that was said, as JSON.
 
         Another daemon that starts on this home may take a question of a thread that is not stored for lost.
         """
-        values = (decision, decided_by, _now_ms(), number)
+        values = (decision, decided_by, _now_ms(), *(review or (None, None)), number)
         await self._database.write(
             lambda connection: connection.execute(
-                "UPDATE decisions SET decision = ?, decided_by = ?, decided_at_ms = ?"
+                "UPDATE decisions SET decision = ?, decided_by = ?, decided_at_ms = ?, review_id = ?, review = ?"
                 " WHERE number = ? AND (decision IS NULL OR decision = 'lost')",
                 values,
             )
         )
+
+    async def review(self, thread_id: str, review_id: str) -> str | None:
+        """The review of that id, as JSON, if the thread has one."""
+
+        def work(connection: sqlite3.Connection) -> str | None:
+            row = connection.execute(
+                "SELECT review FROM decisions WHERE review_id = ? AND thread_id = ?", (review_id, thread_id)
+            ).fetchone()
+            return None if row is None else row[0]
+
+        return await self._database.read(work)
 
     async def close_lost(self) -> None:
         """Note of questions whose turn has ended with its daemon that nobody answered them: that was a no."""

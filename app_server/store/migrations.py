@@ -92,6 +92,12 @@ STEPS: tuple[str, ...] = (
     CREATE INDEX decisions_by_thread ON decisions (thread_id);
     CREATE INDEX decisions_open ON decisions (turn_id) WHERE decision IS NULL;
     """,
+    # Reviews by a model: the id of each, and the whole of it as JSON.
+    """
+    ALTER TABLE decisions ADD COLUMN review_id TEXT;
+    ALTER TABLE decisions ADD COLUMN review TEXT;
+    CREATE INDEX decisions_by_review ON decisions (review_id) WHERE review_id IS NOT NULL;
+    """,
 )
 
 VERSION = len(STEPS)

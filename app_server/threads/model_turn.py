@@ -1,6 +1,6 @@
 """A turn with the model: its stream becomes items and tool calls, then it is asked again, until no call is left."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -54,6 +54,8 @@ class ModelTurn(Turn):
         self._provider, self._output_schema = provider, output_schema
         self._service_tier = service_tier or thread.settings.service_tier
         self._steered: list[UserMessage] = []
+        self._calling = 0
+        self._after_call: list[Callable[[], None]] = []
         self._previews = PatchPreviews(thread.events.publish, thread.id, self.id, thread.settings.cwd)
 
     def steer(self, user: UserMessage) -> None:
@@ -61,6 +63,13 @@ class ModelTurn(Turn):
         self._steered.append(user)
         if self._waiting is not None:
             self._waiting.cancel()
+
+    def after_call(self, work: Callable[[], None]) -> None:
+        """Do something once a call that is being answered has its answer, or at once where there is none."""
+        if self._calling:
+            self._after_call.append(work)
+        else:
+            work()
 
     async def _drive(self) -> None:
         while not self._interrupted:
@@ -84,10 +93,16 @@ class ModelTurn(Turn):
             outputs: list[ToolOutput | None] = [None] * len(together)
 
             async def answer(index: int, call: ToolCall, outputs: list[ToolOutput | None] = outputs) -> None:
+                self._calling += 1
                 try:
                     outputs[index] = await self._thread.tools.dispatch(call, self._context)
                 except TurnCancelled:
                     self.interrupt()
+                finally:
+                    self._calling -= 1
+                waiting, self._after_call = self._after_call, []
+                for work in waiting:
+                    work()
 
             if len(together) == 1:
                 await answer(0, together[0])

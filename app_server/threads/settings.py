@@ -249,7 +249,7 @@ def configured(settings: Settings, cwd: str, roots: tuple[str, ...] | None = Non
         cwd=cwd,
         workspace_roots=(cwd,) if roots is None else roots,
         approval_policy=_APPROVAL.validate_python(settings.approval_policy),
-        approvals_reviewer=cast("ApprovalsReviewer", settings.approvals_reviewer),
+        approvals_reviewer=_reviewer(settings.approvals_reviewer),
         sandbox=sandbox_policy(settings.sandbox_mode, settings),
         service_tier=settings.service_tier,
         effort=settings.model_reasoning_effort,
@@ -261,6 +261,11 @@ def configured(settings: Settings, cwd: str, roots: tuple[str, ...] | None = Non
     if settings.default_permissions is None:
         return base
     return _with_profile(base, settings, settings.default_permissions)
+
+
+def _reviewer(name: str) -> ApprovalsReviewer:
+    """Who decides, by the name that clients are shown."""
+    return "user" if name == "user" else "auto_review"
 
 
 def check_scope(
@@ -299,6 +304,8 @@ def with_overrides(base: ThreadSettings, settings: Settings, params: Overrides) 
         changed["workspace_roots"] = _moved_roots(base, changed["cwd"])
     if params.runtime_workspace_roots is not None:
         changed["workspace_roots"] = tuple(params.runtime_workspace_roots)
+    if "approvals_reviewer" in changed:
+        changed["approvals_reviewer"] = _reviewer(changed["approvals_reviewer"])
     _check_provider(changed.get("model_provider"), settings)
     policy = None if params.sandbox is None else sandbox_policy(params.sandbox, settings)
     if policy is not None and params.permissions is not None:
@@ -313,6 +320,8 @@ def with_changes(base: ThreadSettings, settings: Settings, params: Changes) -> T
     for name in (*names, "multi_agent_mode"):
         if (value := getattr(params, name)) is not None:
             changed[name] = value
+    if "approvals_reviewer" in changed:
+        changed["approvals_reviewer"] = _reviewer(changed["approvals_reviewer"])
     if params.disabled_plugin_ids is not None:
         changed["disabled_plugin_ids"] = tuple(params.disabled_plugin_ids)
     if params.cwd is not None:

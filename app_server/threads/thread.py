@@ -10,6 +10,8 @@ import anyio.to_thread
 import orjson
 
 from app_server.approvals.approvals import Approvals
+from app_server.approvals.denials import InvalidDenial
+from app_server.approvals.guardian import Guardian
 from app_server.approvals.network import AmendNetwork, AskingTurn, NetworkApprovals
 from app_server.config.settings import Settings
 from app_server.model.catalog import model_info
@@ -31,6 +33,7 @@ from app_server.threads.instructions import (
     project_instructions,
 )
 from app_server.threads.model_turn import ModelTurn
+from app_server.threads.reviewed import Reviewed
 from app_server.threads.settings import ThreadSettings, turn_profile
 from app_server.threads.shell_turn import ShellTurn, run_user_command
 from app_server.threads.turn import RefusedTurn, Turn, UserMessage
@@ -158,7 +161,12 @@ class Thread:
         self.tokens = _restored_tokens(row.token_usage)
         self._world = world
         self.approvals = Approvals(
-            self, world.server_requests, world.decisions, world.amend_rules, config.approval_unattended_seconds
+            self,
+            world.server_requests,
+            world.decisions,
+            world.amend_rules,
+            Guardian(Reviewed(self, world)),
+            config.approval_unattended_seconds,
         )
         self.network = NetworkApprovals(self, self.approvals, world.amend_network)
         self._status = "idle"
@@ -223,8 +231,8 @@ class Thread:
 
     @property
     def asks_the_user(self) -> bool:
-        """Whether a user decides about approvals."""
-        return self.settings.approvals_reviewer == "user"
+        """Whether a user decides about approvals. Under `untrusted` that is always so."""
+        return self.settings.approvals_reviewer == "user" or self.settings.approval_kind == "untrusted"
 
     def may_answer(self) -> Iterable[Connection]:
         """The followers that are asked for approvals."""
@@ -256,8 +264,20 @@ class Thread:
         self.events.publish(SERVER_REQUEST_RESOLVED, params)
 
     def withdraw_questions(self) -> None:
-        """Close every open question without an answer."""
+        """Close every open question without an answer, and abort what is being reviewed."""
         self._world.server_requests.withdraw(self.id)
+        self.approvals.guardian.withdraw()
+
+    async def approve_denied(self, event: Any) -> None:
+        """Let the user allow an action that a review has denied: it may be asked for again. Raises -32600."""
+        try:
+            text = await self.approvals.approve_denied(event)
+        except InvalidDenial as error:
+            raise invalid_request(f"invalid Guardian denial event: {error}") from error
+        if await self.settled() or self.active is None:
+            await self.store(history=[text_message("developer", text)])
+        else:
+            self.active.tell_model(text)
 
     @property
     def in_use(self) -> bool:

@@ -106,7 +106,7 @@ class Turn:
             model=model_info(self._settings.model, thread.config),
             mode=self._settings.mode,
             publish=thread.events.publish,
-            tell_model=self._tell_model,
+            tell_model=self.tell_model,
             interrupted=lambda: self.ending,
             permission_profile=self._settings.permission_profile,
         )
@@ -118,7 +118,7 @@ class Turn:
     def asking(self) -> AskingTurn:
         """The turn as one in which a question about the network can be put."""
         may_ask = self._context.approval_kind != "never"
-        return AskingTurn(self.id, may_ask, lambda: self._interrupted, self.interrupt, self._tell_model)
+        return AskingTurn(self.id, may_ask, lambda: self._interrupted, self.interrupt, self.tell_model)
 
     # What clients do to a running turn
 
@@ -167,9 +167,18 @@ class Turn:
         self._beside_ended = anyio.Event()
         await self._beside_ended.wait()
 
-    def _tell_model(self, text: str) -> None:
+    def tell_model(self, text: str) -> None:
         """A developer message, to be added after the outputs of the calls that are being answered."""
         self._notes.append(text_message("developer", text))
+
+    @property
+    def unsaved(self) -> Sequence[bytes]:
+        """What is not in the thread's history yet."""
+        return (*self._entries, *self._notes)
+
+    def after_call(self, work: Callable[[], None]) -> None:
+        """Do something once the call that is being answered has its answer, or at once where there is none."""
+        work()
 
     def _expire_commands(self, reason: str) -> None:
         for expiration in list(self._context.running):

@@ -139,7 +139,7 @@ class ApplyPatchTool:
         try:
             if question is not None:
                 await turn.approvals.ask_file_change(
-                    turn.turn_id, call.call_id, question.paths, reason=question.reason, change=text
+                    turn.turn_id, call.call_id, question.paths, reason=question.reason, change=text, cwd=cwd
                 )
         except (Declined, TurnCancelled) as no:
             await _complete(turn, item, "declined")

@@ -184,6 +184,9 @@ class ToolOrchestrator:
             reason=reason,
             proposed_amendment=amendment,
             additional_permissions=command.additional,
+            escalated=outside,
+            tty=command.tty,
+            justification=command.justification,
         )
 
     async def spawn(

@@ -186,7 +186,7 @@ class ExecCommandTool:
             if turn.interrupted():
                 await shown.refuse("declined")
                 return None
-            await shown.refuse("declined" if no.by_user else "failed")
+            await shown.refuse("declined" if no.decided else "failed")
             raise
         except TurnCancelled:
             await shown.refuse("declined")

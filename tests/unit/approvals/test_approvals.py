@@ -9,12 +9,14 @@ import orjson
 import pytest
 
 from app_server.approvals.approvals import Approvals, CommandQuestion, Declined, TurnCancelled
+from app_server.approvals.guardian import Guardian
 from app_server.rpc.connection import Client, Connection
 from app_server.rpc.outbound import Outbound
 from app_server.rpc.scopes import NO_SHELL
 from app_server.rpc.server_requests import ServerRequests
 from app_server.store.decisions import DecisionLog
 from tests.support.nobody import Nobody
+from tests.unit.approvals.reviewed import ReviewedThread
 from tests.unit.store.homes import opened
 
 
@@ -32,7 +34,8 @@ class Room:
         self.told_resolved: list[int] = []
         self.amended: list[Sequence[str]] = []
         self.log = log
-        self.approvals = Approvals(self, self.requests, log, self._amend)
+        self.reviewed = ReviewedThread()
+        self.approvals = Approvals(self, self.requests, log, self._amend, Guardian(self.reviewed))
 
     def may_answer(self) -> list[Connection]:
         return self.clients
@@ -263,10 +266,10 @@ async def test_without_a_reviewer_nobody_says_yes_in_its_place(room: Room) -> No
     asking = Asking(room, question())
     await asking.run()
     assert isinstance(asking.outcome, Declined)
-    assert "approvals_reviewer" in str(asking.outcome)
+    assert "Automatic approval review failed: there is no model" in str(asking.outcome)
     assert client.outbound.queued_bytes == 0
     (line,) = await room.log.newest(10)
-    assert (line.decision, line.decided_by) == ("failed", "there is no automatic review")
+    assert (line.decision, line.decided_by) == ("failed", "auto_review")
 
 
 async def test_questions_of_a_daemon_that_ended_are_closed_as_lost(room: Room) -> None:
