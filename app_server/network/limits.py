@@ -1,0 +1,23 @@
+"""What a program may use up at the proxy."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Connections at once, and seconds of waiting.
+
+    `unproven` connections have not shown a credential yet; beyond that number the oldest one gives way. `idle_seconds`
+    is for exchanges and tunnels in which nothing moves, `keep_alive_seconds` for connections between two requests.
+    `half_closed_seconds` is what a response may take after the program has ended its side.
+    """
+
+    per_command: int = 256
+    in_all: int = 2048
+    unproven: int = 128
+    head_seconds: float = 10.0
+    keep_alive_seconds: float = 60.0
+    idle_seconds: float = 900.0
+    half_closed_seconds: float = 5.0
+    linger_seconds: float = 1.0
+    linger_bytes: int = 1024 * 1024
