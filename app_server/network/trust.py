@@ -1,0 +1,231 @@
+"""Trust: which certificate authorities count, for programs of commands and for the proxy, and the files that say so."""
+
+import fcntl
+import hashlib
+import os
+import re
+import ssl
+import stat
+import tempfile
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import time
+
+VARIABLES = (
+    "CODEX_CA_CERTIFICATE",
+    "SSL_CERT_FILE",  # OpenSSL, and so Python, Ruby, PHP and .NET; Go but for macOS; rustls, and so uv and rustup
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "GIT_SSL_CAINFO",
+    "PIP_CERT",
+    "BUNDLE_SSL_CA_CERT",
+    "npm_config_cafile",
+    "NPM_CONFIG_CAFILE",
+    "CARGO_HTTP_CAINFO",
+    "DENO_CERT",
+    "AWS_CA_BUNDLE",
+    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
+    "HTTPLIB2_CA_CERTS",
+    "HEX_CACERTS_PATH",
+    "JULIA_SSL_CA_ROOTS_PATH",
+    "NIX_SSL_CERT_FILE",
+    "SYSTEM_CERTIFICATE_PATH",
+)
+"""Where programs look for the file with the authorities that they trust."""
+
+_SYSTEM_FILES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/opt/homebrew/etc/ca-certificates/cert.pem",
+)
+"""Debian, Fedora, older Red Hat, SUSE, Alpine and macOS, Homebrew. The first one that is there counts."""
+
+_SYSTEM_FOLDERS = ("/etc/ssl/certs", "/etc/pki/tls/certs")
+
+_MAX_FILE = 16 * 1024 * 1024
+_MAX_FOLDER = 4096
+_MAX_KEPT = 8
+_OLD_SECONDS = 3600.0
+
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
+_BUNDLES = "ca-bundle-*.pem"
+_UNFINISHED = ".ca-bundle-"
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """`bundle` is the path of a file for commands: all authorities that count, and the proxy's own.
+
+    `context` is how the proxy itself speaks TLS with servers: only the authorities count, its own not among them.
+    """
+
+    bundle: str
+    context: ssl.SSLContext
+
+
+_Stamp = tuple[str, int, int, int]
+"""A file or folder, and how it would show that it was changed."""
+
+
+class Bundles:
+    """The files with authorities for commands, of one run. All but `for_commands` is for a worker thread.
+
+    A file is locked as long as its run lives: what is left over of a run that was killed is known by that.
+    """
+
+    def __init__(self, folder: Path, certificate: str, environ: Mapping[str, str]) -> None:
+        """`certificate` is the proxy's own; `environ` is that of the daemon, where more authorities may be named."""
+        self._folder, self._certificate = folder, certificate
+        self._environ = {name: value for name in VARIABLES if (value := environ.get(name))}
+        self._folders = tuple(part for part in environ.get("SSL_CERT_DIR", "").split(os.pathsep) if part)
+        self._known: OrderedDict[tuple[_Stamp, ...], Trust] = OrderedDict()
+        self._locks: dict[str, int] = {}
+
+    def trust(self, base: Mapping[str, str]) -> Trust:
+        """What counts for a command with the environment `base`, whose own authorities are not lost.
+
+        Raises OSError where the file cannot be written.
+        """
+        stamps = tuple(self._sources(base))
+        known = self._known.get(stamps)
+        if known is not None and os.path.exists(known.bundle):
+            self._known.move_to_end(stamps)
+            return known
+        found = list(dict.fromkeys(one for path, *_ in stamps for one in _certificates(path)))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.set_alpn_protocols(["http/1.1"])
+        roots = _load(context, found)
+        trust = Trust(self._write("".join([*roots, self._certificate])), context)
+        self._known[stamps] = trust
+        self._known.move_to_end(stamps)
+        while len(self._known) > _MAX_KEPT:
+            self._known.popitem(last=False)
+        return trust
+
+    def _sources(self, base: Mapping[str, str]) -> list[_Stamp]:
+        system = next((path for path in _SYSTEM_FILES if os.path.isfile(path)), None)
+        folders = list(_SYSTEM_FOLDERS) if system is None else [system]
+        # The folder of the system holds what the file of the system does, in hundreds of files.
+        folders += [path for path in self._folders if system is None or path.rstrip("/") not in _SYSTEM_FOLDERS]
+        named = [*self._environ.values(), *(base[name] for name in VARIABLES if base.get(name))]
+        # A relative path would be relative to where a command happens to run.
+        paths = [path for path in (*folders, *named) if os.path.isabs(path) and path not in self._locks]
+        return [stamp for path in dict.fromkeys(paths) for stamp in _stamp(path)]
+
+    def _write(self, text: str) -> str:
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        path = str(self._folder / f"ca-bundle-{digest}.pem")
+        if path in self._locks and os.path.exists(path):
+            return path
+        self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        descriptor, unfinished = tempfile.mkstemp(dir=self._folder, prefix=_UNFINISHED)
+        try:
+            _lock(descriptor)
+            with open(descriptor, "wb", closefd=False) as file:
+                file.write(text.encode())
+            os.fchmod(descriptor, 0o644)
+            os.replace(unfinished, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(unfinished)
+            os.close(descriptor)
+            raise
+        if (former := self._locks.pop(path, None)) is not None:
+            os.close(former)
+        self._locks[path] = descriptor
+        return path
+
+    def close(self) -> None:
+        """Remove the files. May be called again."""
+        while self._locks:
+            path, descriptor = self._locks.popitem()
+            with suppress(OSError):
+                os.unlink(path)
+            os.close(descriptor)
+        self._known.clear()
+
+
+def for_commands(base: Mapping[str, str], bundle: str) -> dict[str, str]:
+    """`base` with the file of authorities in every variable where programs look for one.
+
+    Programs that look nowhere keep to their own: Java, wget with GnuTLS, and on macOS what asks the keychain, such as
+    Go and Swift. They end with an error about the certificate.
+    """
+    return {**base, **dict.fromkeys(VARIABLES, bundle)}
+
+
+def sweep(folder: Path) -> None:
+    """Remove the files of runs that were killed. For a worker thread."""
+    try:
+        left = [*folder.glob(_BUNDLES)]
+        left += [path for path in folder.glob(_UNFINISHED + "*") if time() - path.stat().st_mtime > _OLD_SECONDS]
+    except OSError:
+        return
+    for path in left:
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    with suppress(OSError):  # where files cannot be locked, none can be swept either
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+
+
+def _stamp(path: str) -> list[_Stamp]:
+    """The file or folder, unless it is of a size that no file with certificates has."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return []
+    is_file = stat.S_ISREG(status.st_mode) and status.st_size <= _MAX_FILE
+    if not is_file and not stat.S_ISDIR(status.st_mode):
+        return []
+    return [(path, status.st_ino, status.st_size, status.st_mtime_ns)]
+
+
+def _certificates(path: str) -> Iterator[str]:
+    """The certificates in a file, or in the files of a folder, each written the same way. Nothing else of them counts:
+    a key may lie beside, and those who will read the bundle might not be meant to read it.
+    """
+    if os.path.isdir(path):
+        with suppress(OSError):
+            for name in sorted(os.listdir(path))[:_MAX_FOLDER]:
+                file = os.path.join(path, name)
+                yield from _certificates(file) if os.path.isfile(file) else ()
+        return
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            data = file.read(_MAX_FILE) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+        for found in _CERTIFICATE.findall(data):
+            body = b"".join(found.split()).decode("ascii")
+            lines = [body[start : start + 64] for start in range(0, len(body), 64)]
+            yield "\n".join(["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""])
+
+
+def _load(context: ssl.SSLContext, certificates: list[str]) -> list[str]:
+    """Have a context trust certificates; returns those that are some. One bad entry would end a program's reading."""
+    if not certificates:
+        return []
+    try:
+        context.load_verify_locations(cadata="".join(certificates))
+    except ssl.SSLError:
+        good: list[str] = []
+        for one in certificates:
+            with suppress(ssl.SSLError):
+                context.load_verify_locations(cadata=one)
+                good.append(one)
+        return good
+    return certificates
