@@ -221,8 +221,9 @@ class Daemon:
         if action == "deny":
             self._live_network_rules.hosts[host] = action
         justification = f"{action.capitalize()} {protocol} access to {host}"
+        named = "https" if protocol == "https_connect" else protocol
         try:
-            await self._rules.append_network_rule(host, protocol, action, justification)
+            await self._rules.append_network_rule(host, named, action, justification)
         except RulesError as error:
             raise Declined(f"the rule for {host} could not be kept: {error}", by_user=False) from error
         self._live_network_rules.hosts[host] = action

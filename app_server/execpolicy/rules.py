@@ -9,6 +9,9 @@ Decision = Literal["allow", "prompt", "forbidden"]
 """What a rule says; the later one is the stricter one."""
 
 NetworkProtocol = Literal["http", "https", "socks5_tcp", "socks5_udp"]
+HostAction = Literal["allow", "ask", "deny"]
+
+_HOST_ACTIONS: Mapping[Decision, HostAction] = {"allow": "allow", "prompt": "ask", "forbidden": "deny"}
 
 _STRICTNESS: Mapping[Decision, int] = {"allow": 0, "prompt": 1, "forbidden": 2}
 
@@ -122,6 +125,10 @@ class RuleSet:
         if resolve_programs and "/" in argv[0]:
             return _verdict(self._matches_of_path(argv, os.path.join(cwd, argv[0]), any_folder))
         return _NO_MATCH
+
+    def host_actions(self) -> tuple[tuple[str, HostAction], ...]:
+        """What the network rules say about whole hosts: as with the reference, whatever protocol they name."""
+        return tuple((rule.host, _HOST_ACTIONS[rule.decision]) for rule in self.network_rules)
 
     def merged(self, other: "RuleSet") -> "RuleSet":
         """These rules, and after them the other's."""

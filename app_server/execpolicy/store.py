@@ -75,6 +75,13 @@ class RulesStore:
         """
         await anyio.to_thread.run_sync(self._append, tuple(prefix))
 
+    async def append_network_rule(self, host: str, protocol: str, action: str, justification: str) -> None:
+        """`allow` or `deny` a host from now on, here and in every program on this home.
+
+        `protocol` is that of a `network_rule`. Raises RulesError when the rule cannot be kept.
+        """
+        await anyio.to_thread.run_sync(self._append_network_rule, host, protocol, action, justification)
+
     # Reading, in a worker thread
 
     def _current(self, folders: tuple[Path, ...]) -> LoadedRules:
@@ -125,9 +132,17 @@ class RulesStore:
     def _append(self, prefix: tuple[str, ...]) -> None:
         if not prefix or "\0" in "".join(prefix):
             raise RulesError("a rule needs the words that a command begins with, and none of them can hold a NUL")
-        words = ", ".join(f'"{word.translate(_ESCAPES)}"' for word in prefix)
+        self._append_call(f'prefix_rule(pattern=[{", ".join(map(_quoted, prefix))}], decision="allow")')
+
+    def _append_network_rule(self, host: str, protocol: str, action: str, justification: str) -> None:
+        self._append_call(
+            f"network_rule(host={_quoted(host)}, protocol={_quoted(protocol)}, decision={_quoted(action)}, "
+            f"justification={_quoted(justification)})"
+        )
+
+    def _append_call(self, call: str) -> None:
         try:
-            line = f'prefix_rule(pattern=[{words}], decision="allow")'.encode()
+            line = call.encode()
         except UnicodeEncodeError:
             raise RulesError("a rule cannot hold words that are no valid text") from None
         try:
@@ -158,6 +173,10 @@ class RulesStore:
         os.fsync(fd)
         with self._lock:
             self._files[self.file] = _File(_stamp(self.file)[0], False, evaluated)
+
+
+def _quoted(word: str) -> str:
+    return f'"{word.translate(_ESCAPES)}"'
 
 
 def _merge(found: Sequence[_Evaluated]) -> LoadedRules:
