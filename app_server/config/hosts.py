@@ -51,54 +51,48 @@ def text_of(address: Address) -> str:
 
 
 def normalised_pattern(text: str) -> str:
-    """A pattern of hosts in one spelling: a host, `*.x`, `**.x`, or a glob. Raises ValueError with a sentence.
+    """A pattern of hosts in one spelling: a host, `*.x` for all below x, `**.x` for x too, or another glob.
 
-    In globs `*` stands for any characters, dots too, `?` for one, `[a-z]` for one of several, and `{a,b}` for either.
+    In globs `*` stands for any characters, dots too, and `?` for one. `*` alone means every host. A pattern is about
+    whole hosts, so it has no port. Raises ValueError with a sentence.
     """
     pattern = text.strip(_SPACES)
+    if "/" in pattern:
+        raise ValueError(f"`{text}` must be {_HOST_ALONE}; ranges of addresses are not supported")
+    if pattern.count(":") == 1 or "]:" in pattern:
+        raise ValueError(f"`{text}` has a port, and rules hold for every port of a host; leave it out")
     if not is_pattern(pattern):
-        if "/" in pattern and _is_range(pattern):
-            raise ValueError(f"`{text}` is a range of addresses; only single addresses and names can be given")
         return normalised_host(pattern)
-    if "://" in pattern or "/" in pattern:
-        raise ValueError(f"`{text}` must be a host alone, without scheme and path")
-    pattern = pattern.lower().rstrip(".").replace("[^", "[!")
     prefix = next((prefix for prefix in ("**.", "*.") if pattern.startswith(prefix)), "")
     rest = pattern.removeprefix(prefix)
-    if prefix and rest and not is_pattern(rest):
+    if not is_pattern(rest):
         below = normalised_host(rest)
         if address_of(below) is not None:
-            raise ValueError(f"`{text}` asks for what is below an address, and there is nothing")
+            raise ValueError(f"`{text}` means what is below an address, and there is nothing")
         return prefix + below
+    pattern = pattern.lower().rstrip(".")
     if not _GLOB.fullmatch(pattern):
-        raise ValueError(f"`{text}` holds characters that no host has")
-    if pattern in ("*", "**"):
-        return "*"
-    if "**" in rest:
-        raise ValueError(f"`{text}` has `**` elsewhere than before the first dot")
-    if problem := _glob_problem(pattern):
-        raise ValueError(f"`{text}` {problem}")
+        raise ValueError(f"`{text}` must be {_HOST_ALONE}; of wildcards there are `*` and `?`")
+    if "**" in rest or ".." in pattern or pattern.startswith("."):
+        raise ValueError(f"`{text}` has two wildcards or two dots side by side, or begins with a dot")
     return pattern
 
 
 def is_pattern(text: str) -> bool:
-    """Whether a text stands for several hosts. The brackets of an IPv6 address are no wildcards."""
-    return _WILDCARDS.search(text) is not None and not _VERSION_6.match(text)
+    """Whether a text stands for several hosts."""
+    return "*" in text or "?" in text
 
 
 def means_everything(pattern: str) -> bool:
-    """Whether a normalised pattern has nothing in it that a host could fail to have."""
-    return is_pattern(pattern) and not re.search(r"[a-z0-9_\-\[{]", pattern)
+    """Whether a normalised pattern consists of wildcards and dots alone."""
+    return not pattern.strip("*?.")
 
 
+_HOST_ALONE = "a host alone, without scheme, path, user or spaces"
 _SPACES = " \t\r\n"
 _PORT = re.compile(r"(?::[0-9]{0,5})?")
 _NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*")
-_WILDCARDS = re.compile(r"[*?\[\]{}]")
-_VERSION_6 = re.compile(r"\[[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(?:%[^\]*?{}]+)?\](?::[0-9]*)?$")
-_GLOB = re.compile(r"[a-z0-9_.*?\[\]{},!-]+")
-_CLASS = re.compile(r"\[!?[^\[\]{},*?.!]+\]")
-_BRACES = re.compile(r"\{[^{}]*\}")
+_GLOB = re.compile(r"[a-z0-9_.*?-]+")
 _ZONE = re.compile(r"[A-Za-z0-9_.~-]+")
 _NUMBER = re.compile(r"0x[0-9a-f]+|0[0-7]*|[1-9][0-9]*")
 
@@ -125,8 +119,7 @@ def _name_or_version_4(host: str, text: str) -> str:
     if not host:
         raise ValueError("an empty text is no host")
     if not _NAME.fullmatch(host):
-        reason = "a host alone, without scheme, path, user or spaces"
-        raise ValueError(f"`{text}` must be {reason}")
+        raise ValueError(f"`{text}` must be {_HOST_ALONE}")
     if len(host) > MAX_HOST or any(len(label) > MAX_LABEL for label in host.split(".")):
         raise ValueError(f"a host cannot be longer than {MAX_HOST} characters, {MAX_LABEL} between dots")
     parts = host.split(".")
@@ -162,28 +155,3 @@ def _ascii(host: str, text: str) -> str:
         return idna.encode(host, uts46=True).decode()
     except idna.IDNAError:
         raise ValueError(f"`{text}` is no valid international name") from None
-
-
-def _is_range(text: str) -> bool:
-    try:
-        ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return False
-    return True
-
-
-def _glob_problem(pattern: str) -> str | None:
-    for found in _CLASS.findall(pattern):
-        try:
-            re.compile(found.replace("[!", "[^"))
-        except re.error:
-            return f"has a range that matches nothing: `{found}`"
-    rest = _CLASS.sub("", pattern)
-    if "[" in rest or "]" in rest:
-        return "has a bracket without its partner"
-    rest = _BRACES.sub("", rest)
-    if "{" in rest or "}" in rest:
-        return "has a brace without its partner"
-    if "," in rest or "!" in rest:
-        return "holds characters that no host has"
-    return None

@@ -13,10 +13,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from app_server.config.known_keys import KNOWN_KEYS
+from app_server.config.network_proxy import NetworkRequirements
+from app_server.config.network_tables import read_network_requirements
 from app_server.config.settings import Settings, read_settings
 from app_server.config.table import Problem, TableReader, dotted
 
 SYSTEM_CONFIG = Path("/etc/codex/config.toml")
+REQUIREMENTS = "requirements.toml"
+"""Beside the system's configuration: what an organisation demands."""
+
+INVALID = "Invalid configuration; threads cannot start until it is corrected."
 
 Table = dict[str, Any]
 
@@ -65,6 +71,8 @@ class LayerStack:
     broken: tuple[ConfigWarning, ...] = ()
     stored_key: str | None = field(default=None, repr=False)
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    requirements: Layer | None = None
+    """What an organisation demands, which no layer can change."""
 
     def effective(self) -> Table:
         """The merged table. The caller may change it."""
@@ -101,6 +109,8 @@ class LayerStack:
         """
         if self.broken:
             raise ConfigError(str(self.broken[0].details))
+        for warning in self._warnings_of_demands():
+            raise ConfigError(str(warning.details))
         stack = self
         if overrides:
             stack = self._with(Layer({"type": "sessionFlags"}, nested(overrides)))
@@ -113,10 +123,10 @@ class LayerStack:
     @cached_property
     def warnings(self) -> tuple[ConfigWarning, ...]:
         """What clients should be told, one `configWarning` each."""
-        found = list(self.broken)
+        found = [*self.broken, *self._warnings_of_demands()]
         for problem in self._read[1].problems:
             details, path, line = self._describe(problem)
-            summary = "Invalid configuration; threads cannot start until it is corrected."
+            summary = INVALID
             if not problem.decisive:
                 summary = problem.summary or f"Ignoring an invalid setting: {problem.key}."
             found.append(ConfigWarning(summary, details, path, line, None if line is None else 1))
@@ -134,11 +144,30 @@ class LayerStack:
 
     @cached_property
     def _read(self) -> tuple[Settings, TableReader]:
-        return read_settings(self._deciding(), self.codex_home, self.stored_key, self.environ)
+        return read_settings(self._deciding(), self.codex_home, self.stored_key, self.environ, self._demands[0])
+
+    @cached_property
+    def _demands(self) -> tuple[NetworkRequirements | None, Sequence[Problem]]:
+        reader = TableReader({} if self.requirements is None else self.requirements.table)
+        return read_network_requirements(reader), reader.problems
+
+    def _warnings_of_demands(self) -> Iterator[ConfigWarning]:
+        file, text = ("", "") if self.requirements is None else (self.requirements.file, self.requirements.text)
+        for problem in self._demands[1]:
+            line = line_of(text, problem.path)
+            details = f"{file}:{line}: {problem.message} (in `{problem.key}`)"
+            yield ConfigWarning(INVALID, details, file, line, 1)
 
     def _deciding(self) -> Table:
-        """The merged table, where a sandbox mode that is set above it has put aside a default permission profile."""
+        """The merged table, where what a stronger layer says in short does not undo more than it means.
+
+        A sandbox mode that is set above it puts aside a default permission profile. `features.network_proxy` of true
+        or false, such as that of `--enable`, switches the rules that a weaker layer has made, and keeps them.
+        """
         merged = self.effective()
+        rules = _network_rules(self.layers)
+        if rules is not None and isinstance(merged.get("features"), dict):
+            merged["features"]["network_proxy"] = rules
         for layer in reversed(self.layers):
             if "default_permissions" in layer.table:
                 break
@@ -192,7 +221,10 @@ def load_settings(
     system_config: Path = SYSTEM_CONFIG,
     environ: Mapping[str, str] = os.environ,
 ) -> LayerStack:
-    """Read all layers. `overrides` are `key=value` texts. Blocks on files; raises ConfigError for a bad override."""
+    """Read all layers. `overrides` are `key=value` texts. Blocks on files; raises ConfigError for a bad override.
+
+    What an organisation demands is in requirements.toml beside `system_config`.
+    """
     layers: list[Layer] = []
     broken: list[ConfigWarning] = []
     for kind, path in (("system", system_config), ("user", codex_home / "config.toml")):
@@ -209,7 +241,13 @@ def load_settings(
             merge(flags, {"features": {name: value}})
     if flags:
         layers.append(Layer({"type": "sessionFlags"}, flags))
-    stack = LayerStack(codex_home, tuple(layers), tuple(broken), _stored_key(codex_home), environ)
+    path = system_config.with_name(REQUIREMENTS)
+    table, text, warning = _read_file(path)
+    if warning is not None:
+        broken.append(warning)
+        table = {"experimental_network": {"enabled": False}}
+    requirements = Layer({"type": "requirements", "file": str(path)}, table, text)
+    stack = LayerStack(codex_home, tuple(layers), tuple(broken), _stored_key(codex_home), environ, requirements)
     if flags and not broken:
         # A mistake on the command line is told there, at once; one in a file only when a thread needs it.
         for problem in stack.problems:
@@ -318,8 +356,25 @@ def _at(path: Sequence[str], value: Any) -> Table:
     return value
 
 
+def _network_rules(layers: Sequence[Layer]) -> Table | None:
+    """`features.network_proxy` as one table; None where it is no table, or none is needed."""
+    rules: Table = {}
+    for layer in layers:
+        features = layer.table.get("features", {})
+        if not isinstance(features, dict) or "network_proxy" not in features:
+            continue
+        value: Any = cast("Table", features)["network_proxy"]
+        if isinstance(value, bool):
+            merge(rules, {"enabled": value})
+        elif isinstance(value, dict):
+            merge(rules, cast("Table", value))
+        else:
+            return None
+    return rules or None
+
+
 def _read_file(path: Path) -> tuple[Table, str, ConfigWarning | None]:
-    summary = "Invalid configuration; threads cannot start until it is corrected."
+    summary = INVALID
     text = ""
     try:
         text = path.read_bytes().decode("utf-8-sig")

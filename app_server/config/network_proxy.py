@@ -1,9 +1,9 @@
 """What the managed network proxy lets through, as the configuration says it, and as an organisation demands it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 HostAction = Literal["allow", "deny"]
 NetworkMode = Literal["full", "limited"]
@@ -79,3 +79,91 @@ class NetworkTable:
     dangerously_allow_all_unix_sockets: bool | None = None
     learn: bool | None = None
     terminate_on_denial: bool | None = None
+
+    @property
+    def needs_proxy(self) -> bool:
+        """Whether it says what nothing but the proxy can keep."""
+        return self.domains not in ({}, {"*": "allow"}) or self.mode == "limited" or self.learn is True
+
+    def extended(self, child: "NetworkTable") -> "NetworkTable":
+        """This table with what another, which builds on it, says instead or besides."""
+        return self._with(child, {**self.domains, **child.domains}, {**self.unix_sockets, **child.unix_sockets})
+
+    def beside(self, own: "NetworkTable") -> "NetworkTable":
+        """This table for everybody, and one of a single profile: a denial of either holds."""
+        domains = strictest(self.domains, own.domains)
+        return self._with(own, domains, strictest(self.unix_sockets, own.unix_sockets))
+
+    def settings(self) -> NetworkProxySettings:
+        """The rules that it makes."""
+        said = {name: value for name, value in self._said() if name != "enabled"}
+        return NetworkProxySettings(**said)
+
+    def _with(
+        self, other: "NetworkTable", domains: Mapping[str, HostAction], unix_sockets: Mapping[str, HostAction]
+    ) -> "NetworkTable":
+        said = dict(other._said()) | {"domains": MappingProxyType(domains)}
+        return replace(self, **said, unix_sockets=MappingProxyType(unix_sockets))
+
+    def _said(self) -> Iterable[tuple[str, Any]]:
+        values = ((known.name, getattr(self, known.name)) for known in fields(self))
+        return ((name, value) for name, value in values if value is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedNetwork:
+    """What configuration says about the network of all profiles.
+
+    `feature` is None where `[features.network_proxy]` is off; `unreadable` where it, or what an organisation demands,
+    has mistakes, so that nothing may get through.
+    """
+
+    feature: NetworkTable | None = None
+    demands: NetworkRequirements | None = None
+    unreadable: bool = False
+
+    @property
+    def forbids_all(self) -> bool:
+        """Whether no restricted command may have any network."""
+        return self.demands is not None and self.demands.enabled is False
+
+    def rules(self, own: NetworkTable | None = None) -> NetworkProxySettings | None:
+        """The rules of the proxy for a profile with a table of its own, or None where nothing asks for a proxy."""
+        if self.unreadable:
+            return NOTHING_ALLOWED
+        if self.feature is None and self.demands is None and (own is None or not own.needs_proxy):
+            return None
+        table = self.feature or NetworkTable()
+        return demanded((table if own is None else table.beside(own)).settings(), self.demands)
+
+
+def demanded(rules: NetworkProxySettings, demands: NetworkRequirements | None) -> NetworkProxySettings:
+    """Rules as they are where an organisation has demands: its denials and the user's both hold."""
+    if demands is None:
+        return rules
+    only_managed = demands.managed_allowed_domains_only is True
+    own = _denials(rules.domains) if only_managed else rules.domains
+    sockets = rules.unix_sockets
+    if demands.unix_sockets is not None:
+        sockets = strictest(_denials(sockets), demands.unix_sockets)
+    replaced = {
+        "allow_local_binding": demands.allow_local_binding,
+        "allow_upstream_proxy": demands.allow_upstream_proxy,
+        "dangerously_allow_all_unix_sockets": demands.dangerously_allow_all_unix_sockets,
+    }
+    return replace(
+        rules,
+        domains=MappingProxyType(strictest(demands.domains or {}, own)),
+        unix_sockets=MappingProxyType(dict(sockets)),
+        managed_domains_only=only_managed,
+        **{name: value for name, value in replaced.items() if value is not None},
+    )
+
+
+def strictest(one: Mapping[str, HostAction], other: Mapping[str, HostAction]) -> dict[str, HostAction]:
+    """Both; what either denies is denied."""
+    return {**one, **other, **_denials(one)}
+
+
+def _denials(actions: Mapping[str, HostAction]) -> dict[str, HostAction]:
+    return {name: action for name, action in actions.items() if action == "deny"}

@@ -3,10 +3,12 @@
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
+from app_server.config.network_proxy import ManagedNetwork, NetworkProxySettings, NetworkTable
+from app_server.config.network_tables import read_network_table
 from app_server.config.table import Problem, TableReader
 
 PathAccess = Literal["read", "write", "deny"]
@@ -16,20 +18,9 @@ PLACES = (ROOT, MINIMAL, WORKSPACE_ROOTS, TMPDIR, SLASH_TMP)
 """Places that are known by their role. The older name of `:workspace_roots` is `:project_roots`."""
 
 KEYS = ("description", "extends", "workspace_roots", "filesystem", "network")
-NETWORK_SWITCHES = (
-    "enabled",
-    "enable_socks5",
-    "enable_socks5_udp",
-    "allow_upstream_proxy",
-    "dangerously_allow_non_loopback_proxy",
-    "dangerously_allow_all_unix_sockets",
-    "allow_local_binding",
-)
-NETWORK_KEYS = (*NETWORK_SWITCHES, "proxy_url", "socks_url", "mode", "domains", "unix_sockets", "mitm")
-
-NO_PROXY = (
-    "rules for hosts need the managed network proxy, which this version does not have, so commands under this profile "
-    "have no network; leave `domains`, `mode` and `mitm` out to give them all of it"
+NOT_ENABLED = (
+    "the profile has rules for the network and does not say `enabled`, so commands under it have none; add "
+    "`enabled = true` to let them reach what the rules allow"
 )
 NO_FILES = (
     "the profile opens no files, so commands under it can read only what programs need to start; extend `:read-only` "
@@ -64,15 +55,15 @@ class PathRule:
 class NamedProfile:
     """A profile with everything that it inherits. `extends` is the one that it names itself.
 
-    `hosts_limited` tells that the network is to be allowed for some hosts only. `workspace_roots` are absolute paths
-    that count as workspace roots besides those of the thread. `glob_depth` bounds how many folders deep patterns are
-    looked for. `problem` says why the profile cannot be used.
+    With `proxy` the network is only what the managed proxy lets through, under these rules. `workspace_roots` are
+    absolute paths that count as workspace roots besides those of the thread. `glob_depth` bounds how many folders deep
+    patterns are looked for. `problem` says why the profile cannot be used.
     """
 
     name: str
     rules: tuple[PathRule, ...] = ()
     network: bool = False
-    hosts_limited: bool = False
+    proxy: NetworkProxySettings | None = None
     full_access: bool = False
     extends: str | None = None
     description: str | None = None
@@ -112,9 +103,10 @@ def find_profile(name: str, profiles: Mapping[str, NamedProfile]) -> NamedProfil
     return profile
 
 
-def read_profiles(reader: TableReader) -> tuple[Mapping[str, NamedProfile], str | None]:
+def read_profiles(reader: TableReader, network: ManagedNetwork) -> tuple[Mapping[str, NamedProfile], str | None]:
     """Every profile by name, the built-in ones first, and the name of the default one.
 
+    `network` is what holds for the network of all profiles.
     What is wrong in a profile makes it unusable and is noted; in the default one it is decisive, and `:read-only` takes
     its place.
     """
@@ -127,7 +119,7 @@ def read_profiles(reader: TableReader) -> tuple[Mapping[str, NamedProfile], str 
     profiles = dict(BUILT_IN)
     for name in sorted(drafts):
         if name not in BUILT_IN:
-            profiles[name] = _resolved(name, drafts, ())
+            profiles[name] = _resolved(name, drafts, (), network)
     for name, draft in drafts.items():
         problem = profiles[name].problem
         if problem is not None and not draft.problems:
@@ -137,7 +129,7 @@ def read_profiles(reader: TableReader) -> tuple[Mapping[str, NamedProfile], str 
         for problem in draft.problems:
             reader.problems.append(replace(problem, decisive=name in needed, summary=PROFILE_SUMMARY))
         if (profile := profiles[name]).problem is None and name not in BUILT_IN:
-            reader.problems.extend(_notes(profile))
+            reader.problems.extend(_notes(profile, _network_table(name, drafts)))
     if default is not None:
         try:
             find_profile(default, profiles)
@@ -188,13 +180,13 @@ _CLASS = re.compile(r"\[[!^]?\]?[^\]/]*\]")
 _WILDCARDS = re.compile(r"[*?\[\]{}]")
 
 
-def _notes(profile: NamedProfile) -> Iterator[Problem]:
+def _notes(profile: NamedProfile, table: NetworkTable) -> Iterator[Problem]:
     """What a user may not expect of a profile that can be used."""
     path = ("permissions", profile.name)
     if not profile.rules:
         yield Problem(path, NO_FILES, decisive=False, summary=f"No files under `{profile.name}`.")
-    if profile.network and profile.hosts_limited:
-        yield Problem((*path, "network"), NO_PROXY, decisive=False, summary=f"No network under `{profile.name}`.")
+    if table.enabled is None and (table.needs_proxy or table.domains):
+        yield Problem((*path, "network"), NOT_ENABLED, decisive=False, summary=f"No network under `{profile.name}`.")
 
 
 # Reading one profile
@@ -209,8 +201,7 @@ class _Draft:
     problems: list[Problem]
     extends: str | None = None
     description: str | None = None
-    network: bool | None = None
-    hosts_limited: bool = False
+    network: NetworkTable = field(default_factory=NetworkTable)
     glob_depth: int | None = None
 
 
@@ -221,25 +212,15 @@ def _read_draft(name: str, entry: TableReader) -> _Draft:
         own.problem("", f"the name `{name}` begins with a colon, as only those of built-in profiles do", decisive=False)
     elif not name.strip():
         own.problem("", "a permission profile must have a name", decisive=False)
-    _refuse_unknown(own, KEYS)
+    own.refuse_unknown(KEYS)
     draft.description = own.text("description")
     draft.extends = own.text("extends")
     draft.roots = dict(_read_roots(own.table("workspace_roots")))
     filesystem = own.table("filesystem")
     draft.glob_depth = filesystem.count("glob_scan_max_depth", least=1)
     draft.rules = _strictest(rule for key in filesystem.names() for rule in _read_rules(filesystem, key))
-    _read_network(own.table("network"), draft)
+    draft.network = read_network_table(own.table("network"), decisive=False)
     return draft
-
-
-def _refuse_unknown(entry: TableReader, known: tuple[str, ...]) -> None:
-    for key in entry.names():
-        if key not in known:
-            import difflib
-
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(known)}"
-            entry.problem(key, f"`{key}` is not a known key; {hint}", decisive=False)
 
 
 def _read_roots(entry: TableReader) -> Iterator[tuple[str, bool]]:
@@ -332,23 +313,6 @@ def _strictest(rules: Iterator[PathRule]) -> list[PathRule]:
     return list(chosen.values())
 
 
-def _read_network(entry: TableReader, draft: _Draft) -> None:
-    _refuse_unknown(entry, NETWORK_KEYS)
-    switches = {name: entry.flag(name) for name in NETWORK_SWITCHES}
-    draft.network = switches["enabled"]
-    for name in ("proxy_url", "socks_url"):
-        entry.text(name)
-    mode = entry.choice("mode", ("full", "limited"))
-    domains = _allowances(entry.table("domains"))
-    _allowances(entry.table("unix_sockets"))
-    restricted = bool(domains) and domains != {"*": "allow"}
-    draft.hosts_limited = restricted or mode == "limited" or entry.raw("mitm") is not None
-
-
-def _allowances(entry: TableReader) -> dict[str, Any]:
-    return {name: entry.choice(name, ("allow", "deny")) for name in entry.names()}
-
-
 def _absolute(path: str) -> str | None:
     if path == "~" or path.startswith("~/"):
         path = os.path.expanduser(path)
@@ -360,7 +324,7 @@ def _absolute(path: str) -> str | None:
 # Inheritance
 
 
-def _resolved(name: str, drafts: Mapping[str, _Draft], below: tuple[str, ...]) -> NamedProfile:
+def _resolved(name: str, drafts: Mapping[str, _Draft], below: tuple[str, ...], managed: ManagedNetwork) -> NamedProfile:
     draft = drafts[name]
     if draft.problems:
         return _unusable(name, draft, f"{draft.problems[0].message} (in `{draft.problems[0].key}`)")
@@ -373,7 +337,7 @@ def _resolved(name: str, drafts: Mapping[str, _Draft], below: tuple[str, ...]) -
         if extends in _EXTENSIBLE:
             parent = BUILT_IN[extends]
         elif extends in drafts:
-            parent = _resolved(extends, drafts, (*below, name))
+            parent = _resolved(extends, drafts, (*below, name), managed)
             if parent.problem is not None:
                 return _unusable(name, draft, f"it extends `{extends}`, which cannot be used: {parent.problem}")
         elif extends.startswith(":"):
@@ -383,16 +347,28 @@ def _resolved(name: str, drafts: Mapping[str, _Draft], below: tuple[str, ...]) -
             return _unusable(name, draft, f"it extends `{extends}`, which is not defined")
     rules = {(rule.place, rule.within): rule for rule in (*parent.rules, *draft.rules)}
     roots = dict.fromkeys(parent.workspace_roots, True) | draft.roots
+    table = _network_table(name, drafts)
+    network = table.enabled is True and not managed.forbids_all
     return NamedProfile(
         name,
         tuple(rules.values()),
-        network=parent.network if draft.network is None else draft.network,
-        hosts_limited=draft.hosts_limited or parent.hosts_limited,
+        network=network,
+        proxy=managed.rules(table) if network else None,
         extends=draft.extends,
         description=draft.description,
         workspace_roots=tuple(path for path, on in roots.items() if on),
         glob_depth=draft.glob_depth or parent.glob_depth,
     )
+
+
+def _network_table(name: str, drafts: Mapping[str, _Draft]) -> NetworkTable:
+    """The network table of a profile with what it inherits."""
+    draft = drafts.get(name)
+    if draft is None:
+        return NetworkTable()
+    if draft.extends is None:
+        return draft.network
+    return _network_table(draft.extends, drafts).extended(draft.network)
 
 
 def _unusable(name: str, draft: _Draft, problem: str) -> NamedProfile:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from app_server.config.auto_review import AutoReviewSettings, read_auto_review
 from app_server.config.network_proxy import NetworkProxySettings, NetworkRequirements
+from app_server.config.network_tables import managed_network
 from app_server.config.permission_profiles import BUILT_IN, NamedProfile, read_profiles
 from app_server.config.table import TableReader
 
@@ -170,7 +171,11 @@ def built_in_providers(
 
 
 def read_settings(
-    table: Mapping[str, Any], codex_home: Path, stored_key: str | None, environ: Mapping[str, str]
+    table: Mapping[str, Any],
+    codex_home: Path,
+    stored_key: str | None,
+    environ: Mapping[str, str],
+    network_requirements: NetworkRequirements | None = None,
 ) -> tuple[Settings, TableReader]:
     """Turn a merged table into settings. What is wrong is left at its default and noted in the reader's problems."""
     reader = TableReader(table)
@@ -188,7 +193,8 @@ def read_settings(
         reader.problem(
             "profile", "`profile` in config.toml is no longer supported; set its keys directly", decisive=True
         )
-    profiles, profile = read_profiles(reader)
+    network = managed_network(reader, network_requirements)
+    profiles, profile = read_profiles(reader, network)
     sandbox_mode = reader.choice("sandbox_mode", SANDBOX_MODES, decisive=True)
     if profile is None and sandbox_mode is None:
         profile = ":read-only"
@@ -225,7 +231,9 @@ def read_settings(
         "hide_agent_reasoning": reader.flag("hide_agent_reasoning"),
         "show_raw_agent_reasoning": reader.flag("show_raw_agent_reasoning"),
         "projects": _read_projects(reader),
-        "features": _read_features(reader),
+        "features": MappingProxyType(_read_features(reader) | ({"network_proxy": True} if network.feature else {})),
+        "network_proxy": network.rules(),
+        "network_requirements": network_requirements,
     }
     settings = Settings(codex_home=codex_home, **{name: value for name, value in chosen.items() if value is not None})
     return settings, reader
@@ -338,7 +346,7 @@ def _read_projects(reader: TableReader) -> Mapping[str, str]:
     return MappingProxyType({path: level for path, level in levels if level is not None})
 
 
-def _read_features(reader: TableReader) -> Mapping[str, bool]:
+def _read_features(reader: TableReader) -> dict[str, bool]:
     features = reader.table("features")
     flags = ((name, features.raw(name)) for name in features.names())
-    return MappingProxyType({name: value for name, value in flags if isinstance(value, bool)})
+    return {name: value for name, value in flags if isinstance(value, bool)}

@@ -126,6 +126,16 @@ class TableReader:
             else:
                 outer.problem(name, "must be a table", decisive=decisive)
 
+    def refuse_unknown(self, known: Sequence[str], *, decisive: bool = False) -> None:
+        """Note every key of the table that is not one of `known`."""
+        for key in self.names():
+            if key not in known:
+                import difflib
+
+                near = difflib.get_close_matches(key, known, 1)
+                hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(known)}"
+                self.problem(key, f"`{key}` is not a known key; {hint}", decisive=decisive)
+
     def _wrong(self, key: str, expected: str, decisive: bool) -> None:
         # The value itself stays out of the message: it may be a secret at the wrong place.
         kind = _KINDS.get(type(self.raw(key)).__name__, "another value")

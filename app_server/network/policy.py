@@ -12,7 +12,6 @@ from typing import Literal
 
 from app_server.config.hosts import Address, address_of, is_pattern, normalised_host, normalised_pattern, text_of
 from app_server.config.network_proxy import HostAction, NetworkProxySettings
-from app_server.config.permission_profiles import alternatives
 
 __all__ = [
     "ALLOWED",
@@ -129,16 +128,21 @@ class NetworkPolicy:
         What can never be allowed is said first, so that nobody is asked in vain.
         """
         host, settings, compiled = attempt.host, self.settings, self._compiled
-        names = _names(host)
+        address = address_of(host)
+        names = _names(host, address)
         if self._denies(names):
             return DENIED
+        local = _is_localhost(host) if address is None else is_local(address)
+        if local and not settings.allow_local_binding and not self._lists(host):
+            return LOCAL
         if settings.mode == "limited" and not _only_reads(attempt):
             return WRITING
+        meant = compiled.allowed.match_any(names[:1] if address is None else _zoned(host))
         if settings.managed_domains_only:
-            return ALLOWED if compiled.allowed.match(host) else NOT_LISTED
+            return ALLOWED if meant else NOT_LISTED
         if self.live.hosts.get(host) == "allow":
             return ALLOWED
-        return ALLOWED if compiled.allowed.match(host) and not compiled.asked.match_any(names) else MISSED
+        return ALLOWED if meant and not compiled.asked.match_any(names) else MISSED
 
     def judge_address(self, attempt: Attempt, address: Address) -> Judgement:
         """What the rules say about one address that the name of an allowed attempt stands for.
@@ -148,7 +152,7 @@ class NetworkPolicy:
         """
         text = text_of(address)
         local = is_local(address)
-        names = _names(text)
+        names = _names(text, address)
         if self._denies(names) or (local and _is_loopback(address) and self._denies(("localhost",))):
             return DENIED
         own_name = _is_localhost(attempt.host)
@@ -165,7 +169,7 @@ class NetworkPolicy:
 
     def _lists(self, host: str) -> bool:
         """Whether the host itself, and not only a pattern that means it too, is allowed."""
-        if host in self._compiled.allowed.listed:
+        if any(one in self._compiled.allowed.listed for one in _zoned(host)):
             return True
         return not self.settings.managed_domains_only and self.live.hosts.get(host) == "allow"
 
@@ -255,7 +259,7 @@ def _patterns(texts: Iterable[str]) -> _Patterns:
                 roots.add(rest)
         else:
             ways = [text, rest] if text.startswith("**.") else [text]
-            globs += [fnmatch.translate(one.replace("**.", "*.")) for way in ways for one in alternatives(way)]
+            globs += [fnmatch.translate(way.replace("**.", "*.")) for way in ways]
     return _Patterns(
         frozenset(listed),
         frozenset(listed | roots),
@@ -282,13 +286,17 @@ def _is_localhost(host: str) -> bool:
     return host == "localhost" or host.endswith(".localhost")
 
 
-def _names(host: str) -> tuple[str, ...]:
-    """The host, and what it is another spelling of, or leads to."""
-    address = address_of(host) if ":" in host else None
-    if address is None:
-        return (host,)
+def _zoned(host: str) -> tuple[str, ...]:
+    """An address as it is, and without its zone: rules may leave that out."""
     alone = host.partition("%")[0]
-    return tuple(dict.fromkeys((host, alone, *(str(inner) for inner in _embedded(address)))))
+    return (host,) if alone == host else (host, alone)
+
+
+def _names(host: str, address: Address | None) -> tuple[str, ...]:
+    """The host, and what it is another spelling of, or leads to."""
+    if address is None or address.version == 4:
+        return (host,)
+    return (*_zoned(host), *(str(inner) for inner in _embedded(address)))
 
 
 _MAPPED = 0xFFFF

@@ -90,13 +90,14 @@ def profile_of(named: NamedProfile, roots: Sequence[str], env: Mapping[str, str]
         writable.insert(0, "/")
     return PermissionProfile(
         "restricted",
-        network=named.network and not named.hosts_limited,
+        network=named.network and named.proxy is None,
         writable_roots=tuple(writable),
         readable_roots=tuple(allowed) if everything == "deny" else None,
         read_only=tuple(path for path, kind in access.items() if kind == "read" and within_any(path, writable)),
         denied=tuple(path for path, kind in access.items() if kind == "deny"),
         denied_patterns=tuple(dict.fromkeys(patterns)),
         pattern_depth=named.glob_depth,
+        proxy=named.proxy if named.network else None,
     )
 
 
@@ -132,13 +133,15 @@ def shown_policy(
         return DangerFullAccessSandboxPolicy()
     if profile.kind == "external":
         return ExternalSandboxSandboxPolicy(network_access="enabled" if profile.network else "restricted")
+    # What the proxy gives to a profile with a network is one, though a watched one.
+    network = profile.network or (profile.proxy is not None and not profile.proxy.beyond_profile)
     writable = profile.writable_roots
     if not writable or not all(within_any(root, writable) for root in roots):
-        return ReadOnlySandboxPolicy(network_access=profile.network)
+        return ReadOnlySandboxPolicy(network_access=network)
     temporary = {"/tmp", *_tmpdir(env)}
     return WorkspaceWriteSandboxPolicy(
         writable_roots=[path for path in writable if path not in roots and path not in temporary],
-        network_access=profile.network,
+        network_access=network,
         exclude_slash_tmp="/tmp" not in writable,
         exclude_tmpdir_env_var=not all(path in writable for path in _tmpdir(env)),
     )
@@ -154,7 +157,9 @@ def with_additional(
     """
     if profile.kind == "full_access":
         return profile
-    network = profile.network or (additional.network is not None and additional.network.enabled is True)
+    granted_network = additional.network is not None and additional.network.enabled is True
+    # Who has a network by the proxy asks its rules for more, host by host.
+    network = profile.network or (granted_network and profile.proxy is None)
     if profile.kind == "external" or (files := additional.file_system) is None:
         return replace(profile, network=network)
     rules = _each((_resolved(path, cwd) for path in files.read or ()), "read")

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from app_server.config.layers import ConfigError, LayerStack, load_settings
+from app_server.config.network_proxy import NetworkProxySettings
 from app_server.config.permission_profiles import (
     BUILT_IN,
     NO_FILES,
-    NO_PROXY,
+    NOT_ENABLED,
     PROFILE_SUMMARY,
     NamedProfile,
     PathRule,
@@ -277,34 +278,95 @@ def test_a_bad_default_on_the_command_line_is_told_at_once(tmp_path: Path) -> No
 # What a user may not expect
 
 
+# The network of a profile
+
+
 @pytest.mark.parametrize(
-    ("network", "hosts"),
+    ("network", "proxy"),
     [
-        ('{ enabled = true, domains = { "a.com" = "allow" } }', True),
-        ('{ enabled = true, mode = "limited" }', True),
-        ("{ enabled = true, mitm = {} }", True),
-        ('{ enabled = true, domains = { "*" = "allow" } }', False),
-        ('{ enabled = true, mode = "full" }', False),
+        ('domains = { "a.com" = "allow" }', NetworkProxySettings(domains={"a.com": "allow"})),
+        ('allowed_domains = ["A.com."]', NetworkProxySettings(domains={"a.com": "allow"})),
+        ('mode = "limited"', NetworkProxySettings("limited")),
+        ("learn = true", NetworkProxySettings(learn=True)),
+        ('domains = { "*" = "allow" }', None),
+        ('mode = "full"', None),
+        ("allow_local_binding = true", None),
     ],
 )
-def test_rules_for_hosts_cannot_be_kept_and_that_is_told(tmp_path: Path, network: str, hosts: bool) -> None:
-    stack = _stack(tmp_path, f'[permissions.x]\nextends = ":workspace"\nnetwork = {network}\n')
-    assert stack.settings().permission_profiles["x"].hosts_limited is hosts
-    assert any(NO_PROXY in (warning.details or "") for warning in stack.warnings) is hosts
+def test_rules_for_hosts_ask_for_the_proxy_and_all_else_opens_the_network(
+    tmp_path: Path, network: str, proxy: NetworkProxySettings | None
+) -> None:
+    profile = _profile(
+        tmp_path, f'[permissions.x]\nextends = ":workspace"\nnetwork = {{ enabled = true, {network} }}\n'
+    )
+    assert (profile.network, profile.proxy) == (True, proxy)
 
 
-def test_a_profile_that_inherits_rules_for_hosts_has_them(tmp_path: Path) -> None:
+def test_with_the_feature_every_network_of_a_profile_is_by_the_proxy(tmp_path: Path) -> None:
+    text = """
+        [features.network_proxy]
+        enabled = true
+        allow_local_binding = true
+        domains = { "a.com" = "deny", "f.com" = "allow", "c.com" = "allow" }
+        [permissions.x]
+        extends = ":workspace"
+        [permissions.x.network]
+        enabled = true
+        mode = "limited"
+        domains = { "a.com" = "allow", "c.com" = "deny" }
+        [permissions.z.network]
+        enabled = false
+        domains = { "a.com" = "allow" }
+    """
+    assert _profile(tmp_path, text).proxy == NetworkProxySettings(
+        "limited", domains={"a.com": "deny", "f.com": "allow", "c.com": "deny"}, allow_local_binding=True
+    )
+    none = _profile(tmp_path, text, "z")
+    assert (none.network, none.proxy) == (False, None)
+
+
+def test_a_profile_that_inherits_rules_for_hosts_has_them_and_may_change_them(tmp_path: Path) -> None:
     text = """
         [permissions.y]
         extends = ":workspace"
         [permissions.y.network]
-        domains = { "a.com" = "allow" }
+        mode = "limited"
+        domains = { "a.com" = "allow", "b.com" = "deny" }
         [permissions.x]
         extends = "y"
         [permissions.x.network]
         enabled = true
+        mode = "full"
+        domains = { "b.com" = "allow", "*.c.com" = "allow" }
     """
-    assert _profile(tmp_path, text).hosts_limited
+    assert _profile(tmp_path, text).proxy == NetworkProxySettings(
+        domains={"a.com": "allow", "b.com": "allow", "*.c.com": "allow"}
+    )
+
+
+def test_rules_in_a_profile_without_a_network_are_told(tmp_path: Path) -> None:
+    text = '[permissions.x]\nextends = ":workspace"\nnetwork = { domains = { "a.com" = "allow" } }\n'
+    stack = _stack(tmp_path, text)
+    assert any(NOT_ENABLED in (warning.details or "") for warning in stack.warnings)
+    assert not stack.settings().permission_profiles["x"].network
+    stack = _stack(tmp_path, text.replace("{ domains", "{ enabled = true, domains"))
+    assert not any(NOT_ENABLED in (warning.details or "") for warning in stack.warnings)
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        ("mitm = {}", r"`mitm`\) are not supported yet"),
+        ('domains = { "*" = "deny" }', r"`\*` cannot be denied"),
+        ('modes = "full"', "did you mean `mode`"),
+    ],
+)
+def test_a_profile_whose_rules_for_hosts_are_wrong_cannot_be_used(tmp_path: Path, network: str, told: str) -> None:
+    text = f"[permissions.x]\nnetwork = {{ enabled = true, {network} }}\n"
+    with pytest.raises(ProfileError, match=told):
+        _profile(tmp_path, text)
+    with pytest.raises(ConfigError, match=told):
+        _stack(tmp_path, 'default_permissions = "x"\n' + text).with_thread_config()
 
 
 def test_a_profile_that_opens_no_files_is_told(tmp_path: Path) -> None:

@@ -1,15 +1,24 @@
 """From a named profile, and from what was granted beyond one, to what the sandbox enforces."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app_server.config.network_proxy import NetworkProxySettings, NetworkRequirements
 from app_server.config.permission_profiles import BUILT_IN, NamedProfile, PathAccess, PathRule, ProfileError
 from app_server.config.settings import SandboxWorkspaceWriteSettings, Settings
 from app_server.sandbox.permissions import FULL_ACCESS, PermissionProfile, external, read_only, workspace_write
-from app_server.sandbox.profiles import default_profile, profile_named, profile_of, shown_policy, with_additional
+from app_server.sandbox.profiles import (
+    default_profile,
+    profile_named,
+    profile_of,
+    shown_policy,
+    with_additional,
+    with_managed_network,
+)
 from protocol.v2.permissions import (
     AdditionalPermissionProfile,
     DangerFullAccessSandboxPolicy,
@@ -115,9 +124,57 @@ def test_patterns_are_rooted_at_their_place() -> None:
     assert profile.pattern_depth == 4
 
 
-def test_a_network_for_some_hosts_only_is_none() -> None:
+RULES = NetworkProxySettings(domains={"a.com": "allow"})
+FEATURE = NetworkProxySettings(allow_local_binding=True)
+
+
+def test_a_network_with_rules_is_by_the_proxy_alone() -> None:
     assert _profile(network=True).network
-    assert not _profile(network=True, hosts_limited=True).network
+    limited = _profile(network=True, proxy=RULES)
+    assert (limited.network, limited.proxy) == (False, RULES)
+    assert _profile(proxy=RULES).proxy is None
+
+
+# The managed network
+
+
+def _settings(proxy: NetworkProxySettings | None, enabled: bool | None = None, *, demands: bool = False) -> Settings:
+    requirements = NetworkRequirements(enabled) if demands else None
+    return Settings(Path("/home"), "m", "p", network_proxy=proxy, network_requirements=requirements)
+
+
+@pytest.mark.parametrize(
+    ("profile", "settings", "network", "proxy"),
+    [
+        (read_only(network=True), _settings(None), True, None),
+        (read_only(network=True), _settings(FEATURE), False, FEATURE),
+        (read_only(), _settings(FEATURE), False, None),
+        (_profile(network=True, proxy=RULES), _settings(None), False, RULES),
+        (_profile(network=True, proxy=RULES), _settings(FEATURE), False, RULES),
+        (read_only(network=True), _settings(FEATURE, demands=True), False, FEATURE),
+        (read_only(), _settings(FEATURE, demands=True), False, None),
+        (read_only(network=True), _settings(FEATURE, True, demands=True), False, FEATURE),
+        (read_only(), _settings(FEATURE, True, demands=True), False, replace(FEATURE, beyond_profile=True)),
+        (read_only(network=True), _settings(FEATURE, False, demands=True), False, None),
+        (_profile(network=True, proxy=RULES), _settings(FEATURE, False, demands=True), False, None),
+        (FULL_ACCESS, _settings(FEATURE, False, demands=True), True, None),
+        (external(network=True), _settings(FEATURE, True, demands=True), True, None),
+    ],
+)
+def test_a_managed_network_is_by_the_proxy_where_there_is_one(
+    profile: PermissionProfile, settings: Settings, network: bool, proxy: NetworkProxySettings | None
+) -> None:
+    managed = with_managed_network(profile, settings)
+    assert managed == replace(profile, network=network, proxy=proxy)
+    assert with_managed_network(managed, settings) == managed
+
+
+def test_a_granted_network_is_by_the_proxy_where_the_profile_has_rules() -> None:
+    additional = AdditionalPermissionProfile.model_validate({"network": {"enabled": True}, "fileSystem": None})
+    limited = _profile(network=True, proxy=RULES)
+    assert with_additional(limited, additional, "/ws") == limited
+    granted = with_additional(read_only(), additional, "/ws")
+    assert with_managed_network(granted, _settings(FEATURE)).proxy == FEATURE
 
 
 # As clients see it
@@ -131,6 +188,8 @@ def test_a_network_for_some_hosts_only_is_none() -> None:
         (external(network=True), ExternalSandboxSandboxPolicy(network_access="enabled")),
         (read_only(network=True), ReadOnlySandboxPolicy(network_access=True)),
         (profile_of(BUILT_IN[":workspace"], WS, ENV), WorkspaceWriteSandboxPolicy()),
+        (replace(read_only(), proxy=RULES), ReadOnlySandboxPolicy(network_access=True)),
+        (replace(read_only(), proxy=replace(RULES, beyond_profile=True)), ReadOnlySandboxPolicy()),
         (
             _profile((":workspace_roots", "", "write"), ("/opt", "", "write"), network=True),
             WorkspaceWriteSandboxPolicy(
