@@ -224,7 +224,7 @@ class CommandSessions:
             if request.network is not None:
                 running.gate = ClientGate(running.expiration if request.network.terminate_on_denial else None)
                 running.egress = await request.network.open(running.gate)
-                port, env = running.egress.port, running.egress.environment(env)
+                port, env = running.egress.port, await running.egress.environment(env)
             command = await self._sandbox.wrap(
                 request.command, cwd=cwd, env=env, profile=request.profile, terminal=request.tty, proxy_port=port
             )

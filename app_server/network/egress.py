@@ -52,8 +52,11 @@ class Egress(Protocol):
         """The port on 127.0.0.1 where the command finds the proxy, inside its sandbox or on this machine."""
         ...
 
-    def environment(self, base: Mapping[str, str]) -> dict[str, str]:
-        """`base` with the variables that lead programs to the proxy, and to its certificate if it needs one."""
+    async def environment(self, base: Mapping[str, str]) -> dict[str, str]:
+        """`base` with the variables that lead programs to the proxy, and to its certificate where it looks into TLS.
+
+        Raises NetworkUnavailable where the file with that certificate cannot be written.
+        """
         ...
 
     def serve(self, bridge: socket.socket) -> None:

@@ -40,12 +40,16 @@ _UPGRADES = frozenset({b"websocket"})
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an intercepted connection leads: each of its requests goes there, within TLS."""
+    """Where an intercepted connection leads: each of its requests goes there, within TLS.
+
+    `cleared` is what was decided about the connection itself.
+    """
 
     protocol: NetworkProtocol
     host: str
     port: int
     interception: Interception
+    cleared: Judgement
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +145,7 @@ class HttpSession:
         if (interception := await passage.interception(attempt)) is not None:
             passage.note(attempt, cleared)
             await self._client.send(established)
-            await serve_intercepted(self._client, passage, interception, attempt, self._limits)
+            await serve_intercepted(self._client, passage, interception, attempt, cleared, self._limits)
             return
         way = await passage.open(attempt, cleared)
         try:
@@ -159,7 +163,8 @@ class HttpSession:
         paths = request.values(b"x-unix-socket")
         if paths and self._origin is None:
             return await self._forward_unix(order, passage, paths)
-        cleared = await passage.clear(order.attempt, self._client.hung_up)
+        granted = None if self._origin is None else self._origin.cleared
+        cleared = await passage.clear(order.attempt, self._client.hung_up, granted)
         if self._way is not None and passage.may_reuse(self._way, order.attempt, cleared):
             try:
                 return await _Exchange(self._client, self._way, order, self._limits, again=True).run(self)
@@ -434,19 +439,34 @@ class _Exchange:
                 return response
 
 
+_TLS_HANDSHAKE = 0x16
+"""The first byte of TLS."""
+
 _OURS = frozenset({b"host", b"x-unix-socket"})
 
 
 async def serve_intercepted(
-    client: Peer, passage: Passage, interception: Interception, attempt: Attempt, limits: Limits
+    client: Peer,
+    passage: Passage,
+    interception: Interception,
+    attempt: Attempt,
+    cleared: Judgement,
+    limits: Limits,
 ) -> None:
-    """Speak TLS with a program in the name of the host it wants to reach, and judge what it asks for there."""
+    """Speak TLS with a program in the name of the host it wants to reach, and judge what it asks for there.
+
+    What is no TLS cannot be judged, and is refused.
+    """
     try:
         with anyio.fail_after(limits.head_seconds):
+            if (first := await client.first_byte()) != _TLS_HANDSHAKE:
+                if first is not None:
+                    passage.refuse(attempt, Judgement("deny", "mode_guard", "mitm_required"))
+                return
             stream = await interception.accept(Resumed(client), attempt.host)
     except (TimeoutError, Unreachable):
         return
-    origin = Origin(attempt.protocol, attempt.host, attempt.port, interception)
+    origin = Origin(attempt.protocol, attempt.host, attempt.port, interception, cleared)
     await HttpSession(Peer(stream), lambda _: passage, limits, origin).run()
 
 

@@ -79,8 +79,11 @@ class Passage:
         self._make_interception = interception
         self._gate, self._decisions, self._resolve, self._upstream = gate, decisions, resolve, upstream
 
-    async def clear(self, attempt: Attempt, hung_up: HangUp) -> Judgement:
-        """The allowance for an attempt, before its name is looked up. Raises Refused, and HungUp."""
+    async def clear(self, attempt: Attempt, hung_up: HangUp, granted: Judgement | None = None) -> Judgement:
+        """The allowance for an attempt, before its name is looked up. Raises Refused, and HungUp.
+
+        `granted` is that of the tunnel in which it was made: nobody is asked again, but a denial counts.
+        """
         policy = self.policy()
         judgement = policy.judge(attempt)
         match judgement.decision:
@@ -88,6 +91,8 @@ class Passage:
                 raise self.refuse(attempt, judgement)
             case "ask" if policy.settings.learn:
                 return LEARNED
+            case "ask" if granted is not None:
+                return granted
             case "ask":
                 judgement = await self._ask(attempt, hung_up)
                 if judgement.decision != "allow":

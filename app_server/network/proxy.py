@@ -18,16 +18,17 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from app_server.network.decisions import NetworkDecisions
-from app_server.network.dialing import Resolve, Resolver
 from app_server.network.egress import Egress, Execution, Gate, PolicySource
 from app_server.network.environment import USER, proxied
 from app_server.network.limits import Limits
 from app_server.network.refusals import Crowded, Unproven
 from app_server.network.streams import Gone, Link, Peer
-from app_server.network.upstream import UpstreamProxies
 
 if TYPE_CHECKING:
-    from app_server.network.passage import Passage
+    from app_server.network.dialing import Resolve
+    from app_server.network.interception import Interceptor
+    from app_server.network.passage import Interception, Passage
+    from app_server.network.trust import Trust
 
 logger = logging.getLogger(__name__)
 
@@ -53,13 +54,14 @@ class NetworkProxy:
         bundles: Path,
         *,
         environ: Mapping[str, str] | None = None,
-        resolve: Resolve | None = None,
+        resolve: "Resolve | None" = None,
         limits: Limits | None = None,
     ) -> None:
         """`bundles` is a folder for certificates that commands read; `environ` names the upstream proxy."""
         self.limits = limits or Limits()
         self._decisions, self._bundles, self._resolve = decisions, bundles, resolve
-        self._upstream = UpstreamProxies(os.environ if environ is None else environ)
+        self._environ = os.environ if environ is None else environ
+        self._interceptor: Interceptor | None = None
         self._group: TaskGroup | None = None
         self._listener: socket.socket | None = None
         self._egresses: set[_Egress] = set()
@@ -69,6 +71,8 @@ class NetworkProxy:
     async def __aenter__(self) -> Self:
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
+        if await to_thread.run_sync(self._bundles.is_dir):
+            self._group.start_soon(_sweep, self._bundles)
         return self
 
     async def __aexit__(
@@ -80,21 +84,35 @@ class NetworkProxy:
             egress.end()
         group.cancel_scope.cancel()
         await group.__aexit__(None, None, None)
+        if self._interceptor is not None:
+            with anyio.CancelScope(shield=True):  # a few files are removed
+                await self._interceptor.close()
 
     async def open(self, execution: Execution, policy: PolicySource, gate: Gate) -> Egress:
         """A way out for one command. Raises NetworkUnavailable where none can be made."""
-        if self._group is None:
-            raise NetworkUnavailable("The network proxy has been shut down.")
         # The first command pays for what is imported, in a thread.
         await to_thread.run_sync(import_module, "app_server.network.socks")
+        from app_server.network.dialing import Resolver
         from app_server.network.passage import Passage
+        from app_server.network.upstream import UpstreamProxies
 
+        if self._group is None:
+            raise NetworkUnavailable("The network proxy has been shut down.")
         port = self._listen()
         resolve = self._resolve or Resolver()
-        passage = Passage(execution, policy, gate, self._decisions, resolve, self._upstream)
-        egress = _Egress(self, port, passage)
+        egress = _Egress(self, port)
+        upstream = UpstreamProxies(self._environ)
+        egress.passage = Passage(execution, policy, gate, self._decisions, resolve, upstream, egress.interception)
         self._egresses.add(egress)
         return egress
+
+    def interceptor(self) -> "Interceptor":
+        """What looks into TLS. Costs nothing before it is used."""
+        if self._interceptor is None:
+            from app_server.network.interception import Interceptor
+
+            self._interceptor = Interceptor(self._bundles, self._environ)
+        return self._interceptor
 
     def _listen(self) -> int:
         if self._listener is None:
@@ -173,8 +191,11 @@ class NetworkProxy:
 class _Egress:
     """The way out of one command, and what lives of it."""
 
-    def __init__(self, proxy: NetworkProxy, port: int, passage: "Passage") -> None:
-        self._proxy, self._port, self.passage = proxy, port, passage
+    passage: "Passage"
+
+    def __init__(self, proxy: NetworkProxy, port: int) -> None:
+        self._proxy, self._port = proxy, port
+        self._trust: Trust | None = None
         self._credential = secrets.token_urlsafe(24)
         self._members: set[anyio.CancelScope] = set()
         self._connections = 0
@@ -190,8 +211,18 @@ class _Egress:
         """Whether the command has all connections that it may have."""
         return self._connections >= self._proxy.limits.per_command
 
-    def environment(self, base: Mapping[str, str]) -> dict[str, str]:
+    async def environment(self, base: Mapping[str, str]) -> dict[str, str]:
         settings = self.passage.policy().settings
+        if settings.mode == "limited":
+            interceptor = self._proxy.interceptor()
+            try:
+                self._trust = await interceptor.trust(base)
+            except OSError as error:
+                raise NetworkUnavailable(
+                    f"The certificate of the network proxy cannot be made known to commands: {error}. Without it "
+                    "nothing can be reached under limited mode."
+                ) from error
+            base = interceptor.environment(base, self._trust)
         return proxied(
             base,
             self._port,
@@ -199,6 +230,13 @@ class _Egress:
             socks=settings.enable_socks5,
             local_binding=settings.allow_local_binding,
         )
+
+    async def interception(self) -> "Interception":
+        """How to look into the command's TLS."""
+        interceptor = self._proxy.interceptor()
+        if self._trust is None:  # it was never told of the certificate, and will not accept it
+            self._trust = await interceptor.trust({})
+        return await interceptor.interception(self._trust)
 
     def takes(self, credential: tuple[str, str]) -> bool:
         """Whether it is this command's credential."""
@@ -310,6 +348,13 @@ class _Connection:
             egress.join(self.scope, connections=1)
             self._proxy.prove(self)
         return egress.passage
+
+
+async def _sweep(bundles: Path) -> None:
+    """Remove what was left of runs that were killed."""
+    from app_server.network.trust import sweep
+
+    await to_thread.run_sync(sweep, bundles)
 
 
 def _turn_away(sock: socket.socket) -> None:

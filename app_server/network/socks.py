@@ -135,7 +135,7 @@ class SocksSession:
         if (interception := await passage.interception(attempt)) is not None:
             passage.note(attempt, cleared)
             await self._client.send(_reply(_Reply.GRANTED))
-            await serve_intercepted(self._client, passage, interception, attempt, self._limits)
+            await serve_intercepted(self._client, passage, interception, attempt, cleared, self._limits)
             return
         way = await passage.open(attempt, cleared)
         try:

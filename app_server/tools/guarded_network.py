@@ -34,9 +34,9 @@ class GuardedNetwork:
         """Where the command finds the proxy on 127.0.0.1."""
         return self._egress.port
 
-    def environment(self, base: Mapping[str, str]) -> dict[str, str]:
-        """`base` with what leads programs to the proxy."""
-        return self._egress.environment(base)
+    async def environment(self, base: Mapping[str, str]) -> dict[str, str]:
+        """`base` with what leads programs to the proxy. Raises NetworkUnavailable."""
+        return await self._egress.environment(base)
 
     def serve(self, bridge: socket.socket) -> None:
         """Serve the sandbox's own network. Takes the socket over."""

@@ -22,6 +22,7 @@ from app_server.execpolicy.actions import actions
 from app_server.execpolicy.bash import canonical
 from app_server.execpolicy.judgement import is_quick, judge
 from app_server.execpolicy.store import LoadedRules
+from app_server.network.proxy import NetworkUnavailable
 from app_server.sandbox.permissions import FULL_ACCESS, PermissionProfile
 from app_server.sandbox.profiles import with_additional, with_managed_network
 from app_server.sandbox.sandbox import Sandbox, SandboxUnavailable
@@ -221,13 +222,14 @@ class ToolOrchestrator:
                 call_id or "", tool, tuple(command.argv), command.cwd, size is not None, command.justification
             )
             network = await self._network.guard(clearance.profile, turn, call_id or item_id or "", trigger)
-            env = network.environment(env)
         try:
+            if network is not None:
+                env = await network.environment(env)
             return Started(await self._spawn(argv, command.cwd, env, clearance, turn, network, size), network)
         except BaseException as error:
             if network is not None:
                 await network.finish()
-            if not isinstance(error, (SandboxUnavailable, SpawnError)):
+            if not isinstance(error, (SandboxUnavailable, SpawnError, NetworkUnavailable)):
                 raise
             # Looked at only now: a folder is seldom missing.
             if not await anyio.to_thread.run_sync(os.path.isdir, command.cwd):

@@ -75,11 +75,13 @@ class Bench:
     keeper: Doorkeeper
     egress: Egress
     settings: NetworkProxySettings
+    environment: Mapping[str, str]
+    """That of the command."""
 
     @property
     def url(self) -> str:
         """The proxy, as a command finds it in its environment."""
-        return self.egress.environment({})["HTTP_PROXY"]
+        return self.environment["HTTP_PROXY"]
 
     @property
     def credential(self) -> str:
@@ -128,6 +130,7 @@ async def bench(
     learn: bool = False,
     local: bool = True,
     environ: Mapping[str, str] | None = None,
+    base: Mapping[str, str] | None = None,
     limits: Limits | None = None,
 ) -> AsyncIterator[Bench]:
     """A proxy and one way out of it; `local` lets names lead to this machine, where the servers of tests are."""
@@ -143,7 +146,8 @@ async def bench(
     async with proxy:
         made: list[Bench] = []
         egress = await proxy.open(Execution("e1"), lambda: NetworkPolicy(made[0].settings), keeper)
-        made.append(Bench(proxy, decisions, known, keeper, egress, settings))
+        made.append(Bench(proxy, decisions, known, keeper, egress, settings, {}))
+        made[0].environment = await egress.environment(base or {})
         yield made[0]
 
 
