@@ -16,8 +16,8 @@ LANDLOCK_ADD_RULE = 445
 LANDLOCK_RESTRICT_SELF = 446
 
 _BY_MACHINE = {
-    "x86_64": {"seccomp": 317, "capset": 126, "utimensat": 280, "fchownat": 260, "renameat2": 316},
-    "aarch64": {"seccomp": 277, "capset": 91, "utimensat": 88, "fchownat": 54, "renameat2": 276},
+    "x86_64": {"seccomp": 317, "capset": 126, "utimensat": 280, "fchownat": 260, "renameat2": 316, "connect": 42},
+    "aarch64": {"seccomp": 277, "capset": 91, "utimensat": 88, "fchownat": 54, "renameat2": 276, "connect": 203},
 }
 _NUMBERS = _BY_MACHINE.get(os.uname().machine, {})
 
@@ -194,6 +194,12 @@ def openat2(directory: int, path: bytes, flags: int, resolve: int) -> int:
 def pidfd_getfd(process: int, number: int) -> int:
     """A descriptor for the open file that another process has under `number`. Raises OSError."""
     return _call(PIDFD_GETFD, process, number, 0)
+
+
+def connect(fd: int, address: bytes) -> None:
+    """Connect a socket to a `struct sockaddr`. A signal interrupts it. Raises OSError."""
+    name = ctypes.create_string_buffer(address, len(address))
+    _call(_named("connect"), fd, ctypes.addressof(name), len(address))
 
 
 def set_times(fd: int, times: bytes | None) -> None:

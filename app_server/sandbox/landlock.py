@@ -29,7 +29,7 @@ from app_server.sandbox.warden import Orders
 
 PROBE_S = 20
 
-MODULES = ("kernel", "descent", "area", "caller", "supervisor", "warden")
+MODULES = ("kernel", "descent", "area", "caller", "connecting", "supervisor", "warden")
 """What the helper is made of, each after those it imports."""
 
 START = """
@@ -52,6 +52,14 @@ UPGRADE = (
     "or run the command with the dangerFullAccess or externalSandbox policy"
 )
 
+ALLOW_TAKING = (
+    "let a process take descriptors of its own children (Linux 5.6, sysctl kernel.yama.ptrace_scope=1 or 0; in a "
+    "container, a system call filter that allows pidfd_getfd), install bubblewrap, or switch the managed network off "
+    "(features.network_proxy)"
+)
+
+NOTHING = PermissionProfile("restricted", network=False)
+
 
 class Landlock:
     """The kernel's own sandbox for programs that may not make namespaces."""
@@ -60,6 +68,7 @@ class Landlock:
         """`abi` is an older version of Landlock to keep to; None for that of the kernel."""
         self._asked_abi = abi
         self._abi = 0
+        self._proxies = False
         self._probed = anyio.Lock()
         self._repositories = RepositorySearch()
         self._ever_writable: set[str] = set()
@@ -88,8 +97,10 @@ class Landlock:
         """The command that runs `argv` in `cwd` under a restricted `profile`. Raises SandboxUnavailable."""
         if not self._abi:
             await self.available()
-        inner = dict(with_network_flag(env, profile))
-        orders = await anyio.to_thread.run_sync(self._orders, list(argv), inner, cwd, profile)
+        if proxy_port is not None:
+            await self._can_proxy()
+        inner = dict(with_network_flag(env, profile, proxy_port))
+        orders = await anyio.to_thread.run_sync(self._orders, list(argv), inner, cwd, profile, proxy_port)
         return _command(orders, program=argv[0] if argv else "", path=inner.get("PATH"))
 
     def _look(self) -> int:
@@ -99,10 +110,20 @@ class Landlock:
         if not abi:
             raise SandboxUnavailable(f"this kernel ({platform.release()}) has no Landlock, or it is off; {UPGRADE}")
         abi = min(abi, self._asked_abi or abi)
-        _probe(_pack(["/bin/sh", "-c", ":"], {}, PermissionProfile("restricted", network=False), (), (), abi))
+        _probe(_pack(["/bin/sh", "-c", ":"], {}, NOTHING, (), (), abi), UPGRADE)
         return abi
 
-    def _orders(self, argv: list[str], env: Mapping[str, str], cwd: str, profile: PermissionProfile) -> bytes:
+    async def _can_proxy(self) -> None:
+        """Return if the helper can connect commands to the proxy, else raise SandboxUnavailable. Probed once."""
+        async with self._probed:
+            if not self._proxies:
+                orders = _pack(["/bin/sh", "-c", ":"], {}, NOTHING, (), (), self._abi, proxy_port=1)
+                await anyio.to_thread.run_sync(_probe, orders, ALLOW_TAKING)
+                self._proxies = True
+
+    def _orders(
+        self, argv: list[str], env: Mapping[str, str], cwd: str, profile: PermissionProfile, proxy_port: int | None
+    ) -> bytes:
         """What the helper is told. Walks the writable roots: for a worker thread."""
         roots = self._roots(profile)
         _check_interpreter((os.path.realpath(cwd), *roots))
@@ -113,7 +134,7 @@ class Landlock:
                 closed.add(os.path.join(root, HEAD))  # without it the root itself is no repository
         for repository in self._repositories.find([root for root in roots if os.path.isdir(root)]):
             closed.update(_protected(repository))
-        return _pack(argv, env, profile, roots, sorted(closed), self._abi)
+        return _pack(argv, env, profile, roots, sorted(closed), self._abi, proxy_port)
 
     def _roots(self, profile: PermissionProfile) -> tuple[str, ...]:
         """The writable roots that exist, without symbolic links. A link that a command may have made is not followed.
@@ -167,11 +188,14 @@ def _pack(
     roots: Sequence[str],
     closed: Sequence[str],
     abi: int,
+    proxy_port: int | None = None,
 ) -> bytes:
     rules = _rules(profile, roots)
     denied = tuple(os.fsdecode(path) for path, access in rules.items() if access == DENY and path != b"/")
     # What is new in a directory of which only parts may be read can be read by way of the supervisor alone.
     reads = any(is_within_any(path, tuple(roots)) for path in denied)
+    proxied = proxy_port is not None
+    network = profile.network and not proxied
     orders = Orders(
         argv=[os.fsencode(word) for word in argv],
         env={os.fsencode(name): os.fsencode(value) for name, value in env.items()},
@@ -179,10 +203,14 @@ def _pack(
         rules=rules,
         closed=[os.fsencode(path) for path in closed],
         names=[os.fsencode(name) for name in profile.protected_names],
-        network=profile.network,
-        filters=[seccomp.program(network=profile.network), landlock_filter.refusals(truncate=abi < 3, signals=abi < 6)],
-        questions=landlock_filter.questions(reads=reads, signals=abi < 6),
+        network=network,
+        filters=[
+            seccomp.program(network=network, proxied=proxied),
+            landlock_filter.refusals(truncate=abi < 3, signals=abi < 6),
+        ],
+        questions=landlock_filter.questions(reads=reads, signals=abi < 6, proxied=proxied),
         calls=dict(landlock_filter.names()),
+        proxy_port=proxy_port,
     )
     everything: Any = (_helper(), orders.packed())
     return marshal.dumps(everything)
@@ -237,8 +265,8 @@ def _hand_over(data: bytes) -> int:
     return fd
 
 
-def _probe(orders: bytes) -> None:
-    """Raises SandboxUnavailable if the helper cannot confine a command."""
+def _probe(orders: bytes, remedy: str) -> None:
+    """Raises SandboxUnavailable with the remedy if the helper cannot confine a command."""
     fd = _hand_over(orders)
     try:
         done = subprocess.run(
@@ -258,4 +286,4 @@ def _probe(orders: bytes) -> None:
             os.close(fd)
     if done.returncode != 0:
         said = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}"
-        raise SandboxUnavailable(f"Landlock cannot confine commands here ({said}); {UPGRADE}")
+        raise SandboxUnavailable(f"Landlock cannot confine commands here ({said}); {remedy}")

@@ -62,6 +62,7 @@ _NUMBERS: Mapping[str, tuple[int, int | None]] = {
     "utimes": (235, None),
     "futimesat": (261, None),
     "utimensat": (280, 88),
+    "connect": (42, 203),
     "fcntl": (72, 25),
     "flock": (73, 32),
     "kill": (62, 129),
@@ -143,6 +144,9 @@ CHANGING_ATTRIBUTES = (
 LOCKING = ("fcntl", "flock")
 """A file need not be open for writing to be locked, and whoever uses it outside then waits."""
 
+CONNECTING = "connect"
+"""With a proxy on this machine's network: the supervisor does it, to that place only."""
+
 SIGNALLING = ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal")
 
 _NEVER = (
@@ -196,8 +200,17 @@ def number_of(name: str, machine: str) -> int | None:
 def names(machine: str | None = None) -> Mapping[int, str]:
     """The calls that the supervisor may be asked about, by number."""
     machine = _known(machine)
-    asked = (*OPENING, *CHANGING_FILES, *CHANGING_ATTRIBUTES, *LOCKING, *SIGNALLING, *ON_PROCESSES, *BY_KIND)
-    return {number: name for name in asked if (number := number_of(name, machine)) is not None}
+    asked = (
+        *OPENING,
+        *CHANGING_FILES,
+        *CHANGING_ATTRIBUTES,
+        *LOCKING,
+        *SIGNALLING,
+        *ON_PROCESSES,
+        *BY_KIND,
+        CONNECTING,
+    )
+    return {number: name for name in (*asked, CONNECTING) if (number := number_of(name, machine)) is not None}
 
 
 @functools.cache
@@ -232,12 +245,12 @@ def refusals(*, truncate: bool, signals: bool, machine: str | None = None) -> by
 
 
 @functools.cache
-def questions(*, reads: bool, signals: bool, machine: str | None = None) -> bytes:
+def questions(*, reads: bool, signals: bool, proxied: bool = False, machine: str | None = None) -> bytes:
     """The filter of calls that wait for the supervisor's answer.
 
     They change or lock files, list directories, or change processes.
 
-    With `reads` every other open is among them, with `signals` every signal.
+    With `reads` every other open is among them, with `signals` every signal, with `proxied` every `connect`.
     """
     code = _Code(_known(machine))
     code.answer((*CHANGING_FILES, *CHANGING_ATTRIBUTES, "flock"), ASK)
@@ -254,6 +267,8 @@ def questions(*, reads: bool, signals: bool, machine: str | None = None) -> byte
         code.on(name, [*code.answer_unless_zero(1, ASK), *code.answer_if_one_of(0, BY_KIND[name], ASK)])
     if signals:
         code.answer(SIGNALLING, ASK)
+    if proxied:
+        code.answer((CONNECTING,), ASK)
     return code.end()
 
 

@@ -154,6 +154,8 @@ class Confinement:
             return await self._unsandboxed.wrap(
                 argv, cwd=cwd, env=env, profile=profile, terminal=terminal, proxy_port=proxy_port
             )
+        if proxy_port is not None and not 0 < proxy_port < 1 << 16:
+            raise SandboxUnavailable(f"the managed network proxy has no port that commands could reach: {proxy_port}")
         if profile.denied_patterns:
             try:
                 profile = await to_thread.run_sync(with_matches, profile)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import anyio.to_thread
 
+from app_server.config.network_proxy import NetworkProxySettings
 from app_server.sandbox.mounts import git_directories
 from app_server.sandbox.permissions import PermissionProfile
 from app_server.sandbox.repositories import GIT, HEAD, RepositorySearch, is_within_any
@@ -108,19 +109,20 @@ class Seatbelt:
     ) -> SandboxedCommand:
         """The command that runs `argv` in `cwd` under a restricted `profile`. Raises SandboxUnavailable."""
         await self.available()
-        text, parameters = await anyio.to_thread.run_sync(self._describe, profile)
+        text, parameters = await anyio.to_thread.run_sync(self._describe, profile, proxy_port)
         definitions = [word for name, value in parameters.items() for word in ("-D", f"{name}={value}")]
         return SandboxedCommand(
             argv=[self._program, "-p", text, *definitions, "--", *argv],
-            env={**with_network_flag(env, profile), SANDBOX: "seatbelt"},
+            env={**with_network_flag(env, profile, proxy_port), SANDBOX: "seatbelt"},
             program=argv[0] if argv else "",
         )
 
-    def _describe(self, profile: PermissionProfile) -> tuple[str, dict[str, str]]:
+    def _describe(self, profile: PermissionProfile, proxy_port: int | None) -> tuple[str, dict[str, str]]:
         roots = sorted({os.path.realpath(root) for root in profile.writable_roots if os.path.exists(root)})
         found = self._repositories.find([root for root in roots if os.path.isdir(root)])
         pointed = [path for entry in found if os.path.basename(entry) == GIT for path in git_directories(entry)]
-        return describe(profile, roots=roots, protected=[*found, *map(os.path.realpath, pointed)])
+        protected = [*found, *map(os.path.realpath, pointed)]
+        return describe(profile, roots=roots, protected=protected, proxy_port=proxy_port)
 
 
 def describe(
@@ -128,13 +130,14 @@ def describe(
     *,
     roots: Sequence[str],
     protected: Sequence[str] = (),
-    loopback_ports: Sequence[int] = (),
+    proxy_port: int | None = None,
 ) -> tuple[str, dict[str, str]]:
     """A profile as Seatbelt's text, and the values of the paths that it names by parameter.
 
-    `roots` are the writable ones, without symbolic links; `protected` is what else stays as it is in them. Where the
-    profile gives no network, `loopback_ports` of this machine can be reached all the same. Of the rules about a path
-    the last one decides, so those about inner paths come after those about outer ones.
+    `roots` are the writable ones, without symbolic links; `protected` is what else stays as it is in them. With
+    `proxy_port` that port of this machine is all that can be reached, and what the profile's rules for the proxy say
+    of this machine. A profile with such rules and no port has no network. Of the rules about a path the last one
+    decides, so those about inner paths come after those about outer ones.
     """
     names = _Names()
     text = [BASE, "\n; Files."]
@@ -154,12 +157,32 @@ def describe(
     text += [rules[path].format(names.below(path)) for path in sorted(rules)]
     text += _protection(profile, roots, protected, rules, names)
     text.append("\n; The network.")
-    if profile.network:
-        text.append(NETWORK)
-    elif loopback_ports:
+    if proxy_port is not None:
         text.append("(allow system-socket)")
-        text += [f'(allow network-outbound (remote ip "localhost:{port}"))' for port in loopback_ports]
+        text.append(f'(allow network-outbound (remote ip "localhost:{proxy_port}"))')
+        text += _of_this_machine(profile.proxy, names)
+    elif profile.network and profile.proxy is None:
+        text.append(NETWORK)
     return "\n".join(text) + "\n", names.values
+
+
+def _of_this_machine(rules: NetworkProxySettings | None, names: "_Names") -> Iterable[str]:
+    """What can be reached beside the proxy: servers of this machine and local sockets, where the rules name them.
+
+    The command has no network of its own here, so its own servers are this machine's too.
+    """
+    if rules is None:
+        return
+    if rules.allow_local_binding:
+        yield '(allow network-bind (local ip "localhost:*"))'
+        yield '(allow network-inbound (local ip "localhost:*"))'
+        yield '(allow network-outbound (remote ip "localhost:*"))'
+    if rules.dangerously_allow_all_unix_sockets:
+        yield "(allow network-outbound (remote unix-socket))"
+    sockets = sorted(rules.unix_sockets.items())
+    for action in ("allow", "deny"):
+        for path in (path for path, given in sockets if given == action):
+            yield f"({action} network-outbound (literal {names.parameter(os.path.realpath(path))}))"
 
 
 def _protection(

@@ -33,8 +33,22 @@ AF_UNIX = 1
 SOCK_TYPE_MASK = 0xF
 CONNECTED_TYPES = (1, 5)
 """SOCK_STREAM and SOCK_SEQPACKET. Any other kind of local socket sends to a path by one sendmsg, also SOCK_RAW."""
-NETWORK_FAMILIES = (2, 10, 16)
+AF_INET = 2
+SOCK_STREAM = 1
+TCP_PROTOCOLS = (0, 6)
+NETWORK_FAMILIES = (AF_INET, 10, 16)
 """AF_INET, AF_INET6, and AF_NETLINK, by which programs learn of addresses and routes."""
+MSG_FASTOPEN = 0x20000000
+"""Of sendto and sendmsg: connect to the address in the message."""
+SOCKET_OPTIONS = {
+    1: (2, 6, 7, 8, 9, 10, 12, 13, 15, 16, 18, 20, 21, 26, 27, 29, 34, 35, 44, 46, 60, 63, 64, 65, 66, 67),
+    6: (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 18, 25),
+    0: (1, 2, 10, 11),
+}
+"""By level what may be set of a socket that leads to the proxy: waits, buffers, keeping alive and the like.
+
+No option can lead its packets elsewhere (a device, a source route, a mark) or connect it otherwise (fast open).
+"""
 TERMINAL_INPUT = (0x5412, 0x541C)
 """ioctls TIOCSTI and TIOCLINUX: typing into the terminal that the command was given."""
 CLONE_NEWUSER = 0x10000000
@@ -50,6 +64,8 @@ class Calls:
     socket: int
     socketpair: int
     sendto: int
+    sendmsg: int
+    setsockopt: int
     ioctl: int
     fcntl: int
     clone: int
@@ -87,6 +103,8 @@ ARCHITECTURES = {
         socket=41,
         socketpair=53,
         sendto=44,
+        sendmsg=46,
+        setsockopt=54,
         ioctl=16,
         fcntl=72,
         clone=56,
@@ -104,6 +122,8 @@ ARCHITECTURES = {
         socket=198,
         socketpair=199,
         sendto=206,
+        sendmsg=211,
+        setsockopt=208,
         ioctl=29,
         fcntl=25,
         clone=220,
@@ -119,13 +139,14 @@ ARCHITECTURES = {
 
 
 @functools.cache
-def program(*, network: bool, machine: str | None = None) -> bytes:
+def program(*, network: bool, proxied: bool = False, machine: str | None = None) -> bytes:
     """The filter as an array of `struct sock_filter`, for this machine or the one named.
 
     Always refused: io_uring, tracing, keys, mounts and user namespaces, what is the machine's, leases, typing into the
     terminal, and local sockets but for pairs of streams. With `network` there are internet and netlink sockets,
-    without it there are only local streams that can neither reach nor offer anything. The answer is EPERM; a call of
-    a foreign architecture kills the process. Raises SandboxUnavailable where the architecture is unknown.
+    without it there are only local streams that can neither reach nor offer anything. With `proxied` instead there are
+    TCP sockets too, which can only be connected, and on connecting a supervisor is to decide. The answer is EPERM; a
+    call of a foreign architecture kills the process. Raises SandboxUnavailable where the architecture is unknown.
     """
     machine = machine or platform.machine()
     calls = ARCHITECTURES.get(machine)
@@ -139,7 +160,7 @@ def program(*, network: bool, machine: str | None = None) -> bytes:
     ]
     if calls.has_x32:
         code += [_jump(AT_LEAST, X32_BIT, then=0, otherwise=1), _return(KILL)]
-    for number in refused(network=network, machine=machine):
+    for number in refused(network=network, proxied=proxied, machine=machine):
         code += [_jump(EQUAL, number, then=0, otherwise=1), _return(EPERM)]
     code += [_jump(EQUAL, CLONE3, then=0, otherwise=1), _return(ENOSYS)]
     for number in (calls.clone, calls.unshare):
@@ -148,32 +169,49 @@ def program(*, network: bool, machine: str | None = None) -> bytes:
         )
     code += _on_call(calls.ioctl, [_load(_argument(1)), *_refuse_if_one_of(TERMINAL_INPUT)])
     code += _on_call(calls.fcntl, [_load(_argument(1)), *_refuse_if_one_of(FILE_WATCHES)])
+    kind = [_load(_argument(1)), struct.pack("<HBBI", AND, 0, 0, SOCK_TYPE_MASK)]
     local_stream = [
         *[_load(_argument(0)), *_refuse_unless_one_of((AF_UNIX,))],
-        *[_load(_argument(1)), struct.pack("<HBBI", AND, 0, 0, SOCK_TYPE_MASK)],
-        *_refuse_unless_one_of(CONNECTED_TYPES),
+        *[*kind, *_refuse_unless_one_of(CONNECTED_TYPES)],
     ]
     code += _on_call(calls.socketpair, local_stream)
     if network:
         # No local sockets: with connect allowed they reach the machine's services, whose paths no filter can see.
         code += _on_call(calls.socket, [_load(_argument(0)), *_refuse_unless_one_of(NETWORK_FAMILIES)])
     else:
-        code += _on_call(calls.socket, local_stream)
-        # send() on a pair is a sendto without an address, and harmless.
+        to_proxy: list[bytes] = []
+        connecting: list[bytes] = []
+        if proxied:
+            over_tcp = [*kind, *_refuse_unless_one_of((SOCK_STREAM,)), _load(_argument(2))]
+            over_tcp += [*_refuse_unless_one_of(TCP_PROTOCOLS), _return(ALLOW)]
+            to_proxy = [_load(_argument(0)), *_if_equal(AF_INET, over_tcp)]
+            connecting = [_jump(ANY_OF, MSG_FASTOPEN, then=0, otherwise=1), _return(EPERM)]
+            code += _on_call(calls.sendmsg, [_load(_argument(2)), *connecting])
+            code += _on_call(calls.setsockopt, [_load(_argument(1)), *_options()])
+        code += _on_call(calls.socket, [*to_proxy, *local_stream])
+        # send() on a pair or a connection is a sendto without an address, and harmless.
         low, high = _argument(4), _argument(4) + 4
-        code += _on_call(
-            calls.sendto, [_load(low), *_refuse_unless_one_of((0,)), _load(high), *_refuse_unless_one_of((0,))]
-        )
+        elsewhere = [_load(low), *_refuse_unless_one_of((0,)), _load(high), *_refuse_unless_one_of((0,))]
+        code += _on_call(calls.sendto, [_load(_argument(3)), *connecting, *elsewhere])
     code.append(_return(ALLOW))
     return b"".join(code)
 
 
-def refused(*, network: bool, machine: str) -> tuple[int, ...]:
+def refused(*, network: bool, machine: str, proxied: bool = False) -> tuple[int, ...]:
     """The calls that are refused whatever their arguments, for an architecture of `ARCHITECTURES`."""
     calls = ARCHITECTURES[machine]
     always = (*IO_URING, *calls.tracing, *NEWER_TRACING, *calls.keys, *calls.observing)
     always += (*calls.mounting, *NEWER_MOUNTING, *calls.machine)
-    return always if network else (*always, *calls.network)
+    return always if network else (*always, *calls.network[1 if proxied else 0 :])
+
+
+def _options() -> list[bytes]:
+    """Refuse options of sockets that are not in `SOCKET_OPTIONS`. The level is expected in the accumulator."""
+    levels = [
+        _if_equal(level, [_load(_argument(2)), *_refuse_unless_one_of(options), _return(ALLOW)])
+        for level, options in SOCKET_OPTIONS.items()
+    ]
+    return [*(part for level in levels for part in level), _return(EPERM)]
 
 
 def _argument(index: int) -> int:
@@ -202,6 +240,11 @@ def _refuse_unless_one_of(values: tuple[int, ...]) -> list[bytes]:
     """Go on behind the refusal if the word in the accumulator is one of `values`."""
     count = len(values)
     return [*(_jump(EQUAL, value, then=count - at, otherwise=0) for at, value in enumerate(values)), _return(EPERM)]
+
+
+def _if_equal(value: int, body: list[bytes]) -> list[bytes]:
+    """`body`, which must answer, if the accumulator has that value."""
+    return [_jump(EQUAL, value, then=0, otherwise=len(body)), *body]
 
 
 def _on_call(number: int, body: list[bytes]) -> list[bytes]:

@@ -18,6 +18,7 @@ from contextlib import suppress
 from app_server.sandbox import descent, kernel
 from app_server.sandbox.area import Area
 from app_server.sandbox.caller import AT_FDCWD, IS_VALID, Answered, Call, error_of
+from app_server.sandbox.connecting import Connections
 
 RECEIVE = 0xC0502100
 SEND = 0xC0182101
@@ -59,9 +60,11 @@ class GoOn(Exception):
 class Supervisor:
     """Serves one command and everything that it starts."""
 
-    def __init__(self, listener: int, area: Area, calls: dict[int, str]) -> None:
-        """`calls` are the names of the calls that may be asked about, by number."""
+    def __init__(self, listener: int, area: Area, calls: dict[int, str], proxy_port: int | None) -> None:
+        """`calls` are the names of the calls that may be asked about, by number; `proxy_port` is as for `Orders`."""
         self._listener, self._area = listener, area
+        self._poll = select.poll()
+        self._connections = None if proxy_port is None else Connections(listener, proxy_port, self._poll, self._send)
         self._waiting: list[tuple[int, int, Callable[[], object]]] = []
         self._calls: dict[int, Callable[[Call], int]] = {
             number: getattr(self, f"_on_{name}") for number, name in calls.items()
@@ -74,13 +77,15 @@ class Supervisor:
         waker, woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.signal(signal.SIGCHLD, _wake)
         signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
-        poll = select.poll()
+        poll = self._poll
         poll.register(self._listener, select.POLLIN)
         poll.register(waker, select.POLLIN)
         while (status := descent.reap(child)) is None:
             for fd, event in poll.poll(RETRY_MS if self._waiting else None):
                 if fd == waker:
                     os.read(waker, 512)
+                elif self._connections is not None and self._connections.look(fd):
+                    pass
                 elif event & select.POLLIN:
                     self._answer_one()
                 else:
@@ -461,6 +466,13 @@ class Supervisor:
             self._waiting.remove(waiting)
             self._send(number, 0, failure, 0)
             os.close(fd)
+
+    # Connections
+
+    def _on_connect(self, call: Call) -> int:
+        if self._connections is None:
+            raise error_of(errno.EPERM)
+        return self._connections.connect(call)
 
     # Processes: their own may be changed. Numbers are no pointers: they cannot become others before the kernel looks.
 

@@ -29,12 +29,15 @@ DEVICES = (b"/dev/null", b"/dev/zero", b"/dev/full", b"/dev/random", b"/dev/uran
 
 AT_FDCWD = -100
 
+NOT_TAKEN = "the sockets of the command cannot be connected to the managed network proxy for it (pidfd_getfd)"
+
 
 class Orders:
     """What to confine, and how.
 
     `rules`, `closed` and `names` are as for `Area`. `filters` are installed before the command starts; `questions` is
-    the one that makes it ask the supervisor, about the calls in `calls`.
+    the one that makes it ask the supervisor, about the calls in `calls`. `proxy_port` of 127.0.0.1 is what the command
+    may connect to, None for nothing.
     """
 
     def __init__(
@@ -49,15 +52,18 @@ class Orders:
         filters: list[bytes],
         questions: bytes,
         calls: dict[int, str],
+        proxy_port: int | None,
     ) -> None:
         self.argv, self.env, self.abi, self.network = argv, env, abi, network
         self.rules, self.closed, self.names = rules, closed, names
         self.filters, self.questions, self.calls = filters, questions, calls
+        self.proxy_port = proxy_port
 
     def packed(self) -> tuple[object, ...]:
         """The form that crosses to the helper: the arguments for `Orders`."""
         files = (self.rules, self.closed, self.names)
-        return (self.argv, self.env, self.abi, *files, self.network, self.filters, self.questions, self.calls)
+        asked = (self.filters, self.questions, self.calls, self.proxy_port)
+        return (self.argv, self.env, self.abi, *files, self.network, *asked)
 
 
 def main(packed: "Sequence[Any]") -> "NoReturn":
@@ -163,11 +169,15 @@ def _supervise(orders: Orders, area: Area) -> int:
     listener = _receive_listener(ours)
     if listener is None:
         return _exit_code(os.waitpid(child, 0)[1])
+    if orders.proxy_port is not None:
+        _check_taking(child)
+        ours.send(b"x")
+    ours.close()
     # Else the command's readers would wait for us to close them.
     null = os.open(os.devnull, os.O_RDWR)
     for fd in range(3):
         os.dup2(null, fd)
-    return Supervisor(listener, area, orders.calls).serve(child)
+    return Supervisor(listener, area, orders.calls, orders.proxy_port).serve(child)
 
 
 def _become_command(orders: Orders, area: Area, ours: socket.socket, parent: int) -> "NoReturn":
@@ -178,6 +188,8 @@ def _become_command(orders: Orders, area: Area, ours: socket.socket, parent: int
         listener = _listen(orders.questions)
         ours.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [listener]))])
         os.close(listener)
+        if orders.proxy_port is not None and not ours.recv(1):
+            os._exit(EXIT_NOT_CONFINED)
         ours.close()
         _confine(orders, area)
     except BaseException as error:
@@ -200,12 +212,22 @@ def _listen(questions: bytes) -> int:
 def _receive_listener(ours: socket.socket) -> int | None:
     """None if the child has ended before."""
     _, ancillary, _, _ = ours.recvmsg(1, socket.CMSG_SPACE(4))
-    ours.close()
     if not ancillary:
         return None
     listener = array.array("i", ancillary[0][2][:4])[0]
     fcntl.fcntl(listener, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
     return listener
+
+
+def _check_taking(child: int) -> None:
+    """Whether the command's sockets can be connected for it. Raises OSError; the child ends with us."""
+    process = os.pidfd_open(child)
+    try:
+        os.close(kernel.pidfd_getfd(process, 2))
+    except OSError as error:
+        raise OSError(error.errno, f"{NOT_TAKEN}: {error.strerror}") from None
+    finally:
+        os.close(process)
 
 
 def _exit_code(status: int) -> int:

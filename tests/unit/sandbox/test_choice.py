@@ -109,3 +109,9 @@ async def test_each_system_has_its_own(platform: str, first: str, monkeypatch: p
     monkeypatch.setenv("PATH", "/nonexistent")
     report = await choose_sandbox().report()
     assert report.refused[0][0] == first
+
+
+@pytest.mark.parametrize("port", [-1, 0, 65536])
+async def test_a_proxy_without_a_usable_port_is_no_way_out(port: int) -> None:
+    with pytest.raises(SandboxUnavailable, match="has no port"):
+        await Confinement(Fake("any")).wrap(["ls"], cwd="/", env={}, profile=read_only(), proxy_port=port)

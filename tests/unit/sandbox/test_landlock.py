@@ -183,6 +183,13 @@ def test_what_an_old_landlock_cannot_hold_back_the_filter_does(machine: str) -> 
 
 
 @pytest.mark.parametrize("machine", MACHINES)
+def test_only_with_a_proxy_the_supervisor_is_asked_to_connect(machine: str) -> None:
+    for proxied, expected in ((False, ALLOW), (True, ASK)):
+        code = questions(reads=False, signals=False, proxied=proxied, machine=machine)
+        assert answer(code, machine, "connect", 3, 0x1000, 16) == expected
+
+
+@pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("reads", [False, True])
 @pytest.mark.parametrize("signals", [False, True])
 def test_the_supervisor_is_asked_about_changes_and_else_about_no_more_than_needed(

@@ -2,10 +2,13 @@
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from app_server.config.network_proxy import NetworkProxySettings
 from app_server.sandbox.permissions import PermissionProfile, read_only, workspace_write
 from app_server.sandbox.sandbox import SandboxUnavailable
 from app_server.sandbox.seatbelt import PROGRAM, Seatbelt, describe
@@ -95,14 +98,53 @@ def test_where_only_some_roots_are_readable_they_are_named_with_what_programs_ne
     assert rules[-1] == '(allow file-read* (literal "/given") (subpath "/given"))'
 
 
-def test_the_network_is_open_closed_or_a_few_ports_of_this_machine() -> None:
-    assert "(allow network*)" in lines(read_only(network=True))
-    assert "(deny network-outbound (remote unix-socket))" in lines(read_only(network=True))
-    text, _ = describe(read_only(), roots=(), loopback_ports=[3128, 8081])
-    assert text.endswith(
-        '(allow system-socket)\n(allow network-outbound (remote ip "localhost:3128"))\n'
-        '(allow network-outbound (remote ip "localhost:8081"))\n'
-    )
+def network(profile: PermissionProfile, proxy_port: int | None = None) -> list[str]:
+    """What the text says about the network."""
+    text = expanded(*describe(profile, roots=(), proxy_port=proxy_port))
+    return text.split("\n; The network.\n")[1].splitlines()
+
+
+def proxied(**rules: Any) -> PermissionProfile:
+    return PermissionProfile("restricted", network=False, proxy=NetworkProxySettings(**rules))
+
+
+def test_the_network_is_open_or_closed() -> None:
+    assert "(allow network*)" in network(read_only(network=True))
+    assert "(deny network-outbound (remote unix-socket))" in network(read_only(network=True))
+    assert network(read_only()) == []
+
+
+TO_PROXY = ["(allow system-socket)", '(allow network-outbound (remote ip "localhost:3128"))']
+
+
+def test_with_the_proxy_its_port_is_all_that_is_reached() -> None:
+    assert network(proxied(), 3128) == TO_PROXY
+    assert network(read_only(network=True), 3128) == TO_PROXY
+    assert network(proxied(domains={"*": "allow"}), 3128) == TO_PROXY
+
+
+def test_a_profile_with_rules_for_the_proxy_has_no_network_without_its_port() -> None:
+    assert network(proxied()) == []
+    assert network(replace(proxied(allow_local_binding=True), network=True)) == []
+
+
+def test_the_rules_for_the_proxy_can_open_what_is_on_this_machine() -> None:
+    assert network(proxied(allow_local_binding=True), 3128) == [
+        *TO_PROXY,
+        '(allow network-bind (local ip "localhost:*"))',
+        '(allow network-inbound (local ip "localhost:*"))',
+        '(allow network-outbound (remote ip "localhost:*"))',
+    ]
+    sockets = {"/nowhere/one": "allow", "/nowhere/another": "deny"}
+    assert network(proxied(unix_sockets=sockets), 3128) == [
+        *TO_PROXY,
+        '(allow network-outbound (literal "/nowhere/one"))',
+        '(deny network-outbound (literal "/nowhere/another"))',
+    ]
+    assert network(proxied(dangerously_allow_all_unix_sockets=True), 3128) == [
+        *TO_PROXY,
+        "(allow network-outbound (remote unix-socket))",
+    ]
 
 
 async def test_paths_are_given_beside_the_text_so_that_they_can_hold_anything(tmp_path: Path) -> None:

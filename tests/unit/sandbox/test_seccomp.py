@@ -36,12 +36,14 @@ def run(code: bytes, number: int, arguments: tuple[int, ...] = (), *, audit: int
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-@pytest.mark.parametrize("network", [False, True])
-def test_ordinary_calls_pass(machine: str, network: bool) -> None:
+@pytest.mark.parametrize(("network", "proxied"), [(False, False), (True, False), (False, True)])
+def test_ordinary_calls_pass(machine: str, network: bool, proxied: bool) -> None:
     calls = ARCHITECTURES[machine]
-    special = {calls.socket, calls.socketpair, calls.sendto, CLONE3, *refused(network=network, machine=machine)}
+    special = {calls.socket, calls.socketpair, calls.sendto, CLONE3}
+    special |= {*refused(network=network, proxied=proxied, machine=machine), *([calls.setsockopt] if proxied else [])}
     for number in set(range(480)) - special:
-        assert run(program(network=network, machine=machine), number, audit=calls.audit) == ALLOW
+        code = program(network=network, proxied=proxied, machine=machine)
+        assert run(code, number, audit=calls.audit) == ALLOW
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -128,6 +130,61 @@ def test_without_network_nothing_is_reached_or_offered(machine: str) -> None:
         assert run(code, number, audit=calls.audit) == EPERM
     for address, expected in ((0, ALLOW), (0x1000, EPERM), (0x7F00_0000_0000, EPERM)):
         assert run(code, calls.sendto, (3, 0x5000, 4, 0, address, 16), audit=calls.audit) == expected
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_what_leads_to_a_proxy_is_a_tcp_socket_that_can_only_be_connected(machine: str) -> None:
+    code, calls = program(network=False, proxied=True, machine=machine), ARCHITECTURES[machine]
+    flags = 0o2004000  # close on exec, and do not block
+    for family in range(50):
+        expected = ALLOW if family in (1, 2) else EPERM
+        assert run(code, calls.socket, (family, 1 | flags), audit=calls.audit) == expected
+    for kind in range(16):
+        assert run(code, calls.socket, (2, kind | flags), audit=calls.audit) == (ALLOW if kind == 1 else EPERM)
+        assert run(code, calls.socket, (1, kind), audit=calls.audit) == (ALLOW if kind in (1, 5) else EPERM)
+    for protocol in range(300):
+        assert run(code, calls.socket, (2, 1, protocol), audit=calls.audit) == (ALLOW if protocol in (0, 6) else EPERM)
+    connect, *others = calls.network
+    assert run(code, connect, audit=calls.audit) == ALLOW  # on this the other filter asks the supervisor
+    for number in others:
+        assert run(code, number, audit=calls.audit) == EPERM
+    assert set(refused(network=False, machine=machine)) - {connect} == set(
+        refused(network=False, proxied=True, machine=machine)
+    )
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_what_leads_to_a_proxy_sends_without_an_address_and_never_connects_by_sending(machine: str) -> None:
+    code, calls = program(network=False, proxied=True, machine=machine), ARCHITECTURES[machine]
+    fast_open, no_signal = 0x20000000, 0x4000
+    for address, given, expected in (
+        (0, no_signal, ALLOW),
+        (0, fast_open, EPERM),
+        (0x1000, 0, EPERM),
+        (0x7F00_0000_0000, 0, EPERM),
+        (0, fast_open | no_signal, EPERM),
+    ):
+        assert run(code, calls.sendto, (3, 0x5000, 4, given, address, 16), audit=calls.audit) == expected
+    for given, expected in ((0, ALLOW), (no_signal, ALLOW), (fast_open, EPERM), (fast_open | no_signal, EPERM)):
+        assert run(code, calls.sendmsg, (3, 0x5000, given), audit=calls.audit) == expected
+    plain = program(network=False, machine=machine)
+    assert run(plain, calls.sendto, (3, 0x5000, 4, fast_open, 0, 0), audit=calls.audit) == ALLOW
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_no_option_leads_a_socket_elsewhere(machine: str) -> None:
+    code, calls = program(network=False, proxied=True, machine=machine), ARCHITECTURES[machine]
+    reuse, keep_alive, device, mark, device_index = 2, 9, 25, 36, 62
+    no_delay, fast_open, repair, protocol, fast_open_later = 1, 23, 19, 31, 30
+    service, source_route, transparent = 1, 4, 19
+    for level, option, expected in (
+        *((1, reuse, ALLOW), (1, keep_alive, ALLOW), (1, device, EPERM), (1, mark, EPERM), (1, device_index, EPERM)),
+        *((6, no_delay, ALLOW), (6, fast_open, EPERM), (6, repair, EPERM), (6, protocol, EPERM)),
+        *((6, fast_open_later, EPERM), (0, service, ALLOW), (0, source_route, EPERM), (0, transparent, EPERM)),
+        *((41, 1, EPERM), (255, 1, EPERM), (284, 1, EPERM)),
+    ):
+        assert run(code, calls.setsockopt, (3, level, option), audit=calls.audit) == expected
+    assert run(program(network=False, machine=machine), calls.setsockopt, (3, 41, 1), audit=calls.audit) == ALLOW
 
 
 def test_an_unknown_machine_is_refused() -> None:
