@@ -8,6 +8,7 @@ from time import time
 
 from app_server.network.egress import Execution
 from app_server.network.policy import Attempt, Judgement, NetworkProtocol
+from app_server.telemetry.log import log_event
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +49,7 @@ class NetworkDecisions:
         decided = NetworkDecided(int(time() * 1000), execution, attempt, judgement)
         self._decided.append(decided)
         level = logging.DEBUG if judgement.decision == "allow" else logging.INFO
-        if logger.isEnabledFor(level):
-            logger.log(level, "network.policy_decision %s", _fields(decided))
+        log_event(logger, level, "network.policy_decision", _fields(decided))
         if self._on_decided is not None:
             self._on_decided(decided)
 
@@ -78,10 +78,9 @@ def rule_line(attempt: Attempt) -> str:
     )
 
 
-def _fields(decided: NetworkDecided) -> str:
-    """`name=value` pairs for the log; hosts are normalised and hold no space."""
+def _fields(decided: NetworkDecided) -> dict[str, str | int | None]:
     execution, attempt, judgement = decided.execution, decided.attempt, decided.judgement
-    fields = {
+    return {
         "decision": judgement.decision,
         "source": judgement.source,
         "reason": judgement.reason,
@@ -94,4 +93,3 @@ def _fields(decided: NetworkDecided) -> str:
         "turn": execution.turn_id,
         "item": execution.item_id,
     }
-    return " ".join(f"{name}={value}" for name, value in fields.items() if value is not None)

@@ -35,10 +35,11 @@ def level_from(environment: Mapping[str, str]) -> int:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object: time (ISO 8601, UTC), level, logger, message and, if there was one, exception."""
+    """One JSON object: time (ISO 8601, UTC), level, logger, message, if there was one exception, and the fields of an
+    event."""
 
     def format(self, record: logging.LogRecord) -> str:
-        entry = {
+        entry: dict[str, str | int] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -46,10 +47,12 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
+        entry.update(_fields(record))
         try:
             return orjson.dumps(entry).decode()
         except TypeError:  # half a surrogate pair, as in a file name that is no UTF-8
-            return orjson.dumps({key: text.encode(errors="replace").decode() for key, text in entry.items()}).decode()
+            replaced = {key: str(value).encode(errors="replace").decode() for key, value in entry.items()}
+            return orjson.dumps(replaced).decode()
 
 
 class TextFormatter(logging.Formatter):
@@ -59,7 +62,23 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        return record.getMessage() if record.name == _NOTICES else super().format(record)
+        if record.name == _NOTICES:
+            return record.getMessage()
+        return " ".join((super().format(record), *(f"{name}={value}" for name, value in _fields(record).items())))
+
+
+def log_event(logger: logging.Logger, level: int, name: str, fields: Mapping[str, str | int | None]) -> None:
+    """Log something with named values: members in JSON, `name=value` in text. What is None is left out."""
+    if logger.isEnabledFor(level):
+        known = {name: value for name, value in fields.items() if value is not None}
+        logger.log(level, "%s", name, extra={_FIELDS: known})
+
+
+_FIELDS = "turnloom_fields"
+
+
+def _fields(record: logging.LogRecord) -> Mapping[str, str | int]:
+    return record.__dict__.get(_FIELDS, {})
 
 
 class DroppingHandler(logging.Handler):

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from app_server.telemetry.log import DroppingHandler, configure, level_from, notice
+from app_server.telemetry.log import DroppingHandler, configure, level_from, log_event, notice
 
 logger = logging.getLogger("app_server.test")
 
@@ -92,6 +92,19 @@ def test_json_is_one_object_a_line(stderr: Stderr) -> None:
     assert entries[1]["logger"] == "app_server.test"
     assert entries[1]["time"].endswith("+00:00")
     assert "ValueError: inside" in entries[2]["exception"]
+
+
+def test_the_fields_of_an_event_are_members_in_json_and_words_in_text(stderr: Stderr) -> None:
+    fields = {"host": "a.test", "port": 443, "reason": None}
+    configure({"LOG_FORMAT": "json", "LOG_LEVEL": "info"}, stderr.fd)
+    log_event(logger, logging.INFO, "policy_decision", fields)
+    entry = orjson.loads(stderr.read())
+    assert (entry["message"], entry["host"], entry["port"]) == ("policy_decision", "a.test", 443)
+    assert "reason" not in entry
+    configure({"LOG_LEVEL": "info"}, stderr.fd)
+    log_event(logger, logging.DEBUG, "not shown", fields)
+    log_event(logger, logging.INFO, "policy_decision", fields)
+    assert stderr.read().endswith("app_server.test: policy_decision host=a.test port=443\n")
 
 
 def test_configuring_again_replaces_what_was_there(stderr: Stderr) -> None:
