@@ -102,8 +102,9 @@ class NetworkTable:
     def _with(
         self, other: "NetworkTable", domains: Mapping[str, HostAction], unix_sockets: Mapping[str, HostAction]
     ) -> "NetworkTable":
-        said = dict(other._said()) | {"domains": MappingProxyType(domains)}
-        return replace(self, **said, unix_sockets=MappingProxyType(unix_sockets))
+        said = dict(other._said())
+        actions = {"domains": MappingProxyType(domains), "unix_sockets": MappingProxyType(unix_sockets)}
+        return replace(self, **(said | actions))
 
     def _said(self) -> Iterable[tuple[str, Any]]:
         values = ((known.name, getattr(self, known.name)) for known in fields(self))
