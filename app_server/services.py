@@ -46,6 +46,7 @@ from app_server.threads.manager import ConfigSource, ThreadManager
 from app_server.tools.apply_patch import ApplyPatchTool
 from app_server.tools.context import TurnContext
 from app_server.tools.guarded_network import ManagedNetwork
+from app_server.tools.investigation import Investigation
 from app_server.tools.login import LoginEnvironments
 from app_server.tools.orchestrator import ToolOrchestrator
 from app_server.tools.plan import PlanTool
@@ -79,6 +80,7 @@ class Daemon:
     decisions: DecisionLog
     tools: ToolRegistry
     shell: UserShell
+    investigation: Investigation
     terminals: Terminals
     network: ManagedNetwork
     network_decisions: NetworkDecisions
@@ -168,6 +170,7 @@ class Daemon:
             self.network,
         )
         self.shell = UserShell(orchestrator)
+        self.investigation = Investigation(orchestrator)
         self.terminals = Terminals(self.spawn)
         commands = ExecCommandTool(orchestrator, self.terminals, self.patches), WriteStdinTool(self.terminals)
         self.tools = ToolRegistry(

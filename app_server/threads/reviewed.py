@@ -42,7 +42,9 @@ class Reviewed:
         except RpcError as error:
             raise ReviewFailed(error.message) from error
         info = model_info(config.auto_review.model or settings.model, config)
-        return ReviewingModel(provider, info, settings.effort, config.auto_review.policy)
+        active = self.thread.active
+        investigate = None if active is None else partial(self.world.investigation.look, active.context)
+        return ReviewingModel(provider, info, settings.effort, config.auto_review.policy, investigate)
 
     def reviewed_history(self) -> ReviewedHistory:
         """What has happened so far, in the running turn too."""

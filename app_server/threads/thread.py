@@ -39,6 +39,7 @@ from app_server.threads.shell_turn import ShellTurn, run_user_command
 from app_server.threads.turn import RefusedTurn, Turn, UserMessage
 from app_server.threads.user_input import model_content, preview_of
 from app_server.tools.dynamic import dynamic_tools
+from app_server.tools.investigation import Investigation
 from app_server.tools.registry import ToolRegistry
 from app_server.tools.shell import UserShell
 from app_server.tools.terminals import Terminals
@@ -90,6 +91,9 @@ class World(Protocol):
 
     @property
     def shell(self) -> UserShell: ...
+
+    @property
+    def investigation(self) -> Investigation: ...
 
     @property
     def terminals(self) -> Terminals: ...

@@ -172,6 +172,11 @@ class Turn:
         self._notes.append(text_message("developer", text))
 
     @property
+    def context(self) -> TurnContext:
+        """What tools see of it."""
+        return self._context
+
+    @property
     def unsaved(self) -> Sequence[bytes]:
         """What is not in the thread's history yet."""
         return (*self._entries, *self._notes)

@@ -544,6 +544,39 @@ async def test_the_reviewer_is_told_apart_and_is_asked_in_one_conversation(stage
     assert roles.turns[-1]["prompt_cache_key"] == thread
 
 
+async def test_the_reviewer_can_look_at_files_and_change_nothing(stage: Stage, roles: Roles) -> None:
+    client = await stage.client()
+    thread = await reviewed(stage, client)
+    (stage.cwd / "script.sh").write_text("the script's content")
+    (stage.cwd / "part").mkdir()
+    roles.agent(escalated())
+    look = {"cmd": "cat script.sh; touch planted || echo refused"}
+    roles.reviewer(
+        tool_call("exec_command", look, "look_1"),
+        tool_call("exec_command", {"cmd": "pwd", "workdir": "part"}, "look_2"),
+        tool_call("apply_patch", {"input": "x"}, "look_3"),
+        tool_call("exec_command", "no JSON", "look_4"),
+    )
+    turn = await begin(client, thread)
+    assert (await ended(client, turn))["status"] == "completed"
+    assert ran(stage)
+    assert not ran(stage, "planted")
+    first, second = roles.reviews
+    assert [tool["name"] for tool in first["tools"]] == ["exec_command"]
+    read = output(second, "look_1")
+    assert read.startswith("Exit code: 0\nOutput:\nthe script's content")
+    assert read.endswith("refused\n")
+    assert output(second, "look_2") == f"Exit code: 0\nOutput:\n{stage.cwd}/part\n"
+    assert output(second, "look_3") == "unsupported call: apply_patch"
+    assert "must be a JSON object" in output(second, "look_4")
+    # Clients see the agent's command alone, and the conversation keeps the verdict alone.
+    assert statuses(client) == ["completed"]
+    assert_balanced(client, turn)
+    roles.agent(escalated("touch more"))
+    await run_turn(client, thread)
+    assert [entry["role"] for entry in roles.reviews[-1]["input"]] == ["user", "assistant", "user"]
+
+
 async def test_reviews_do_not_count_as_use_of_the_thread(stage: Stage, roles: Roles) -> None:
     client = await stage.client()
     thread = await reviewed(stage, client)
