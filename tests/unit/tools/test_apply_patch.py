@@ -1,5 +1,6 @@
 """apply_patch as a tool: what is asked, what clients see, and what the model reads."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,9 +39,10 @@ class Log:
         self.told.append(("completed", item))
 
     async def ask_file_change(
-        self, turn_id: str, item_id: str, paths: Sequence[str], *, reason: str | None, change: str
+        self, turn_id: str, item_id: str, paths: Sequence[str], *, reason: str | None, change: str, cwd: str
     ) -> None:
         assert (turn_id, item_id) == ("turn", "call_1")
+        assert os.path.isabs(cwd)
         assert "*** Begin Patch" in change
         self.told.append(("asked", (list(paths), reason)))
         if self.answer is not None:
