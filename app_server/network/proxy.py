@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 _BACKLOG = 512
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _EXHAUSTED_SECONDS = 0.2
+_REMOVE_SECONDS = 2.0
+"""How long removing the files that commands read may take."""
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
     b"Content-Length: 57\r\n\r\nThis command has too many connections to the proxy open.\n"
@@ -85,7 +87,7 @@ class NetworkProxy:
         group.cancel_scope.cancel()
         await group.__aexit__(None, None, None)
         if self._interceptor is not None:
-            with anyio.CancelScope(shield=True):  # a few files are removed
+            with anyio.move_on_after(_REMOVE_SECONDS, shield=True):
                 await self._interceptor.close()
 
     async def open(self, execution: Execution, policy: PolicySource, gate: Gate) -> Egress:

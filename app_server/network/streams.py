@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import select
 import socket
 from collections.abc import Callable
 
@@ -17,10 +16,8 @@ CHUNK = 256 * 1024
 _FIRST_CHUNK = 16 * 1024
 _FAIR_BYTES = 1024 * 1024
 """A peer that always has more may move this much before others get their turn."""
-_WATCHED_BYTES = 64 * 1024
-_LOOK_SECONDS = 0.5
+_WATCHED_BYTES = 1024 * 1024
 
-_RDHUP = getattr(select, "POLLRDHUP", 0)
 _STRICT_END = re.compile(rb"\r\n\r\n|(?<!\r)\n|\r(?=[^\n])")
 _LENIENT_END = re.compile(rb"\n\r?\n")
 
@@ -91,12 +88,6 @@ class Link(ByteStream):
         except OSError:
             pass
         return True
-
-    def is_hung_up(self) -> bool:
-        """Whether the peer has closed, as far as that shows behind what it sent before."""
-        poll = select.poll()
-        poll.register(self._sock, _RDHUP)
-        return bool(poll.poll(0))
 
 
 class Activity:
@@ -219,19 +210,17 @@ class Peer:
         return self._take(match.end())
 
     async def hung_up(self) -> None:
-        """Return once the peer has closed or broken the connection. What it sends meanwhile is kept, within limits."""
+        """Return once the peer has closed or broken the connection. What it sends meanwhile is kept.
+
+        The end of a peer that sends very much shows only when that is read.
+        """
         try:
             while len(self._unread) < _WATCHED_BYTES:
                 if not await self.fill():
                     return
         except Gone:
             return
-        if not isinstance(self.stream, Link):
-            await anyio.sleep_forever()
-        else:
-            # Behind bytes that nobody reads yet, no event tells of the end.
-            while not self.stream.is_hung_up():  # noqa: ASYNC110
-                await anyio.sleep(_LOOK_SECONDS)
+        await anyio.sleep_forever()
 
     async def drain(self, limit: int) -> None:
         """Read and forget, up to a limit, until the peer ends or is gone."""

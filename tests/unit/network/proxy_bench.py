@@ -1,8 +1,8 @@
 """A proxy with one command behind it, servers it can reach, and names that only these tests know."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anyio
@@ -92,11 +92,9 @@ class Bench:
         """Protocol, decision and reason of all decisions, oldest first."""
         return [summary(one) for one in reversed(self.decisions.newest())]
 
-    def allow(self, *hosts: str, **more: HostAction) -> None:
+    def rule(self, rules: Mapping[str, HostAction]) -> None:
         """Replace the rules."""
-        self.settings = NetworkProxySettings(
-            domains={**dict.fromkeys(hosts, "allow"), **more}, allow_local_binding=True
-        )
+        self.settings = replace(self.settings, domains=rules)
 
     async def connect(self) -> SocketStream:
         """A connection of the command to the proxy."""
@@ -132,7 +130,7 @@ async def bench(
     environ: Mapping[str, str] | None = None,
     base: Mapping[str, str] | None = None,
     limits: Limits | None = None,
-) -> AsyncIterator[Bench]:
+) -> AsyncGenerator[Bench]:
     """A proxy and one way out of it; `local` lets names lead to this machine, where the servers of tests are."""
     settings = NetworkProxySettings(
         mode=mode,
@@ -155,7 +153,7 @@ Handler = Callable[[ByteStream], Coroutine[None, None, None]]
 
 
 @asynccontextmanager
-async def serving(handle: Handler) -> AsyncIterator[int]:
+async def serving(handle: Handler) -> AsyncGenerator[int]:
     """A TCP server that runs `handle` for each connection; the value is its port."""
 
     async def serve(stream: ByteStream) -> None:
