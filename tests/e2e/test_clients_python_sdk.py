@@ -15,6 +15,7 @@ import pytest
 from anyio import to_thread
 
 from tests.support.home import environment
+from tests.support.reviews import Roles, allow, deny
 from tests.support.scripted_model import gate, partial, say, status, tool_call
 from tests.support.stage import Stage
 
@@ -59,6 +60,27 @@ async def test_the_sdk_runs_turns_and_commands(stage: Stage, config: Any) -> Non
         assert (command.aggregated_output, command.exit_code) == ("from-a-command\n", 0)
         assert (result.usage.total.input_tokens, result.usage.last.input_tokens) == (20, 10)
         assert result.started_at <= result.completed_at
+
+
+async def test_the_sdk_in_its_default_mode_has_commands_reviewed(stage: Stage, config: Any) -> None:
+    roles = Roles(stage.model)
+    for name in ("allowed", "denied"):
+        wanted = {"cmd": f"echo > {name}", "sandbox_permissions": "require_escalated", "justification": "May I?"}
+        roles.agent(tool_call("exec_command", wanted))
+    roles.reviewer(allow())
+    roles.reviewer(deny("Nobody asked for it."))
+    async with sdk.AsyncCodex(config) as codex:
+        thread = await codex.thread_start(cwd=config.cwd)
+        events = [event async for event in (await thread.turn("Make the files.")).stream()]
+    ended = [event.payload.item.root for event in events if event.method == "item/completed"]
+    commands = [item.status.value for item in ended if item.type == "commandExecution"]
+    assert commands == ["completed", "declined"]
+    assert ((stage.cwd / "allowed").exists(), (stage.cwd / "denied").exists()) == (True, False)
+    told = [event.payload for event in events if event.method == "item/autoApprovalReview/completed"]
+    assert [payload.review.status.value for payload in told] == ["approved", "denied"]
+    assert told[1].review.rationale == "Nobody asked for it."
+    assert [event.method for event in events if "Unknown" in type(event.payload).__name__] == []
+    assert len(roles.reviews) == 2
 
 
 async def test_the_sdk_streams_an_answer_whole(stage: Stage, config: Any) -> None:
