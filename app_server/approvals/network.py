@@ -147,6 +147,9 @@ class Registration:
         self._accepted: set[HostKey] = set()
         self._denial: Denial | None = None
         self._active = True
+        self._asking_since = 0.0
+        self._asked_seconds = 0.0
+        self._none_open = anyio.Event()
 
     @property
     def active(self) -> bool:
@@ -157,6 +160,21 @@ class Registration:
     def denial(self) -> Denial | None:
         """Why the command is to end, or has ended."""
         return self._denial
+
+    @property
+    def asks(self) -> bool:
+        """Whether a question is open, so that the command cannot go on."""
+        return bool(self._pending)
+
+    @property
+    def asked_seconds(self) -> float:
+        """For how long questions have been open; a program's time does not run meanwhile."""
+        return self._asked_seconds + (monotonic() - self._asking_since if self._pending else 0.0)
+
+    async def answered(self) -> None:
+        """Return once no question is open."""
+        while self._pending:
+            await self._none_open.wait()
 
     def expires(self, expiration: Expiration) -> None:
         """Let a denial expire this too: at once if there is one already."""
@@ -187,11 +205,16 @@ class Registration:
         if (known := self._pending.get(key)) is not None:
             await known.answered.wait()
             return known.judgement
+        if not self._pending:
+            self._asking_since, self._none_open = monotonic(), anyio.Event()
         pending = self._pending[key] = _Pending()
         try:
             pending.judgement = await self._ask(attempt, key)
         finally:
             del self._pending[key]
+            if not self._pending:
+                self._asked_seconds += monotonic() - self._asking_since
+                self._none_open.set()
             pending.answered.set()
         return pending.judgement
 

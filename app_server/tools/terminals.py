@@ -69,7 +69,7 @@ class Terminal:
         """Ends the command before its time: somebody kills it, or its network is denied."""
         self.denial: Denial | None = None
         """Once it has ended: why its network was denied, which is then what it came to."""
-        self._network = network
+        self.network = network
         if network is not None:
             network.registration.expires(self.expiration)
         self.number, self.process, self.script, self.tty, self.outside = number, process, script, tty, outside
@@ -126,7 +126,7 @@ class Terminal:
             await self.complete()
 
     async def _finish_network(self) -> None:
-        if self._network is not None and (denial := await self._network.finish()) is not None:
+        if self.network is not None and (denial := await self.network.finish()) is not None:
             self.denial = denial
             self.output.append(f"\n{denial.reason}".encode() if self.output.total else denial.reason.encode())
 

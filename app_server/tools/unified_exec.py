@@ -1,7 +1,7 @@
 """exec_command and write_stdin: commands that the model starts, and goes on with while they run."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -280,12 +280,31 @@ class _ShownCommand:
 
 
 async def wait(terminal: Terminal, seconds: float, turn: TurnContext) -> bool:
-    """Wait for the end of a command, at most so long; whether an interrupt of the turn ended the wait."""
-    terminal.used_at = monotonic()
+    """Wait for the end of a command, at most so long; whether an interrupt of the turn ended the wait.
+
+    While somebody is asked about the command's network the time stands still: it waits as well.
+    """
+    terminal.used_at = began = monotonic()
+    registration = None if terminal.network is None else terminal.network.registration
+    asked_before = 0.0 if registration is None else registration.asked_seconds
+    left = seconds
+    while left > 0:
+        reason = await _until(terminal.ended.wait, left, turn)
+        if reason == TIMEOUT and registration is not None and registration.asks:
+            reason = await _until(registration.answered, None, turn) or TIMEOUT
+        if reason != TIMEOUT:
+            return reason is not None
+        asked = 0.0 if registration is None else registration.asked_seconds - asked_before
+        left = began + seconds + asked - monotonic()
+    return False
+
+
+async def _until(event: Callable[[], Awaitable[object]], seconds: float | None, turn: TurnContext) -> str | None:
+    """Wait for something that an interrupt of the turn, and time, can end; the reason if one of them did."""
     expiration = Expiration(seconds)
     with turn.expires_with_turn(expiration), expiration:
-        await terminal.ended.wait()
-    return expiration.reason not in (None, TIMEOUT)
+        await event()
+    return expiration.reason
 
 
 def _was_denied(terminal: Terminal, clearance: Clearance) -> bool:
