@@ -2,7 +2,7 @@
 
 import pytest
 
-from app_server.execpolicy.rules import HostExecutable, PrefixRule, RuleMatch, RuleSet, strictest
+from app_server.execpolicy.rules import HostExecutable, NetworkRule, PrefixRule, RuleMatch, RuleSet, strictest
 
 
 def rule(*pattern: str | tuple[str, ...], decision: str = "allow", because: str | None = None) -> PrefixRule:
@@ -94,3 +94,15 @@ def test_forbidden_is_stricter_than_asking_and_asking_than_allowing() -> None:
     assert strictest(["allow", "prompt", None]) == "prompt"
     assert strictest(["forbidden", "prompt", "allow"]) == "forbidden"
     assert strictest([None]) is None
+
+
+def test_network_rules_say_what_is_done_about_hosts_whatever_the_protocol() -> None:
+    rules = RuleSet(
+        network_rules=(
+            NetworkRule("a.com", "http", "allow"),
+            NetworkRule("b.com", "https", "prompt"),
+            NetworkRule("c.com", "socks5_tcp", "forbidden"),
+        )
+    )
+    assert rules.host_actions() == (("a.com", "allow"), ("b.com", "ask"), ("c.com", "deny"))
+    assert rules.without_allowances().host_actions() == (("b.com", "ask"), ("c.com", "deny"))

@@ -248,6 +248,31 @@ async def test_an_amendment_is_live_at_once_and_kept(home: Path) -> None:
         assert (await current(knower, folder)).rules.evaluate(["npm", "run", "x"]).decision == "allow"
 
 
+async def test_a_rule_about_a_host_is_kept_once(home: Path) -> None:
+    rules_store = RulesStore(home)
+    await rules_store.append_network_rule("a.com", "https", "allow", "Allow https_connect access to a.com")
+    await rules_store.append_network_rule("::1", "socks5_tcp", "deny", 'Deny "it"')
+    await rules_store.append_network_rule("a.com", "https", "allow", "Allow https_connect access to a.com")
+    folder = home / "rules"
+    assert (folder / "default.rules").read_text() == (
+        'network_rule(host="a.com", protocol="https", decision="allow", '
+        'justification="Allow https_connect access to a.com")\n'
+        'network_rule(host="::1", protocol="socks5_tcp", decision="deny", justification="Deny \\"it\\"")\n'
+    )
+    for knower in (rules_store, RulesStore(home)):
+        assert (await current(knower, folder)).rules.network_rules == (
+            NetworkRule("a.com", "https", "allow", "Allow https_connect access to a.com"),
+            NetworkRule("::1", "socks5_tcp", "forbidden", 'Deny "it"'),
+        )
+
+
+@pytest.mark.parametrize("host", ["", "a b", "*.a.com", "http://a.com", "a\udcff"])
+async def test_a_rule_about_what_is_no_host_is_refused(home: Path, host: str) -> None:
+    with pytest.raises(RulesError):
+        await RulesStore(home).append_network_rule(host, "http", "allow", "Because.")
+    assert (await current(RulesStore(home), home / "rules")).rules == RuleSet()
+
+
 async def test_two_daemons_see_each_others_amendments(home: Path) -> None:
     one, two = RulesStore(home), RulesStore(home)
     folder = home / "rules"
