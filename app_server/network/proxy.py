@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from hmac import compare_digest
 from importlib import import_module
 from pathlib import Path
@@ -73,8 +74,7 @@ class NetworkProxy:
     async def __aenter__(self) -> Self:
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
-        if await to_thread.run_sync(self._bundles.is_dir):
-            self._group.start_soon(_sweep, self._bundles)
+        await to_thread.run_sync(_sweep, self._bundles)
         return self
 
     async def __aexit__(
@@ -162,7 +162,9 @@ class NetworkProxy:
             if len(self._connections) >= self.limits.in_all or (egress is not None and egress.is_full):
                 _turn_away(sock)
                 continue
-            self.start(_Connection(self, egress).serve, sock)
+            connection = _Connection(self, egress)
+            connection.begin()
+            self.start(connection.serve, sock)
 
     def enter(self, connection: "_Connection", *, proven: bool) -> None:
         """Count a connection; beyond what is taken of unproven ones, the oldest of them gives way."""
@@ -249,20 +251,21 @@ class _Egress:
     def serve(self, bridge: socket.socket) -> None:
         if self._closed:
             bridge.close()
-        else:
-            self._proxy.start(self._serve, bridge)
+            return
+        scope = anyio.CancelScope()
+        self.join(scope)
+        self._proxy.start(partial(self._serve, scope), bridge)
 
-    async def _serve(self, bridge: socket.socket) -> None:
-        with anyio.CancelScope() as scope:
-            self.join(scope)
-            try:
+    async def _serve(self, scope: anyio.CancelScope, bridge: socket.socket) -> None:
+        try:
+            with scope:
                 with bridge:
                     listener = await _receive_listener(bridge)
                 if listener is not None:
                     with listener:
                         await self._proxy.accept(listener, self)
-            finally:
-                self.part(scope)
+        finally:
+            self.part(scope)
 
     def join(self, scope: anyio.CancelScope, connections: int = 0) -> None:
         """Closing cancels this scope, and waits for its end."""
@@ -299,11 +302,14 @@ class _Connection:
         self._proxy, self._egress, self._bridged = proxy, egress, egress is not None
         self.scope = anyio.CancelScope()
 
-    async def serve(self, sock: socket.socket) -> None:
-        """Serve it to its end. Whatever goes wrong ends this connection only."""
+    def begin(self) -> None:
+        """Count it. Its end is waited for from now on, so it must be served."""
         self._proxy.enter(self, proven=self._bridged)
         if self._egress is not None:
             self._egress.join(self.scope, connections=1)
+
+    async def serve(self, sock: socket.socket) -> None:
+        """Serve it to its end. Whatever goes wrong ends this connection only."""
         try:
             with self.scope, sock:
                 await self._speak(Link(sock))
@@ -352,11 +358,12 @@ class _Connection:
         return egress.passage
 
 
-async def _sweep(bundles: Path) -> None:
+def _sweep(bundles: Path) -> None:
     """Remove what was left of runs that were killed."""
-    from app_server.network.trust import sweep
+    if bundles.is_dir():
+        from app_server.network.trust import sweep
 
-    await to_thread.run_sync(sweep, bundles)
+        sweep(bundles)
 
 
 def _turn_away(sock: socket.socket) -> None:
