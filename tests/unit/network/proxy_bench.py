@@ -127,6 +127,7 @@ async def bench(
     mode: NetworkMode = "full",
     learn: bool = False,
     local: bool = True,
+    socks: bool = True,
     environ: Mapping[str, str] | None = None,
     base: Mapping[str, str] | None = None,
     limits: Limits | None = None,
@@ -137,6 +138,7 @@ async def bench(
         domains={**dict.fromkeys(allowed, "allow"), **(rules or {})},
         allow_local_binding=local,
         learn=learn,
+        enable_socks5=socks,
     )
     decisions, keeper = NetworkDecisions(), Doorkeeper()
     known = Names(names if names is not None else {host: [LOCAL] for host in allowed})
