@@ -128,6 +128,7 @@ async def bench(
     learn: bool = False,
     local: bool = True,
     socks: bool = True,
+    upstream: bool = True,
     environ: Mapping[str, str] | None = None,
     base: Mapping[str, str] | None = None,
     limits: Limits | None = None,
@@ -139,6 +140,7 @@ async def bench(
         allow_local_binding=local,
         learn=learn,
         enable_socks5=socks,
+        allow_upstream_proxy=upstream,
     )
     decisions, keeper = NetworkDecisions(), Doorkeeper()
     known = Names(names if names is not None else {host: [LOCAL] for host in allowed})
