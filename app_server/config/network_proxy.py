@@ -29,6 +29,8 @@ class NetworkProxySettings:
     allow_upstream_proxy: bool = True
     dangerously_allow_all_unix_sockets: bool = False
     managed_domains_only: bool = False
+    review_domains: tuple[str, ...] = ()
+    """Patterns of hosts that an organisation wants somebody to be asked about, whatever allows them."""
     learn: bool = False
     """Let misses through, and tell which rules would have been needed."""
     terminate_on_denial: bool = False
@@ -157,6 +159,7 @@ def demanded(rules: NetworkProxySettings, demands: NetworkRequirements | None) -
         domains=MappingProxyType(strictest(demands.domains or {}, own)),
         unix_sockets=MappingProxyType(dict(sockets)),
         managed_domains_only=only_managed,
+        review_domains=demands.review_domains or (),
         **{name: value for name, value in replaced.items() if value is not None},
     )
 

@@ -33,7 +33,7 @@ DEMANDED_SWITCHES = (
     "managed_allowed_domains_only",
 )
 PORTS = ("http_port", "socks_port")
-DEMANDED_KEYS = (*DEMANDED_SWITCHES, *PORTS, *ACTIONS, "review_domains", "reviewDomains")
+DEMANDED_KEYS = (*DEMANDED_SWITCHES, *PORTS, *ACTIONS, "review_domains")
 SURFACES = (("experimental_network",), ("network_proxy",), ("permissions", "network"))
 """Where requirements.toml may have the demands; in one place only."""
 
@@ -109,14 +109,26 @@ def read_network_requirements(reader: TableReader) -> NetworkRequirements | None
         if port is not None and port > 65535:
             entry.problem(name, "must be a port, at most 65535", decisive=True)
     domains, sockets = _read_actions(entry, decisive=True)
-    reviewed = entry.texts("review_domains", decisive=True) or entry.texts("reviewDomains", decisive=True)
     demands = NetworkRequirements(
         **said,
         domains=None if domains is None else MappingProxyType(domains),
         unix_sockets=None if sockets is None else MappingProxyType(sockets),
-        review_domains=reviewed,
+        review_domains=_read_reviewed(entry),
     )
     return demands if len(reader.problems) == known else NO_NETWORK
+
+
+def _read_reviewed(entry: TableReader) -> tuple[str, ...] | None:
+    texts = entry.texts("review_domains", decisive=True)
+    if texts is None:
+        return None
+    patterns: list[str] = []
+    for text in texts:
+        try:
+            patterns.append(normalised_pattern(text))
+        except ValueError as error:
+            entry.problem("review_domains", str(error), decisive=True)
+    return tuple(patterns)
 
 
 def managed_network(reader: TableReader, demands: NetworkRequirements | None) -> ManagedNetwork:

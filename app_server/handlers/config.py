@@ -1,16 +1,24 @@
 """config/* and configRequirements/*: what is configured, and where it comes from."""
 
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from pydantic import ValidationError
 
 from app_server.config.hiding import without_secrets
 from app_server.config.layers import LayerStack
+from app_server.config.network_proxy import HostAction, NetworkRequirements
 from app_server.handlers.context import RequestContext
 from app_server.handlers.registry import handles
 from app_server.rpc.scopes import FULL
+from protocol.v2 import config_requirements as wire
 from protocol.v2.config import CONFIG_READ, Config, ConfigReadParams, ConfigReadResponse
-from protocol.v2.config_requirements import CONFIG_REQUIREMENTS_READ, ConfigRequirementsReadResponse
+from protocol.v2.config_requirements import (
+    CONFIG_REQUIREMENTS_READ,
+    ConfigRequirements,
+    ConfigRequirementsReadResponse,
+)
 from protocol.wire import Empty
 
 
@@ -22,8 +30,27 @@ async def read(ctx: RequestContext, params: ConfigReadParams) -> ConfigReadRespo
 
 @handles(CONFIG_REQUIREMENTS_READ)
 async def read_requirements(ctx: RequestContext, params: Empty) -> ConfigRequirementsReadResponse:
-    """Nothing is demanded by an organisation."""
-    return ConfigRequirementsReadResponse(requirements=None)
+    """What an organisation demands; so far of the network only."""
+    return ConfigRequirementsReadResponse(requirements=requirements(ctx.settings.network_requirements))
+
+
+def requirements(demands: NetworkRequirements | None) -> ConfigRequirements | None:
+    """Demands as clients read them, with the older lists beside what replaced them."""
+    if demands is None:
+        return None
+    network: dict[str, Any] = {known.name: getattr(demands, known.name) for known in fields(demands)} | {
+        "allowed_domains": _names(demands.domains, "allow"),
+        "denied_domains": _names(demands.domains, "deny"),
+        "allow_unix_sockets": _names(demands.unix_sockets, "allow"),
+        "domains": None if demands.domains is None else dict(demands.domains),
+        "unix_sockets": None if demands.unix_sockets is None else dict(demands.unix_sockets),
+        "review_domains": None if demands.review_domains is None else list(demands.review_domains),
+    }
+    return ConfigRequirements(network=wire.NetworkRequirements(**network))
+
+
+def _names(actions: Mapping[str, HostAction] | None, action: HostAction) -> list[str] | None:
+    return [name for name, one in (actions or {}).items() if one == action] or None
 
 
 def config_response(stack: LayerStack, *, include_layers: bool, with_secrets: bool = True) -> ConfigReadResponse:

@@ -119,7 +119,8 @@ class NetworkPolicy:
 
     def __post_init__(self) -> None:
         settings = self.settings
-        compiled = _compiled(tuple(settings.domains.items()), tuple(self.rules), settings.managed_domains_only)
+        domains = tuple(settings.domains.items())
+        compiled = _compiled(domains, tuple(self.rules), settings.review_domains, settings.managed_domains_only)
         object.__setattr__(self, "_compiled", compiled)
 
     def judge(self, attempt: Attempt) -> Judgement:
@@ -137,9 +138,12 @@ class NetworkPolicy:
             return LOCAL
         if settings.mode == "limited" and not _only_reads(attempt):
             return WRITING
-        meant = compiled.allowed.match_any(names[:1] if address is None else _zoned(host))
+        reviewed = compiled.reviewed.match_any(names)
+        meant = not reviewed and compiled.allowed.match_any(names[:1] if address is None else _zoned(host))
         if settings.managed_domains_only:
             return ALLOWED if meant else NOT_LISTED
+        if reviewed:
+            return MISSED
         if self.live.hosts.get(host) == "allow":
             return ALLOWED
         return ALLOWED if meant and not compiled.asked.match_any(names) else MISSED
@@ -222,11 +226,15 @@ class _Compiled:
     allowed: _Patterns
     denied: _Patterns
     asked: _Patterns
+    reviewed: _Patterns
 
 
 @lru_cache(maxsize=256)
 def _compiled(
-    domains: tuple[tuple[str, HostAction], ...], rules: tuple[tuple[str, RuleAction], ...], managed_only: bool
+    domains: tuple[tuple[str, HostAction], ...],
+    rules: tuple[tuple[str, RuleAction], ...],
+    reviewed: tuple[str, ...],
+    managed_only: bool,
 ) -> _Compiled:
     found: dict[RuleAction, list[str]] = {"allow": [], "deny": [], "ask": []}
     for text, action in domains:
@@ -238,7 +246,8 @@ def _compiled(
             found[action].append(normalised_host(host))
         except ValueError:
             continue  # no request can be for it either
-    return _Compiled(*(_patterns(found[action]) for action in ("allow", "deny", "ask")))
+    allowed, denied, asked = (_patterns(found[action]) for action in ("allow", "deny", "ask"))
+    return _Compiled(allowed, denied, asked, _patterns(map(normalised_pattern, reviewed)))
 
 
 def _patterns(texts: Iterable[str]) -> _Patterns:

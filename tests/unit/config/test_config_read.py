@@ -5,7 +5,8 @@ from pathlib import Path
 import orjson
 
 from app_server.config.layers import LayerStack, load_settings
-from app_server.handlers.config import config_response
+from app_server.config.network_proxy import NetworkRequirements
+from app_server.handlers.config import config_response, requirements
 
 
 def load(tmp_path: Path, text: str, *overrides: str) -> LayerStack:
@@ -60,3 +61,36 @@ def test_keys_and_tokens_are_only_for_who_may_do_everything(tmp_path: Path) -> N
     assert layer["model_providers"]["p"]["http_headers"] == {"X-Key": "(hidden)", "X-More": "(hidden)"}
     assert layer["mcp_servers"]["x"] == {"command": "run", "env": {"KEY": "(hidden)"}, "args": ["--fast"]}
     assert stack.effective()["shell_environment_policy"] == {"set": {"KEY": "s3cret"}}
+
+
+def test_the_rules_of_the_network_are_told_as_they_are_written(tmp_path: Path) -> None:
+    stack = load(tmp_path, '[features.network_proxy]\nenabled = true\ndomains = { "A.com" = "allow" }\n')
+    answer = orjson.loads(config_response(stack, include_layers=False).model_dump_json())
+    assert answer["config"]["features"] == {"network_proxy": {"enabled": True, "domains": {"A.com": "allow"}}}
+
+
+def test_what_an_organisation_demands_of_the_network_is_told_with_the_older_lists() -> None:
+    assert requirements(None) is None
+    demands = NetworkRequirements(
+        enabled=True,
+        http_port=1,
+        domains={"a.com": "allow", "b.com": "deny"},
+        unix_sockets={"/run/s": "allow"},
+        review_domains=("r.com",),
+    )
+    told = requirements(demands)
+    assert told is not None
+    network = orjson.loads(told.model_dump_json(by_alias=True))["network"]
+    assert {name: value for name, value in network.items() if value is not None} == {
+        "enabled": True,
+        "httpPort": 1,
+        "domains": {"a.com": "allow", "b.com": "deny"},
+        "allowedDomains": ["a.com"],
+        "deniedDomains": ["b.com"],
+        "unixSockets": {"/run/s": "allow"},
+        "allowUnixSockets": ["/run/s"],
+        "reviewDomains": ["r.com"],
+    }
+    only = requirements(NetworkRequirements(enabled=False))
+    assert only is not None
+    assert orjson.loads(only.model_dump_json(by_alias=True))["network"]["allowedDomains"] is None

@@ -223,7 +223,7 @@ def test_demands_are_read_from_beside_the_system_configuration(tmp_path: Path) -
         dangerously_allow_non_loopback_proxy = true
         dangerously_allow_all_unix_sockets = true
         managed_allowed_domains_only = true
-        review_domains = ["r.com"]
+        review_domains = ["*.R.com"]
         [experimental_network.domains]
         "A.com" = "allow"
         [experimental_network.unix_sockets]
@@ -241,7 +241,7 @@ def test_demands_are_read_from_beside_the_system_configuration(tmp_path: Path) -
         domains={"a.com": "allow"},
         unix_sockets={"/run/s": "allow"},
         managed_allowed_domains_only=True,
-        review_domains=("r.com",),
+        review_domains=("*.r.com",),
     )
     assert settings.network_proxy == NetworkProxySettings(
         domains={"a.com": "allow"},
@@ -250,6 +250,7 @@ def test_demands_are_read_from_beside_the_system_configuration(tmp_path: Path) -
         allow_upstream_proxy=False,
         dangerously_allow_all_unix_sockets=True,
         managed_domains_only=True,
+        review_domains=("*.r.com",),
     )
     assert not settings.feature("network_proxy")
 
@@ -349,6 +350,8 @@ def test_demands_reach_the_rules_of_profiles(tmp_path: Path) -> None:
         ("http_port = 70000", 2, "http_port", "at most 65535"),
         ("enabled = true\ndomains = { '*' = 'deny' }", 3, 'domains."*"', "cannot be denied"),
         ("domains = { 'a.com' = 'none' }", 2, 'domains."a.com"', "must be one of"),
+        ("review_domains = ['a/b']", 2, "review_domains", "without scheme"),
+        ("reviewDomains = []", 2, "reviewDomains", "did you mean `review_domains`"),
         ("allowed_domains = []\ndomains = {}", 2, "allowed_domains", "an older form"),
     ],
 )

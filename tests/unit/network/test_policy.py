@@ -247,6 +247,21 @@ def test_a_rule_that_asks_holds_against_allowances_of_files_and_settings() -> No
     assert _judged(policy, "a.com") == ALLOWED
 
 
+def test_an_organisation_may_want_somebody_to_be_asked_whatever_allows_a_host() -> None:
+    reviewed = ("r.com", "*.r.com")
+    policy = _policy(
+        "* r.com", "d.r.com", review_domains=reviewed, live={"r.com": "allow"}, rules=(("r.com", "allow"),)
+    )
+    assert [_judged(policy, host) for host in ("r.com", "a.r.com", "d.r.com", "a.com")] == [
+        MISSED,
+        MISSED,
+        DENIED,
+        ALLOWED,
+    ]
+    only = _policy("* r.com", review_domains=reviewed, managed_domains_only=True)
+    assert (_judged(only, "r.com"), _judged(only, "a.com")) == (NOT_LISTED, ALLOWED)
+
+
 def test_live_rules_are_obeyed_at_once() -> None:
     live = LiveRules()
     policies = [NetworkPolicy(NetworkProxySettings(domains={"b.com": "allow"}), live=live) for _ in range(2)]
