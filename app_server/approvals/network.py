@@ -1,6 +1,6 @@
 """NetworkApprovals: who may reach which host, asked while the command runs; a denial ends exactly that command."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Protocol
@@ -95,13 +95,22 @@ class _Pending:
         self.judgement = DENY
 
 
+@dataclass(slots=True, eq=False)
+class _Open:
+    """A question that clients have. `answer` is what an answer to another question means for it."""
+
+    key: HostKey
+    scope: anyio.CancelScope
+    answer: str = "decline"
+
+
 class NetworkApprovals:
     """The network of one thread: its commands that may reach for it, and what was allowed for the session."""
 
     def __init__(self, audience: NetworkAudience, approvals: Approvals, amend: AmendNetwork) -> None:
         self.audience, self.approvals, self.amend = audience, approvals, amend
         self._session: set[HostKey] = set()
-        self._asking: dict[HostKey, list[anyio.CancelScope]] = {}
+        self._open: set[_Open] = set()
 
     def begin(self, execution: Execution, trigger: Trigger) -> "Registration":
         """Answer for a command from now on, until its registration is finished."""
@@ -114,22 +123,28 @@ class NetworkApprovals:
     def allow_for_session(self, key: HostKey) -> None:
         """Ask no more about this host by this protocol and port, and close the questions of other commands about it."""
         self._session.add(key)
-        for scope in self._asking.pop(key, ()):
-            scope.cancel()
+        self._settle([question for question in self._open if question.key == key], "acceptForSession")
+
+    def rule_kept(self, host: str, action: HostAction) -> None:
+        """A rule now holds for a whole host: close every question about it."""
+        about_it = [question for question in self._open if question.key[0] == host]
+        self._settle(about_it, "accept" if action == "allow" else "decline")
+
+    def _settle(self, questions: Sequence[_Open], answer: str) -> None:
+        for question in questions:
+            question.answer = answer
+            question.scope.cancel()
 
     async def ask(self, key: HostKey, question: NetworkQuestion) -> str | NetworkPolicyAmendment:
-        """The answer to a question, or that which another command got for the session. Raises Declined."""
-        with anyio.CancelScope() as scope:
-            waiting = self._asking.setdefault(key, [])
-            waiting.append(scope)
+        """The answer to a question, or what follows from that to another one. Raises Declined."""
+        asked = _Open(key, anyio.CancelScope())
+        with asked.scope:
+            self._open.add(asked)
             try:
                 return await self.approvals.ask_network(question)
             finally:
-                if scope in waiting:
-                    waiting.remove(scope)
-                if not waiting and self._asking.get(key) is waiting:
-                    del self._asking[key]
-        return "acceptForSession"
+                self._open.discard(asked)
+        return asked.answer
 
 
 class Registration:
@@ -197,14 +212,19 @@ class Registration:
 
     async def decide(self, attempt: Attempt) -> Judgement:
         """Allow or deny an attempt that the rules are silent about. See `Gate`."""
+        if self._is_over:
+            return DENY
         key = (attempt.host, attempt.protocol, attempt.port)
         if key in self._accepted or self._approvals.covers(key):
             return ALLOW
-        if not self._active or self._denial is not None:
-            return DENY
-        if (known := self._pending.get(key)) is not None:
-            await known.answered.wait()
-            return known.judgement
+        if (pending := self._pending.get(key)) is not None:
+            await pending.answered.wait()
+        else:
+            pending = await self._open(attempt, key)
+        return DENY if self._is_over else pending.judgement
+
+    async def _open(self, attempt: Attempt, key: HostKey) -> _Pending:
+        """Put a question, and give it back with its answer."""
         if not self._pending:
             self._asking_since, self._none_open = monotonic(), anyio.Event()
         pending = self._pending[key] = _Pending()
@@ -216,7 +236,12 @@ class Registration:
                 self._asked_seconds += monotonic() - self._asking_since
                 self._none_open.set()
             pending.answered.set()
-        return pending.judgement
+        return pending
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the command has ended, or is about to because of a denial: it reaches nothing more."""
+        return not self._active or self._denial is not None
 
     def denied(self, attempt: Attempt, judgement: Judgement) -> None:
         """The rules have refused an attempt."""
@@ -278,6 +303,7 @@ class Registration:
             self._deny(Denial(f'Network access to "{target(attempt)}" was blocked by policy.'))
             return DENY
         await self._approvals.amend(attempt.host, attempt.protocol, amendment.action)
+        self._approvals.rule_kept(attempt.host, amendment.action)
         if amendment.action == "deny":
             self._deny(Denial(REJECTED, explicit=True))
             turn.tell_model(f"The user forbade network access to {attempt.host} from now on; a rule was saved.")

@@ -1,0 +1,563 @@
+"""Questions about the network: who is asked, what an answer covers, and which denial ends which command."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from app_server.approvals.network import REJECTED, Denial
+from app_server.exec.expiration import NETWORK_DENIED, TIMEOUT, Expiration
+from app_server.network.policy import Attempt, Judgement, NetworkProtocol
+from app_server.rpc.scopes import NO_SHELL
+from app_server.store.decisions import DecisionLog
+from tests.unit.approvals.network_room import NetworkRoom, Request, network_room
+from tests.unit.store.homes import opened
+
+REFUSED = Denial(REJECTED, explicit=True)
+ALLOW_RULE = {"applyNetworkPolicyAmendment": {"network_policy_amendment": {"host": "example.test", "action": "allow"}}}
+DENY_RULE = {"applyNetworkPolicyAmendment": {"network_policy_amendment": {"host": "example.test", "action": "deny"}}}
+NOT_ALLOWED = Judgement("deny", reason="not_allowed_local")
+LOCAL_REFUSED = Denial(
+    'Network access to "10.0.0.1" was blocked: local/private network addresses are blocked by the sandbox policy.'
+)
+ATTEMPT_LOCAL = Attempt("http", "10.0.0.1", 80)
+
+
+@pytest.fixture
+async def room(tmp_path: Path) -> AsyncIterator[NetworkRoom]:
+    async with opened(tmp_path) as home, network_room(DecisionLog(home.database)) as room:
+        yield room
+
+
+# The question
+
+
+async def test_the_question_names_the_host_and_no_command(room: NetworkRoom) -> None:
+    client = room.join()
+    registration, _ = room.command()
+    request = await room.request(registration, "example.test", 8443, "https_connect")
+    asked = await room.answer(client, "accept")
+    params = asked["params"]
+    item_id, started = params.pop("itemId"), params.pop("startedAtMs")
+    assert item_id.startswith("network#local#https#example.test#8443#")
+    assert isinstance(started, int)
+    assert asked["method"] == "item/commandExecution/requestApproval"
+    assert {name: value for name, value in params.items() if value is not None} == {
+        "threadId": "the-thread",
+        "turnId": "the-turn",
+        "kind": "command",
+        "environmentId": "local",
+        "reason": "Network access to example.test requires approval",
+        "networkApprovalContext": {"host": "example.test", "protocol": "https"},
+        "proposedNetworkPolicyAmendments": [
+            {"host": "example.test", "action": "allow"},
+            {"host": "example.test", "action": "deny"},
+        ],
+        "availableDecisions": ["accept", "acceptForSession", ALLOW_RULE, "cancel"],
+    }
+    assert request.decision == "allow"
+    assert room.resolved_ids == [asked["id"]]
+    assert room.statuses == [{"item/commandExecution/requestApproval"}, set()]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "label", "shown"),
+    [
+        ("http", "http", "http"),
+        ("https_connect", "https", "https"),
+        ("socks5_tcp", "socks5-tcp", "socks5Tcp"),
+        ("socks5_udp", "socks5-udp", "socks5Udp"),
+    ],
+)
+async def test_each_protocol_has_its_name_in_the_question(
+    room: NetworkRoom, protocol: NetworkProtocol, label: str, shown: str
+) -> None:
+    client = room.join()
+    registration, _ = room.command()
+    await room.request(registration, "h.test", 1, protocol)
+    params = (await room.answer(client, "accept"))["params"]
+    assert params["itemId"].startswith(f"network#local#{label}#h.test#1#")
+    assert params["networkApprovalContext"] == {"host": "h.test", "protocol": shown}
+
+
+# One question for each command, host, port and protocol
+
+
+async def test_requests_of_one_command_to_one_place_share_one_question(room: NetworkRoom) -> None:
+    client = room.join()
+    registration, _ = room.command()
+    requests = [await room.request(registration) for _ in range(3)]
+    await room.answer(client, "accept")
+    assert [request.decision for request in requests] == ["allow"] * 3
+    assert await room.asked(client) == []
+
+
+async def test_all_who_waited_for_a_refused_question_are_refused(room: NetworkRoom) -> None:
+    client = room.join()
+    registration, expiration = room.command()
+    requests = [await room.request(registration) for _ in range(3)]
+    await room.answer(client, "decline")
+    assert [request.decision for request in requests] == ["deny"] * 3
+    assert (registration.denial, expiration.reason) == (REFUSED, NETWORK_DENIED)
+
+
+@pytest.mark.parametrize(
+    "other", [("other.test", 80, "http"), ("example.test", 81, "http"), ("example.test", 80, "socks5_tcp")]
+)
+async def test_another_host_port_or_protocol_is_another_question(
+    room: NetworkRoom, other: tuple[str, int, NetworkProtocol]
+) -> None:
+    client = room.join()
+    registration, _ = room.command()
+    first, second = await room.request(registration), await room.request(registration, *other)
+    one, two = await room.asked(client)
+    await room.reply(client, two, {"result": {"decision": "accept"}})
+    assert (first.decision, second.decision) == ("waits", "allow")
+    await room.reply(client, one, {"result": {"decision": "accept"}})
+    assert first.decision == "allow"
+
+
+async def test_two_commands_are_asked_about_each_by_itself(room: NetworkRoom) -> None:
+    client = room.join()
+    (one, one_ends), (two, two_ends) = room.command("one"), room.command("two")
+    first, second = await room.request(one), await room.request(two)
+    question, other = await room.asked(client)
+    assert question["params"]["itemId"] != other["params"]["itemId"]
+    await room.reply(client, question, {"result": {"decision": "decline"}})
+    await room.reply(client, other, {"result": {"decision": "accept"}})
+    assert (first.decision, second.decision) == ("deny", "allow")
+    assert (one_ends.reason, two_ends.reason) == (NETWORK_DENIED, None)
+    assert (one.finish(), two.finish()) == (REFUSED, None)
+
+
+# What an answer covers
+
+
+async def test_once_is_for_the_command(room: NetworkRoom) -> None:
+    client = room.join()
+    registration, expiration = room.command()
+    await room.request(registration)
+    await room.answer(client, "accept")
+    assert (await room.request(registration)).decision == "allow"
+    assert await room.asked(client) == []
+    assert (registration.finish(), expiration.reason) == (None, None)
+    later, _ = room.command("later")
+    request = await room.request(later)
+    await room.answer(client, "decline")
+    assert request.decision == "deny"
+
+
+@pytest.mark.parametrize(
+    "other", [("other.test", 80, "http"), ("example.test", 81, "http"), ("example.test", 80, "https_connect")]
+)
+async def test_for_the_session_is_for_every_command_but_for_no_other_place(
+    room: NetworkRoom, other: tuple[str, int, NetworkProtocol]
+) -> None:
+    client = room.join()
+    await room.request(room.command()[0])
+    await room.answer(client, "acceptForSession")
+    later, _ = room.command("later")
+    assert (await room.request(later)).decision == "allow"
+    assert await room.asked(client) == []
+    request = await room.request(later, *other)
+    await room.answer(client, "decline")
+    assert request.decision == "deny"
+
+
+@pytest.mark.parametrize("decision", ["acceptForSession", ALLOW_RULE])
+async def test_an_answer_for_the_session_closes_the_same_question_of_other_commands(
+    room: NetworkRoom, decision: Any
+) -> None:
+    client = room.join()
+    requests = [await room.request(room.command(name)[0]) for name in ("one", "two", "three")]
+    elsewhere = await room.request(room.command("four")[0], "other.test")
+    one, two, three, four = await room.asked(client)
+    await room.reply(client, two, {"result": {"decision": decision}})
+    assert [request.decision for request in requests] == ["allow"] * 3
+    assert elsewhere.decision == "waits"
+    assert sorted(room.resolved_ids) == [one["id"], two["id"], three["id"]]
+    await room.reply(client, four, {"result": {"decision": "decline"}})
+
+
+async def test_a_kept_rule_answers_every_open_question_about_the_host(room: NetworkRoom) -> None:
+    client = room.join()
+    registration, _ = room.command()
+    here = await room.request(registration)
+    port, protocol = (
+        await room.request(registration, port=81),
+        await room.request(room.command("b")[0], "example.test", 80, "socks5_tcp"),
+    )
+    first, *_ = await room.asked(client)
+    await room.reply(client, first, {"result": {"decision": ALLOW_RULE}})
+    assert [request.decision for request in (here, port, protocol)] == ["allow"] * 3
+
+
+async def test_a_rule_that_denies_answers_every_open_question_about_the_host(room: NetworkRoom) -> None:
+    client = room.join()
+    (one, one_ends), (two, two_ends) = room.command("one"), room.command("two")
+    requests = [await room.request(one), await room.request(two, port=81)]
+    elsewhere = await room.request(room.command("three")[0], "other.test")
+    first, _, third = await room.asked(client)
+    await room.reply(client, first, {"result": {"decision": DENY_RULE}})
+    assert [request.decision for request in requests] == ["deny", "deny"]
+    assert (one.denial, two.denial) == (REFUSED, REFUSED)
+    assert (one_ends.reason, two_ends.reason) == (NETWORK_DENIED, NETWORK_DENIED)
+    assert elsewhere.decision == "waits"
+    await room.reply(client, third, {"result": {"decision": "accept"}})
+
+
+async def test_a_rule_that_allows_is_kept_and_told_to_the_model(room: NetworkRoom) -> None:
+    client = room.join()
+    registration, expiration = room.command()
+    request = await room.request(registration, "example.test", 443, "https_connect")
+    await room.answer(client, ALLOW_RULE)
+    assert request.decision == "allow"
+    assert room.rules == [("example.test", "https_connect", "allow")]
+    assert room.turn is not None
+    (told,) = room.turn.told
+    assert "example.test" in told
+    assert "allow" in told
+    assert (registration.finish(), expiration.reason) == (None, None)
+
+
+async def test_a_rule_that_denies_is_kept_and_ends_the_command_as_refused_by_the_user(room: NetworkRoom) -> None:
+    client = room.join()
+    registration, expiration = room.command()
+    request = await room.request(registration)
+    await room.answer(client, DENY_RULE)
+    assert request.decision == "deny"
+    assert room.rules == [("example.test", "http", "deny")]
+    assert room.turn is not None
+    (told,) = room.turn.told
+    assert "example.test" in told
+    assert (registration.finish(), expiration.reason) == (REFUSED, NETWORK_DENIED)
+
+
+async def test_the_host_of_a_rule_is_compared_without_case(room: NetworkRoom) -> None:
+    client = room.join()
+    request = await room.request(room.command()[0])
+    amendment = {"host": "Example.TEST", "action": "allow"}
+    await room.answer(client, {"applyNetworkPolicyAmendment": {"network_policy_amendment": amendment}})
+    assert request.decision == "allow"
+    assert room.rules == [("example.test", "http", "allow")]
+
+
+@pytest.mark.parametrize("action", ["allow", "deny"])
+async def test_a_rule_for_another_host_is_a_warning_and_a_refusal(room: NetworkRoom, action: str) -> None:
+    client = room.join()
+    registration, expiration = room.command()
+    request = await room.request(registration)
+    amendment = {"host": "evil.test", "action": action}
+    await room.answer(client, {"applyNetworkPolicyAmendment": {"network_policy_amendment": amendment}})
+    assert request.decision == "deny"
+    assert room.warnings == [
+        "Failed to apply network policy amendment: network policy amendment host 'evil.test' does not match approved "
+        "host 'example.test'"
+    ]
+    assert room.rules == []
+    assert registration.denial == Denial('Network access to "http://example.test:80" was blocked by policy.')
+    assert expiration.reason == NETWORK_DENIED
+
+
+@pytest.mark.parametrize("decision", [ALLOW_RULE, DENY_RULE])
+async def test_a_rule_that_cannot_be_kept_is_a_refusal_that_says_why(room: NetworkRoom, decision: Any) -> None:
+    client = room.join()
+    room.unkept = "the disk is full"
+    registration, expiration = room.command()
+    request = await room.request(registration)
+    await room.answer(client, decision)
+    assert request.decision == "deny"
+    assert registration.denial == Denial("the disk is full", explicit=True)
+    assert expiration.reason == NETWORK_DENIED
+    assert not room.network.covers(("example.test", "http", 80))
+
+
+async def test_a_client_that_may_keep_no_rules_allows_once(room: NetworkRoom) -> None:
+    client = room.join(scope=NO_SHELL)
+    assert not client.may_amend
+    request = await room.request(room.command()[0])
+    await room.answer(client, ALLOW_RULE)
+    assert (request.decision, room.rules) == ("allow", [])
+    later = await room.request(room.command("later")[0])
+    await room.answer(client, DENY_RULE)
+    assert (later.decision, room.rules) == ("deny", [("example.test", "http", "deny")])
+
+
+# No
+
+
+async def test_a_no_is_not_kept(room: NetworkRoom) -> None:
+    client = room.join()
+    registration, expiration = room.command()
+    await room.request(registration)
+    await room.answer(client, "decline")
+    assert (registration.finish(), expiration.reason) == (REFUSED, NETWORK_DENIED)
+    assert room.turn is not None
+    assert not room.turn.interrupted
+    again = await room.request(room.command("again")[0])
+    await room.answer(client, "accept")
+    assert again.decision == "allow"
+
+
+async def test_cancel_refuses_and_interrupts_the_turn(room: NetworkRoom) -> None:
+    client = room.join()
+    registration, expiration = room.command()
+    request = await room.request(registration)
+    await room.answer(client, "cancel")
+    assert room.turn is not None
+    assert room.turn.interrupted
+    assert (request.decision, registration.denial, expiration.reason) == ("deny", REFUSED, NETWORK_DENIED)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"code": -32000, "message": "no"}},
+        {"result": {"decision": "zzz"}},
+        {"result": {}},
+        {"result": {"decision": {"acceptWithExecpolicyAmendment": {"execpolicy_amendment": ["curl"]}}}},
+    ],
+)
+async def test_an_answer_that_is_none_is_a_refusal(room: NetworkRoom, body: Any) -> None:
+    client = room.join()
+    registration, expiration = room.command()
+    request = await room.request(registration)
+    (asked,) = await room.asked(client)
+    await room.reply(client, asked, body)
+    assert (request.decision, expiration.reason) == ("deny", NETWORK_DENIED)
+    assert registration.denial is not None
+    assert registration.denial.reason.startswith("approval request failed")
+    assert room.turn is not None
+    assert not room.turn.interrupted
+
+
+async def test_where_nobody_may_be_asked_it_is_refused_by_policy(room: NetworkRoom) -> None:
+    client = room.join()
+    assert room.turn is not None
+    room.turn.may_ask = False
+    registration, expiration = room.command()
+    request = await room.request(registration, "::ffff", 8080, "socks5_tcp")
+    assert (request.decision, expiration.reason) == ("deny", NETWORK_DENIED)
+    assert registration.denial == Denial('Network access to "socks5-tcp://[::ffff]:8080" was blocked by policy.')
+    assert await room.asked(client) == []
+
+
+async def test_without_a_running_turn_it_is_refused_by_policy(room: NetworkRoom) -> None:
+    client = room.join()
+    room.turn = None
+    registration, expiration = room.command()
+    request = await room.request(registration)
+    assert (request.decision, expiration.reason) == ("deny", NETWORK_DENIED)
+    assert registration.denial == Denial('Network access to "http://example.test:80" was blocked by policy.')
+    assert await room.asked(client) == []
+
+
+async def test_what_was_allowed_for_the_session_needs_no_turn(room: NetworkRoom) -> None:
+    client = room.join()
+    await room.request(room.command()[0])
+    await room.answer(client, "acceptForSession")
+    room.turn = None
+    assert (await room.request(room.command("later")[0])).decision == "allow"
+
+
+async def test_an_interrupt_closes_the_question_and_refuses(room: NetworkRoom) -> None:
+    client = room.join()
+    registration, expiration = room.command()
+    request = await room.request(registration)
+    (asked,) = await room.asked(client)
+    assert room.turn is not None
+    room.turn.interrupt()
+    assert room.resolved_ids == [asked["id"]]
+    await anyio.wait_all_tasks_blocked()
+    assert (request.decision, registration.denial, expiration.reason) == ("deny", REFUSED, NETWORK_DENIED)
+
+
+# What the rules refuse, and who said no
+
+
+async def test_a_refusal_by_the_rules_ends_the_command(room: NetworkRoom) -> None:
+    registration, expiration = room.command()
+    registration.denied(ATTEMPT_LOCAL, NOT_ALLOWED)
+    assert (registration.denial, expiration.reason) == (LOCAL_REFUSED, NETWORK_DENIED)
+    assert registration.finish() == LOCAL_REFUSED
+
+
+async def test_a_user_says_more_than_the_rules_but_not_the_other_way(room: NetworkRoom) -> None:
+    client = room.join()
+    registration, _ = room.command()
+    request = await room.request(registration)
+    registration.denied(ATTEMPT_LOCAL, NOT_ALLOWED)
+    assert registration.denial == LOCAL_REFUSED
+    await room.answer(client, "decline")
+    assert (request.decision, registration.denial) == ("deny", REFUSED)
+    registration.denied(ATTEMPT_LOCAL, NOT_ALLOWED)
+    assert registration.finish() == REFUSED
+
+
+async def test_the_first_of_two_refusals_by_the_rules_counts(room: NetworkRoom) -> None:
+    registration, _ = room.command()
+    registration.denied(ATTEMPT_LOCAL, NOT_ALLOWED)
+    registration.denied(Attempt("http", "b.test", 80), Judgement("deny", reason="denied"))
+    assert registration.finish() == LOCAL_REFUSED
+
+
+async def test_a_refused_command_reaches_nothing_more(room: NetworkRoom) -> None:
+    client = room.join()
+    registration, _ = room.command()
+    accepted = await room.request(registration)
+    await room.answer(client, "accept")
+    waiting = await room.request(registration, "other.test")
+    registration.denied(ATTEMPT_LOCAL, NOT_ALLOWED)
+    await room.answer(client, "accept")
+    assert (accepted.decision, waiting.decision) == ("allow", "deny")
+    assert (await room.request(registration)).decision == "deny"
+    assert (await room.request(registration, "third.test")).decision == "deny"
+    assert await room.asked(client) == []
+    assert registration.finish() == LOCAL_REFUSED
+
+
+async def test_everything_that_ends_the_command_is_ended_also_what_comes_after_the_refusal(room: NetworkRoom) -> None:
+    registration, first = room.command()
+    second, third = Expiration(None), Expiration(None)
+    registration.expires(second)
+    registration.denied(ATTEMPT_LOCAL, NOT_ALLOWED)
+    registration.expires(third)
+    assert [one.reason for one in (first, second, third)] == [NETWORK_DENIED] * 3
+
+
+async def test_the_wait_for_the_command_ends_with_the_refusal(room: NetworkRoom) -> None:
+    client = room.join()
+    registration, expiration = room.command()
+    ended = anyio.Event()
+
+    async def follow() -> None:
+        with expiration:
+            await anyio.sleep_forever()
+        ended.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(follow)
+        await room.request(registration)
+        assert not ended.is_set()
+        await room.answer(client, "decline")
+        await ended.wait()
+    assert expiration.reason == NETWORK_DENIED
+
+
+# The program does not wait
+
+
+async def test_a_program_that_hangs_up_before_the_answer_ends_its_command(room: NetworkRoom) -> None:
+    client = room.join()
+    registration, expiration = room.command()
+    request = await room.request(registration)
+    (asked,) = await room.asked(client)
+    await request.hang_up(1234)
+    assert room.resolved_ids == [asked["id"]]
+    gone = Denial("Network request disconnected after 1234 ms, before approval could complete")
+    assert (registration.finish(), expiration.reason) == (gone, NETWORK_DENIED)
+
+
+async def test_who_waits_for_the_question_of_a_program_that_hangs_up_is_refused(room: NetworkRoom) -> None:
+    room.join()
+    registration, _ = room.command()
+    request, other = await room.request(registration), await room.request(registration)
+    await request.hang_up()
+    assert other.decision == "deny"
+
+
+async def test_a_user_who_said_no_first_said_it(room: NetworkRoom) -> None:
+    client = room.join()
+    registration, _ = room.command()
+    request, other = await room.request(registration), await room.request(registration, "other.test")
+    first, _ = await room.asked(client)
+    await room.reply(client, first, {"result": {"decision": "decline"}})
+    await other.hang_up()
+    assert request.decision == "deny"
+    assert registration.finish() == REFUSED
+
+
+async def test_a_command_that_ends_with_an_open_question_did_not_wait(room: NetworkRoom) -> None:
+    room.join()
+    registration, expiration = room.command()
+    request = await room.request(registration)
+    with expiration:
+        pass
+    denial = registration.finish()
+    assert denial is not None
+    assert denial.reason.startswith("Network request disconnected after ")
+    assert denial.reason.endswith(" ms, before approval could complete")
+    await request.hang_up()
+    assert registration.finish() is denial
+
+
+@pytest.mark.parametrize("how", [TIMEOUT, "killed", "interrupted"])
+async def test_a_command_that_was_ended_has_not_given_up(room: NetworkRoom, how: str) -> None:
+    room.join()
+    registration, expiration = room.command(timeout=0 if how == TIMEOUT else None)
+    request = await room.request(registration)
+    if how != TIMEOUT:
+        expiration.cancel(how)
+    with expiration:
+        await anyio.sleep_forever()
+    assert expiration.reason == how
+    await request.hang_up()
+    assert (registration.finish(), expiration.reason) == (None, how)
+
+
+# The end
+
+
+async def test_nothing_counts_after_the_end(room: NetworkRoom) -> None:
+    client = room.join()
+    registration, expiration = room.command()
+    assert registration.active
+    assert registration.finish() is None
+    assert not registration.active
+    registration.denied(ATTEMPT_LOCAL, NOT_ALLOWED)
+    registration.abandoned(ATTEMPT_LOCAL, 5)
+    request = await room.request(registration)
+    assert request.decision == "deny"
+    assert await room.asked(client) == []
+    assert (registration.finish(), registration.denial, expiration.reason) == (None, None, None)
+
+
+async def test_an_answer_after_the_end_changes_nothing(room: NetworkRoom) -> None:
+    client = room.join()
+    registration, expiration = room.command()
+    registration_denied, _ = room.command("denied")
+    request = await room.request(registration)
+    expiration.cancel("killed")
+    assert registration.finish() is None
+    await room.answer(client, "decline")
+    assert (request.decision, registration.finish()) == ("deny", None)
+    registration_denied.denied(ATTEMPT_LOCAL, NOT_ALLOWED)
+    assert [registration_denied.finish() for _ in range(3)] == [LOCAL_REFUSED] * 3
+
+
+async def test_what_the_session_allows_is_nothing_for_a_command_that_has_ended(room: NetworkRoom) -> None:
+    client = room.join()
+    registration, _ = room.command()
+    await room.request(registration)
+    await room.answer(client, "acceptForSession")
+    registration.finish()
+    assert (await room.request(registration)).decision == "deny"
+
+
+async def test_every_consumer_is_given_the_same_end(room: NetworkRoom) -> None:
+    registration, _ = room.command()
+    registration.denied(ATTEMPT_LOCAL, NOT_ALLOWED)
+    first = registration.finish()
+    assert [registration.finish() is first for _ in range(5)] == [True] * 5
+
+
+async def test_a_question_of_another_command_is_not_closed_by_an_end(room: NetworkRoom) -> None:
+    client = room.join()
+    (one, _), (two, _) = room.command("one"), room.command("two")
+    request: Request = await room.request(two)
+    one.denied(ATTEMPT_LOCAL, NOT_ALLOWED)
+    one.finish()
+    await room.answer(client, "accept")
+    assert (request.decision, two.finish()) == ("allow", None)
