@@ -22,6 +22,9 @@ PROTECTED_NAMES = (".git", ".agents", ".codex", ".aws")
 PRIVATE_NAMES = ("auth.json", ".credentials.json", "turnloom")
 """Entries of $CODEX_HOME that no restricted command sees: the credentials of the account and of MCP, and the store."""
 
+CERTIFICATES_NAME = "proxy"
+"""The entry of $CODEX_HOME with the certificates of the managed proxy: what it intercepts can read them, none write."""
+
 
 @dataclass(frozen=True, slots=True)
 class PermissionProfile:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from anyio import to_thread
 
 from app_server.sandbox.patterns import SearchTooLong, with_matches
-from app_server.sandbox.permissions import PermissionProfile, Secrets
+from app_server.sandbox.permissions import CERTIFICATES_NAME, PermissionProfile, Secrets
 
 if TYPE_CHECKING:
     from app_server.sandbox.choice import SandboxReport
@@ -124,6 +124,8 @@ class Confinement:
         """`secrets` are denied to every restricted command, besides what its profile denies."""
         self._restricted = restricted
         self._denied = () if secrets is None else secrets.denied()
+        home = None if secrets is None else secrets.home
+        self._certificates = None if home is None else os.path.realpath(home / CERTIFICATES_NAME)
         self._unsandboxed = Unsandboxed()
 
     async def available(self) -> None:
@@ -161,7 +163,7 @@ class Confinement:
                 profile = await to_thread.run_sync(with_matches, profile)
             except SearchTooLong as error:
                 raise SandboxUnavailable(str(error)) from error
-        profile = self._hiding_secrets(profile)
+        profile = self._showing_certificates(self._hiding_secrets(profile))
         return await self._restricted.wrap(
             argv, cwd=cwd, env=env, profile=profile, terminal=terminal, proxy_port=proxy_port
         )
@@ -176,6 +178,19 @@ class Confinement:
             denied=(*profile.denied, *self._denied),
             writable_roots=tuple(root for root in profile.writable_roots if not self._is_secret(root)),
             readable_roots=None if readable is None else tuple(root for root in readable if not self._is_secret(root)),
+        )
+
+    def _showing_certificates(self, profile: PermissionProfile) -> PermissionProfile:
+        """`profile` with the certificates that programs need where the proxy intercepts, and which none may replace."""
+        folder = self._certificates
+        if folder is None or profile.proxy is None or profile.proxy.mode != "limited":
+            return profile
+        readable, roots = profile.readable_roots, (os.path.realpath(root) for root in profile.writable_roots)
+        is_writable = any(folder.startswith(root.rstrip("/") + "/") for root in roots)
+        return replace(
+            profile,
+            readable_roots=None if readable is None else (*readable, folder),
+            read_only=(*profile.read_only, folder) if is_writable else profile.read_only,
         )
 
     def _is_secret(self, path: str) -> bool:

@@ -131,6 +131,7 @@ async def bench(
     upstream: bool = True,
     environ: Mapping[str, str] | None = None,
     base: Mapping[str, str] | None = None,
+    folder: str = "bundles",
     limits: Limits | None = None,
 ) -> AsyncGenerator[Bench]:
     """A proxy and one way out of it; `local` lets names lead to this machine, where the servers of tests are."""
@@ -144,7 +145,7 @@ async def bench(
     )
     decisions, keeper = NetworkDecisions(), Doorkeeper()
     known = Names(names if names is not None else {host: [LOCAL] for host in allowed})
-    proxy = NetworkProxy(decisions, tmp_path / "bundles", environ=environ or {}, resolve=known, limits=limits)
+    proxy = NetworkProxy(decisions, tmp_path / folder, environ=environ or {}, resolve=known, limits=limits)
     async with proxy:
         made: list[Bench] = []
         egress = await proxy.open(Execution("e1"), lambda: NetworkPolicy(made[0].settings), keeper)

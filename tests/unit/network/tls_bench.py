@@ -123,6 +123,7 @@ async def limited(
     base: Mapping[str, str] | None = None,
     rules: Mapping[str, HostAction] | None = None,
     names: Mapping[str, list[str]] | None = None,
+    folder: str = "bundles",
 ) -> AsyncGenerator[Bench]:
     """A proxy in limited mode with one command; the daemon's environment names the authority of the servers."""
     trusted = {} if authority is None else {"SSL_CERT_FILE": str(authority.file)}
@@ -134,6 +135,7 @@ async def limited(
         mode="limited",
         environ={**trusted, **(environ or {})},
         base=base,
+        folder=folder,
     ) as proxy:
         yield proxy
 
