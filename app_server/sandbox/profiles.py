@@ -160,6 +160,8 @@ def with_additional(
     granted_network = additional.network is not None and additional.network.enabled is True
     # Who has a network by the proxy asks its rules for more, host by host.
     network = profile.network or (granted_network and profile.proxy is None)
+    if granted_network and profile.proxy is not None:
+        profile = replace(profile, proxy=replace(profile.proxy, beyond_profile=False))
     if profile.kind == "external" or (files := additional.file_system) is None:
         return replace(profile, network=network)
     rules = _each((_resolved(path, cwd) for path in files.read or ()), "read")

@@ -43,6 +43,9 @@ OPEN_KEYS = frozenset(
 SWITCHES = ("cloud", "features", "skills", "tools")
 """Tables in which things may be switched off."""
 
+PROXY = ("features", "network_proxy")
+"""What is switched off with it is the watch over the network."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -57,7 +60,7 @@ def check_overrides(scope: Scope, overrides: Mapping[str, Any] | None) -> None:
     if scope.may_widen or not overrides:
         return
     for path, value in leaves(nested(overrides)):
-        if value == {} or path[0] in OPEN_KEYS or (path[0] in SWITCHES and value is False):
+        if path[:2] != PROXY and (value == {} or path[0] in OPEN_KEYS or (path[0] in SWITCHES and value is False)):
             continue
         raise invalid_request(out_of_scope(scope, f"overriding the setting `{'.'.join(path)}`"))
 

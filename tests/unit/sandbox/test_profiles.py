@@ -173,6 +173,8 @@ def test_a_granted_network_is_by_the_proxy_where_the_profile_has_rules() -> None
     additional = AdditionalPermissionProfile.model_validate({"network": {"enabled": True}, "fileSystem": None})
     limited = _profile(network=True, proxy=RULES)
     assert with_additional(limited, additional, "/ws") == limited
+    beyond = replace(read_only(), proxy=replace(FEATURE, beyond_profile=True))
+    assert with_additional(beyond, additional, "/ws") == replace(read_only(), proxy=FEATURE)
     granted = with_additional(read_only(), additional, "/ws")
     assert with_managed_network(granted, _settings(FEATURE)).proxy == FEATURE
 

@@ -182,6 +182,8 @@ def test_settings_that_run_nothing_may_be_overridden(overrides: dict[str, Any] |
         ({"hooks.x": "sh"}, "hooks.x"),
         ({"features.hooks": True}, "features.hooks"),
         ({"features": {"hooks": 0}}, "features.hooks"),
+        ({"features.network_proxy": False}, "features.network_proxy"),
+        ({"features": {"network_proxy": {"enabled": False}}}, "features.network_proxy.enabled"),
         ({"model_providers.openai.base_url": "http://evil"}, "model_providers.openai.base_url"),
         ({"openai_base_url": "http://evil"}, "openai_base_url"),
         ({"permissions.x.filesystem": {"/": "write"}}, "permissions.x.filesystem./"),
