@@ -7,7 +7,7 @@ import pytest
 
 from app_server.network.decisions import KEPT, LEARNED, NetworkDecided, NetworkDecisions
 from app_server.network.egress import Execution
-from app_server.network.policy import ALLOWED, Attempt, Judgement
+from app_server.network.policy import ALLOWED, Attempt, Judgement, NetworkProtocol
 from app_server.telemetry.log import JsonFormatter
 
 ONE = Execution("e1", "thread-1", "turn-1", "item-1")
@@ -50,8 +50,9 @@ def test_each_decision_is_one_log_event_with_names_and_values(caplog: pytest.Log
 
 def test_the_rules_that_would_have_been_needed_are_told_once_for_each_command() -> None:
     decisions = NetworkDecisions()
-    for protocol, port in (("http", 80), ("http", 8080), ("https_connect", 443), ("socks5_tcp", 22)):
-        decisions.note(ONE, Attempt(protocol, "a.test", port), LEARNED)
+    protocols: tuple[NetworkProtocol, ...] = ("http", "http", "https_connect", "socks5_tcp")
+    for number, protocol in enumerate(protocols):
+        decisions.note(ONE, Attempt(protocol, "a.test", 80 + number), LEARNED)
     decisions.note(ONE, Attempt("http", "listed.test", 80), ALLOWED)
     decisions.note(ONE, Attempt("http", "denied.test", 80), DENIED)
     decisions.note(TWO, Attempt("http", "b.test", 80), LEARNED)

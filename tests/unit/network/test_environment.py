@@ -45,26 +45,31 @@ EVERYTHING = {
 """What was recorded, but for the port and the credential in the URLs."""
 
 
+SSH = {"GIT_SSH_COMMAND", "TURNLOOM_SSH_CONNECT"}
+
+
 def test_every_variable_leads_to_the_proxy() -> None:
-    assert proxied({}, 4321, "secret", platform="linux") == EVERYTHING
+    environment = proxied({}, 4321, "secret")
+    assert {name: value for name, value in environment.items() if name not in SSH} == EVERYTHING
+    assert environment.keys() - EVERYTHING.keys() == SSH
 
 
 def test_what_the_user_has_set_is_kept_unless_it_leads_around_the_proxy() -> None:
     base = {"PATH": "/bin", "NO_PROXY": "*", "https_proxy": "http://mine", "GIT_SSH_COMMAND": "ssh -v"}
-    for platform in ("linux", "darwin"):
-        environment = proxied(base, 4321, "secret", platform=platform)
-        assert environment == {**EVERYTHING, "PATH": "/bin", "GIT_SSH_COMMAND": "ssh -v"}
+    assert proxied(base, 4321, "secret") == {**EVERYTHING, "PATH": "/bin", "GIT_SSH_COMMAND": "ssh -v"}
     assert base["NO_PROXY"] == "*"
+    assert not SSH & proxied({"GIT_SSH": "plink"}, 4321, "secret").keys()
 
 
 def test_local_binding_says_what_is_reached_directly() -> None:
-    environment = proxied({}, 4321, "secret", local_binding=True, platform="linux")
-    changed = {name: value for name, value in environment.items() if EVERYTHING[name] != value}
+    environment = proxied({"GIT_SSH": "plink"}, 4321, "secret", local_binding=True)
+    changed = {name: value for name, value in environment.items() if EVERYTHING.get(name) != value}
     names = ("NO_PROXY", "no_proxy", "NPM_CONFIG_NOPROXY", "npm_config_noproxy", "BUNDLE_NO_PROXY")
-    assert changed == {**dict.fromkeys(names, LOCAL), "CODEX_NETWORK_ALLOW_LOCAL_BINDING": "1"}
+    expected = {**dict.fromkeys(names, LOCAL), "CODEX_NETWORK_ALLOW_LOCAL_BINDING": "1", "GIT_SSH": "plink"}
+    assert changed == expected
 
 
 def test_without_socks_everything_goes_by_http() -> None:
-    environment = proxied({}, 4321, "secret", socks=False, platform="darwin")
-    assert {name for name in environment if environment[name] == SOCKS} == set()
+    environment = proxied({}, 4321, "secret", socks=False)
+    assert SOCKS not in environment.values()
     assert environment["ALL_PROXY"] == environment["ftp_proxy"] == HTTP
