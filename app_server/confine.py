@@ -5,21 +5,29 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
+import anyio.to_thread
 
 from app_server.config.layers import ConfigError, load_settings
 from app_server.config.permission_profiles import ProfileError
+from app_server.config.settings import Settings
+from app_server.exec import proctree
 from app_server.exec.spawn import SpawnError, check_program
 from app_server.sandbox.permissions import PermissionProfile, Secrets
-from app_server.sandbox.profiles import default_profile, profile_named
+from app_server.sandbox.profiles import default_profile, profile_named, with_managed_network
 from app_server.sandbox.sandbox import SandboxedCommand, SandboxUnavailable, choose_sandbox
 from app_server.transport.listen import StartError, UsageError
+
+if TYPE_CHECKING:
+    from app_server.network.egress import Egress
+    from app_server.network.policy import Attempt, Judgement
 
 EXIT_NOT_EXECUTABLE = 126
 EXIT_NOT_FOUND = 127
@@ -27,6 +35,10 @@ EXIT_NOT_FOUND = 127
 PLATFORMS = {"linux": "linux", "macos": "darwin", "windows": "win32"}
 """The words that may name a platform, and what Python calls it."""
 
+CLOSE_S = 5.0
+"""How long ending the connections of the command may take."""
+
+LEARNED = "learn mode let this command reach hosts that no rule allows; rules that would allow them:"
 
 OPTIONS_WITH_VALUE = ("-c", "--config", "--enable", "--disable", "-P", "--permission-profile", "-C", "--cd")
 
@@ -55,24 +67,11 @@ def run(options: ConfineOptions) -> int:
         raise StartError("sandbox command must not be empty")
     cwd = _directory(options.directory)
     home = Path(os.environ.get("CODEX_HOME") or Path.home() / ".codex")
-    wrapped = _wrap(options.command, cwd, _profile(options, home, cwd), home)
+    settings, profile = _profile(options, home, cwd)
     began = time.time()
     try:
-        if wrapped.program is not None:
-            check_program(wrapped.program, wrapped.env, cwd)
-        return _run(wrapped, cwd)
-    except FileNotFoundError:
-        return _not_started(options.command[0], "no such program was found", EXIT_NOT_FOUND)
-    except OSError as error:
-        return _not_started(options.command[0], f"it cannot be executed: {error.strerror}", EXIT_NOT_EXECUTABLE)
-    except SpawnError as error:
-        code = EXIT_NOT_FOUND if "(os error 2)" in str(error) else EXIT_NOT_EXECUTABLE
-        return _not_started(options.command[0], str(error), code)
+        return anyio.run(partial(_confine, options, cwd, home, settings, profile))
     finally:
-        for fd in wrapped.pass_fds:
-            os.close(fd)
-        if wrapped.cleanup is not None:
-            wrapped.cleanup()
         if options.log_denials:
             subprocess.run(denial_log(began), check=False)
 
@@ -122,52 +121,163 @@ def _directory(given: str | None) -> str:
     return path
 
 
-def _profile(options: ConfineOptions, home: Path, cwd: str) -> PermissionProfile:
+def _profile(options: ConfineOptions, home: Path, cwd: str) -> tuple[Settings, PermissionProfile]:
     try:
         stack = load_settings(home, options.overrides, options.enable, options.disable)
         settings = stack.with_thread_config()
         if options.profile is not None:
-            return profile_named(options.profile, settings, [cwd])
-        return default_profile(settings, [cwd])
+            profile = profile_named(options.profile, settings, [cwd])
+        else:
+            profile = default_profile(settings, [cwd])
+        return settings, with_managed_network(profile, settings)
     except (ConfigError, ProfileError) as error:
         raise StartError(str(error)) from error
 
 
-def _wrap(command: Sequence[str], cwd: str, profile: PermissionProfile, home: Path) -> SandboxedCommand:
+async def _confine(
+    options: ConfineOptions, cwd: str, home: Path, settings: Settings, profile: PermissionProfile
+) -> int:
+    """Run the command, with a proxy of its own where the profile wants one."""
+    if profile.proxy is None:
+        return await _run(options, cwd, home, profile, dict(os.environ), None)
+    async with _egress(cwd, settings, profile) as egress:
+        return await _run(options, cwd, home, profile, await egress.environment(os.environ), egress)
+
+
+@asynccontextmanager
+async def _egress(cwd: str, settings: Settings, profile: PermissionProfile) -> "AsyncGenerator[Egress]":
+    """The command's way out, for as long as it runs."""
+    from app_server.execpolicy.folders import rules_folders
+    from app_server.execpolicy.store import RulesStore
+    from app_server.network.decisions import NetworkDecisions
+    from app_server.network.egress import Execution
+    from app_server.network.policy import NetworkPolicy
+    from app_server.network.proxy import NetworkProxy, NetworkUnavailable
+
+    assert profile.proxy is not None
+    home = settings.codex_home
+    loaded = await RulesStore(home).current(rules_folders(settings, cwd, profile.writable_roots))
+    for problem in loaded.problems:
+        _tell(f"warning: {problem.summary}")
+    policy = NetworkPolicy(profile.proxy, loaded.rules.host_actions())
+    execution = Execution(f"sandbox-{os.getpid()}")
+    decisions = NetworkDecisions()
+    try:
+        async with NetworkProxy(decisions, home / "proxy") as proxy:
+            egress = await proxy.open(execution, lambda: policy, _Nobody())
+            try:
+                yield egress
+            finally:
+                with anyio.move_on_after(CLOSE_S, shield=True):
+                    await egress.close()
+    except NetworkUnavailable as error:
+        raise StartError(str(error)) from error
+    if learned := decisions.suggested_rules(execution.id):
+        _tell("\n".join((LEARNED, *learned)))
+
+
+class _Nobody:
+    """The gate of a command whose user is not asked: what the rules are silent about is refused, and told once."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    async def decide(self, attempt: "Attempt") -> "Judgement":
+        from app_server.network.decisions import rule_line
+        from app_server.network.policy import Judgement
+
+        judgement = Judgement("deny", "decider", "not_allowed")
+        self._tell(attempt, judgement, f" To allow it, put this into a rules file: {rule_line(attempt)}")
+        return judgement
+
+    def denied(self, attempt: "Attempt", judgement: "Judgement") -> None:
+        self._tell(attempt, judgement, "")
+
+    def abandoned(self, attempt: "Attempt", waited_ms: int) -> None:
+        pass
+
+    def _tell(self, attempt: "Attempt", judgement: "Judgement", remedy: str) -> None:
+        from app_server.network.policy import blocked
+
+        text = blocked(attempt.host, judgement.reason) + remedy
+        if text not in self._told:
+            self._told.add(text)
+            _tell(text)
+
+
+async def _run(
+    options: ConfineOptions,
+    cwd: str,
+    home: Path,
+    profile: PermissionProfile,
+    env: Mapping[str, str],
+    egress: "Egress | None",
+) -> int:
     folder = home / "turnloom"
     sandbox = choose_sandbox(folder / "sandbox-roots" if folder.is_dir() else None, Secrets(home))
+    port = None if egress is None else egress.port
     try:
-        return anyio.run(partial(sandbox.wrap, command, cwd=cwd, env=dict(os.environ), profile=profile))
+        wrapped = await sandbox.wrap(options.command, cwd=cwd, env=env, profile=profile, proxy_port=port)
     except SandboxUnavailable as error:
         raise StartError(str(error)) from error
+    try:
+        return await _run_to_end(wrapped, cwd, egress)
+    except FileNotFoundError:
+        return _not_started(options.command[0], "no such program was found", EXIT_NOT_FOUND)
+    except OSError as error:
+        return _not_started(options.command[0], f"it cannot be executed: {error.strerror}", EXIT_NOT_EXECUTABLE)
+    except SpawnError as error:
+        code = EXIT_NOT_FOUND if "(os error 2)" in str(error) else EXIT_NOT_EXECUTABLE
+        return _not_started(options.command[0], str(error), code)
+    finally:
+        if wrapped.bridge is not None:
+            wrapped.bridge.close()
+        if wrapped.cleanup is not None:
+            wrapped.cleanup()
 
 
-def _run(command: SandboxedCommand, cwd: str) -> int:
-    started: list[subprocess.Popen[bytes]] = []
-    with _signals_passed_to(started):
-        started.append(subprocess.Popen(list(command.argv), env=dict(command.env), cwd=cwd, pass_fds=command.pass_fds))
-        code = started[0].wait()
+async def _run_to_end(command: SandboxedCommand, cwd: str, egress: "Egress | None") -> int:
+    """The exit code. Closes what the command was given. Raises OSError, and SpawnError."""
+    # What is typed in the terminal has reached the command by itself; a request to end is passed on to it.
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP) as signals:
+        process = _start(command, cwd)
+        if egress is not None and command.bridge is not None:
+            egress.serve(command.bridge.dup())
+        async with anyio.create_task_group() as group:
+            group.start_soon(_pass_on, signals, process, command.supervised)
+            await anyio.to_thread.run_sync(process.wait)
+            group.cancel_scope.cancel()
+    code = process.returncode
     return code if code >= 0 else 128 - code
 
 
-@contextmanager
-def _signals_passed_to(started: Sequence[subprocess.Popen[bytes]]) -> Generator[None]:
-    """A request to end is for the command. What is typed in the terminal has reached it by itself."""
-
-    def ignore(*_: object) -> None:
-        pass
-
-    def end(number: int, _: object) -> None:
-        for process in started:
-            process.send_signal(number)
-
-    before = {number: signal.signal(number, ignore) for number in (signal.SIGINT, signal.SIGQUIT)}
-    before |= {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+def _start(command: SandboxedCommand, cwd: str) -> "subprocess.Popen[bytes]":
+    """Start it from this thread, with whose end the sandbox would end. Raises OSError, and SpawnError."""
     try:
-        yield
+        if command.program is not None:
+            check_program(command.program, command.env, cwd)
+        return subprocess.Popen(list(command.argv), env=dict(command.env), cwd=cwd, pass_fds=command.pass_fds)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for fd in command.pass_fds:
+            os.close(fd)
+
+
+async def _pass_on(
+    signals: AsyncIterator[signal.Signals], process: "subprocess.Popen[bytes]", supervised: bool
+) -> None:
+    async for number in signals:
+        if number not in (signal.SIGTERM, signal.SIGHUP):
+            continue
+        children = await anyio.to_thread.run_sync(proctree.children, process.pid) if supervised else []
+        if not children:
+            process.send_signal(number)
+        for pid in children:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+def _tell(text: str) -> None:
+    print(f"turnloom: {text}", file=sys.stderr)  # noqa: T201  # the terminal is ours here
 
 
 def _not_started(program: str, reason: str, code: int) -> int:

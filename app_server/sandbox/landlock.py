@@ -253,7 +253,8 @@ def _argv(fd: int) -> list[str]:
 def _command(orders: bytes, *, program: str, path: str | None) -> SandboxedCommand:
     fd = _hand_over(orders)
     # The real environment is in the orders: nothing of it may act on the helper.
-    return SandboxedCommand(argv=_argv(fd), env={} if path is None else {"PATH": path}, pass_fds=(fd,), program=program)
+    env = {} if path is None else {"PATH": path}
+    return SandboxedCommand(argv=_argv(fd), env=env, pass_fds=(fd,), supervised=True, program=program)
 
 
 def _hand_over(data: bytes) -> int:

@@ -33,6 +33,7 @@ class SandboxedCommand:
     `takes_terminal` says that it makes the terminal it finds on its standard input the controlling one by itself.
     `contained` says that the command and its descendants end with the process that is started; that process then
     fails for reasons of its own where the wanted program is missing, so `program` names it for a check beforehand.
+    `supervised` says that it is the parent of the command, and leaves signals to it.
     From `bridge` comes, as one message with a descriptor, the socket on which the sandbox's own network listens for the
     proxy; whoever starts the command receives it and closes `bridge`. None where the proxy's port is the machine's.
     """
@@ -42,6 +43,7 @@ class SandboxedCommand:
     pass_fds: Sequence[int] = ()
     cleanup: Callable[[], None] | None = None
     contained: bool = False
+    supervised: bool = False
     takes_terminal: bool = False
     program: str | None = None
     bridge: socket.socket | None = None

@@ -1,8 +1,10 @@
 """`turnloom sandbox` as users run it, and what clients are told where commands are confined by less than the best."""
 
+import asyncio
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -125,6 +127,110 @@ async def test_a_request_to_end_reaches_the_command(terminal: Terminal) -> None:
         process.send_signal(signal.SIGTERM)
         assert await process.stdout.receive() == b"told\n"
         assert await process.wait() == 5
+
+
+FETCH = """
+import sys, urllib.error, urllib.request
+for url in sys.argv[1:]:
+    try:
+        print(urllib.request.urlopen(url).read().decode())
+    except urllib.error.HTTPError as error:
+        print(error.code, error.headers["x-proxy-error"])
+"""
+
+
+def managed(terminal: Terminal, more: str) -> None:
+    """Commands have a network, by the proxy only."""
+    (terminal.home / "config.toml").write_text(
+        'sandbox_mode = "workspace-write"\nsandbox_workspace_write.network_access = true\n'
+        f"[features.network_proxy]\nenabled = true\n{more}\n"
+    )
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[str]:
+    """The URL of a server of this machine that greets."""
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+
+
+async def test_a_managed_network_is_served_while_the_command_runs(terminal: Terminal, site: str) -> None:
+    managed(terminal, 'domains = { "127.0.0.1" = "allow" }')
+    words = ["sandbox", sys.executable, "-I", "-c", FETCH, site, "http://other.test/", "http://other.test/again"]
+    done = await terminal.run(*words)
+    assert done.returncode == 0
+    assert done.stdout.decode().splitlines() == ["hello", *["403 blocked-by-allowlist"] * 2]
+    assert done.stderr.decode().splitlines() == [
+        'turnloom: Network access to "other.test" was blocked: domain is not on the allowlist for the current sandbox '
+        'mode. To allow it, put this into a rules file: network_rule(host="other.test", protocol="http", '
+        'decision="allow", justification="Allow http access to other.test")'
+    ]
+
+
+async def test_what_the_rules_refuse_is_told_and_the_exit_code_is_the_commands(terminal: Terminal, site: str) -> None:
+    managed(terminal, 'domains = { "denied.test" = "deny" }')
+    code = FETCH + "sys.exit(3)"
+    done = await terminal.run("sandbox", sys.executable, "-I", "-c", code, site, "http://denied.test/")
+    assert (done.returncode, done.stdout) == (3, b"403 blocked-by-allowlist\n403 blocked-by-denylist\n")
+    assert done.stderr.decode().splitlines() == [
+        'turnloom: Network access to "127.0.0.1" was blocked: local/private network addresses are blocked by the '
+        "sandbox policy.",
+        'turnloom: Network access to "denied.test" was blocked: domain is explicitly denied by policy and cannot be '
+        "approved from this prompt.",
+    ]
+
+
+async def test_around_the_proxy_nothing_is_reached(terminal: Terminal, site: str) -> None:
+    managed(terminal, 'domains = { "127.0.0.1" = "allow" }')
+    code = "import socket, sys; socket.create_connection(('127.0.0.1', int(sys.argv[1])))"
+    port = site.rsplit(":", 1)[1].strip("/")
+    done = await terminal.run("sandbox", sys.executable, "-I", "-S", "-c", code, port)
+    assert (done.returncode, b"ConnectionRefusedError" in done.stderr) == (1, True)
+
+
+async def test_learn_mode_ends_with_the_rules_that_would_have_been_needed(terminal: Terminal) -> None:
+    managed(terminal, "learn = true")
+    words = ["sandbox", sys.executable, "-I", "-c", FETCH, "http://one.invalid/", "http://two.invalid/"]
+    done = await terminal.run(*words)
+    assert done.stdout.decode().splitlines() == ["502 None"] * 2
+    assert done.stderr.decode().splitlines() == [
+        "turnloom: learn mode let this command reach hosts that no rule allows; rules that would allow them:",
+        *(
+            f'network_rule(host="{host}", protocol="http", decision="allow", '
+            f'justification="Allow http access to {host}")'
+            for host in ("one.invalid", "two.invalid")
+        ),
+    ]
+
+
+async def test_a_rule_of_the_users_rules_files_opens_a_host(terminal: Terminal) -> None:
+    managed(terminal, "")
+    (terminal.home / "rules").mkdir(exist_ok=True)
+    rule = 'network_rule(host="one.invalid", protocol="http", decision="allow", justification="of course")\n'
+    (terminal.home / "rules" / "mine.rules").write_text(rule)
+    done = await terminal.run("sandbox", sys.executable, "-I", "-c", FETCH, "http://one.invalid/")
+    assert (done.stdout, done.stderr) == (b"502 None\n", b"")
+
+
+@pytest.mark.parametrize("network", [False, True], ids=["no network", "managed network"])
+async def test_signals_reach_a_confined_command_or_end_its_sandbox(terminal: Terminal, network: bool) -> None:
+    if network:
+        managed(terminal, "")
+    async with await anyio.open_process(
+        [*PROGRAM, "sandbox", "sh", "-c", "echo up; exec sleep 1000"], env=terminal.env, cwd=terminal.cwd
+    ) as process:
+        assert process.stdout is not None
+        assert await process.stdout.receive() == b"up\n"
+        process.send_signal(signal.SIGINT)  # as of a terminal that has sent it to the command as well
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 143
 
 
 async def test_clients_are_told_once_that_a_weaker_sandbox_is_in_force(tmp_path: Path) -> None:
