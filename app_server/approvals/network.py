@@ -51,6 +51,7 @@ class AskingTurn:
 
     id: str
     may_ask: bool
+    runs: Callable[[], bool]
     interrupted: Callable[[], bool]
     interrupt: Callable[[], None]
     tell_model: Callable[[str], None]
@@ -269,14 +270,19 @@ class Registration:
     async def _ask(self, attempt: Attempt, key: HostKey) -> Judgement:
         turn = self._approvals.audience.asking_turn()
         if turn is None or not turn.may_ask:
-            self._deny(Denial(f'Network access to "{target(attempt)}" was blocked by policy.'))
+            self._deny(_by_policy(attempt))
             return DENY
         try:
             answer = await self._approvals.ask(key, self._question(attempt, turn))
             if isinstance(answer, NetworkPolicyAmendment):
                 return await self._amend(answer, attempt, key, turn)
         except Declined as no:
-            self._deny(Denial(REJECTED if turn.interrupted() else str(no), explicit=True))
+            if turn.interrupted():
+                self._deny(Denial(REJECTED, explicit=True))
+            elif not turn.runs():
+                self._deny(_by_policy(attempt))
+            else:
+                self._deny(Denial(str(no), explicit=True))
             return DENY
         match answer:
             case "acceptForSession":
@@ -300,7 +306,7 @@ class Registration:
                 f"match approved host '{attempt.host}'"
             )
             self._approvals.audience.warn(message)
-            self._deny(Denial(f'Network access to "{target(attempt)}" was blocked by policy.'))
+            self._deny(_by_policy(attempt))
             return DENY
         await self._approvals.amend(attempt.host, attempt.protocol, amendment.action)
         self._approvals.rule_kept(attempt.host, amendment.action)
@@ -330,6 +336,11 @@ class Registration:
                 "tty": self.trigger.tty,
             },
         )
+
+
+def _by_policy(attempt: Attempt) -> Denial:
+    """What nobody could be asked about."""
+    return Denial(f'Network access to "{target(attempt)}" was blocked by policy.')
 
 
 def target(attempt: Attempt) -> str:

@@ -98,6 +98,9 @@ class Passage:
                 if judgement.decision != "allow":
                     self.note(attempt, judgement)
                     raise Refused(attempt, judgement)
+                # The rules may have changed while somebody thought about it.
+                if (now := self.policy().judge(attempt)).decision == "deny":
+                    raise self.refuse(attempt, now)
             case "allow":
                 pass
         return judgement

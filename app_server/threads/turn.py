@@ -118,7 +118,9 @@ class Turn:
     def asking(self) -> AskingTurn:
         """The turn as one in which a question about the network can be put."""
         may_ask = self._context.approval_kind != "never"
-        return AskingTurn(self.id, may_ask, lambda: self._interrupted, self.interrupt, self.tell_model)
+        return AskingTurn(
+            self.id, may_ask, lambda: not self.ending, lambda: self._interrupted, self.interrupt, self.tell_model
+        )
 
     # What clients do to a running turn
 

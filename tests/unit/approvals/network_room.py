@@ -33,14 +33,21 @@ class RunningTurn:
     topic: str
     may_ask: bool = True
     interrupted: bool = False
+    over: bool = False
     told: list[str] = field(default_factory=list[str])
 
     def interrupt(self) -> None:
         self.interrupted = True
         self.requests.withdraw(self.topic)
 
+    def end(self) -> None:
+        self.over = True
+        self.requests.withdraw(self.topic)
+
     def asking(self) -> AskingTurn:
-        return AskingTurn("the-turn", self.may_ask, lambda: self.interrupted, self.interrupt, self.told.append)
+        return AskingTurn(
+            "the-turn", self.may_ask, lambda: not self.over, lambda: self.interrupted, self.interrupt, self.told.append
+        )
 
 
 class Request:
@@ -103,7 +110,7 @@ class NetworkRoom:
         self.resolved_ids.append(request_id)
 
     def asking_turn(self) -> AskingTurn | None:
-        return None if self.turn is None else self.turn.asking()
+        return None if self.turn is None or self.turn.over else self.turn.asking()
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)

@@ -8,8 +8,14 @@ import anyio
 import pytest
 
 from app_server.approvals.network import REJECTED, Denial
+from app_server.config.network_proxy import NetworkProxySettings
 from app_server.exec.expiration import NETWORK_DENIED, TIMEOUT, Expiration
-from app_server.network.policy import Attempt, Judgement, NetworkProtocol
+from app_server.network.decisions import NetworkDecisions
+from app_server.network.dialing import Resolver
+from app_server.network.passage import Passage
+from app_server.network.policy import Attempt, Judgement, LiveRules, NetworkPolicy, NetworkProtocol
+from app_server.network.refusals import Refused
+from app_server.network.upstream import UpstreamProxies
 from app_server.rpc.scopes import NO_SHELL
 from app_server.store.decisions import DecisionLog
 from tests.unit.approvals.network_room import NetworkRoom, Request, network_room
@@ -374,6 +380,19 @@ async def test_an_interrupt_closes_the_question_and_refuses(room: NetworkRoom) -
     assert (request.decision, registration.denial, expiration.reason) == ("deny", REFUSED, NETWORK_DENIED)
 
 
+async def test_the_end_of_the_turn_closes_the_question_of_a_command_that_runs_on(room: NetworkRoom) -> None:
+    client = room.join()
+    registration, expiration = room.command()
+    request = await room.request(registration)
+    (asked,) = await room.asked(client)
+    assert room.turn is not None
+    room.turn.end()
+    await anyio.wait_all_tasks_blocked()
+    assert (request.decision, expiration.reason) == ("deny", NETWORK_DENIED)
+    assert registration.denial == Denial('Network access to "http://example.test:80" was blocked by policy.')
+    assert room.resolved_ids == [asked["id"]]
+
+
 # What the rules refuse, and who said no
 
 
@@ -505,6 +524,34 @@ async def test_a_command_that_was_ended_has_not_given_up(room: NetworkRoom, how:
     assert expiration.reason == how
     await request.hang_up()
     assert (registration.finish(), expiration.reason) == (None, how)
+
+
+# Rules that change
+
+
+async def test_a_host_that_was_denied_meanwhile_is_not_reached_whatever_is_answered(room: NetworkRoom) -> None:
+    client = room.join()
+    registration, expiration = room.command()
+    live = LiveRules()
+    policy = NetworkPolicy(NetworkProxySettings(), live=live)
+    passage = Passage(
+        registration.execution, lambda: policy, registration, NetworkDecisions(), Resolver(), UpstreamProxies({})
+    )
+    outcomes: list[Refused] = []
+
+    async def fetch() -> None:
+        try:
+            await passage.clear(Attempt("http", "example.test", 80), anyio.sleep_forever)
+        except Refused as refused:
+            outcomes.append(refused)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(fetch)
+        await anyio.wait_all_tasks_blocked()
+        live.hosts["example.test"] = "deny"
+        await room.answer(client, "accept")
+    assert [outcome.judgement.reason for outcome in outcomes] == ["denied"]
+    assert expiration.reason == NETWORK_DENIED
 
 
 # The end
