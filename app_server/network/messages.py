@@ -133,9 +133,9 @@ def parse_request(head: bytes) -> RequestHead:
         connection.receive_data(head)
         event = connection.next_event()
     except h11.RemoteProtocolError as error:
-        raise Malformed(f"The request cannot be read: {error}.", error.error_status_hint) from error
+        raise Malformed("The request is no proper HTTP/1.1.", error.error_status_hint) from error
     if not isinstance(event, h11.Request):
-        raise Malformed("The request cannot be read.")
+        raise Malformed("The request is no proper HTTP/1.1.")
     version = event.http_version.decode()
     if version not in {"1.0", "1.1"}:
         raise Malformed("The proxy speaks HTTP/1.1.", 505)
@@ -159,9 +159,9 @@ def parse_response(head: bytes, asked: str) -> ResponseHead:
         connection.receive_data(head)
         event = connection.next_event()
     except h11.RemoteProtocolError as error:
-        raise Malformed(f"The response cannot be read: {error}.") from error
+        raise Malformed("The response is no proper HTTP/1.1.") from error
     if not isinstance(event, h11.Response | h11.InformationalResponse):
-        raise Malformed("The response cannot be read.")
+        raise Malformed("The response is no proper HTTP/1.1.")
     status = event.status_code
     lengths, codings = _values(event.headers, b"content-length"), _values(event.headers, b"transfer-encoding")
     if status < 200 or status in {204, 304} or asked == "HEAD":
