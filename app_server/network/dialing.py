@@ -102,12 +102,10 @@ async def dial(addresses: Sequence[Address], port: int, host: str) -> tuple[Link
     attempts = _Attempts()
     try:
         with anyio.move_on_after(CONNECT_SECONDS):
-            async with anyio.create_task_group() as group:
-                for address in addresses:
-                    ended = anyio.Event()
-                    group.start_soon(attempts.connect, address, port, group.cancel_scope, ended)
-                    with anyio.move_on_after(STAGGER_SECONDS):
-                        await ended.wait()
+            if len(addresses) == 1:
+                await attempts.connect(addresses[0], port)
+            else:
+                await attempts.race(addresses, port)
     except BaseException:
         if attempts.won is not None:
             attempts.won[0].close()
@@ -126,27 +124,36 @@ class _Attempts:
         self.failures: set[str] = set()
         self.refused = False
 
-    async def connect(self, address: Address, port: int, race: anyio.CancelScope, ended: anyio.Event) -> None:
-        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    async def race(self, addresses: Sequence[Address], port: int) -> None:
+        """Connect to one after the other, without waiting long for each."""
+        async with anyio.create_task_group() as group:
+
+            async def run(address: Address, ended: anyio.Event) -> None:
+                await self.connect(address, port)
+                ended.set()
+                if self.won is not None:
+                    group.cancel_scope.cancel()
+
+            for address in addresses:
+                ended = anyio.Event()
+                group.start_soon(run, address, ended)
+                with anyio.move_on_after(STAGGER_SECONDS):
+                    await ended.wait()
+
+    async def connect(self, address: Address, port: int) -> None:
+        """Connect to one address."""
+        sock = None
         try:
-            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        except OSError as error:
-            self._fail(error)
-            ended.set()
-            return
-        kept = False
-        try:
+            sock = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
             sock.setblocking(False)
             await asyncio.get_running_loop().sock_connect(sock, (str(address), port))
             if self.won is None:
-                self.won, kept = (Link(sock), address), True
-                race.cancel()
+                self.won, sock = (Link(sock), address), None
         except OSError as error:
             self._fail(error)
         finally:
-            if not kept:
+            if sock is not None:
                 sock.close()
-            ended.set()
 
     def _fail(self, error: OSError) -> None:
         self.failures.add(error.strerror or str(error))

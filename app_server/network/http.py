@@ -121,15 +121,23 @@ class HttpSession:
             passage.note(attempt, Judgement("deny", "proxy_state", "policy_denied"))
 
     async def _read_head(self) -> bytes | None:
+        if self._client.has_head:
+            return await self._take_head()
         limits = self._limits
         with anyio.move_on_after(limits.head_seconds if self._first else limits.keep_alive_seconds):
-            if (byte := await self._client.first_byte()) is None:
+            if await self._client.first_byte() is None:
                 return None
+            if self._client.has_head:
+                return await self._take_head()
             with anyio.move_on_after(limits.head_seconds):
-                if byte == 0x0D and await self._client.exactly(2) != b"\r\n":  # an empty line in front is harmless
-                    raise Malformed("Lines must end with CR LF.")
-                return await self._client.head(HEAD_LIMIT)
+                return await self._take_head()
         return None
+
+    async def _take_head(self) -> bytes | None:
+        # An empty line in front is harmless.
+        if await self._client.first_byte() == 0x0D and await self._client.exactly(2) != b"\r\n":
+            raise Malformed("Lines must end with CR LF.")
+        return await self._client.head(HEAD_LIMIT)
 
     # Tunnels
 
@@ -293,19 +301,18 @@ class _Exchange:
 
     async def run(self, session: HttpSession) -> bool:
         """Whether the client's connection can carry another request. Raises Malformed, Gone, and _Stale."""
-        keep = False
+        keep: bool | None = None
         failure: Malformed | Gone | None = None
-        with anyio.CancelScope() as scope:
-            activity = Activity(scope, self._limits.idle_seconds)
+        async with anyio.create_task_group() as group:
+            activity = Activity(group.cancel_scope, self._limits.idle_seconds)
             with suppress(Gone):  # its response may be there all the same
                 await self._way.peer.send(self._head())
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._send_body, activity.touch, group.cancel_scope)
-                try:
-                    keep = await self._relay(activity.touch)
-                except (Malformed, Gone) as error:
-                    failure = error
-                group.cancel_scope.cancel()
+            group.start_soon(self._send_body, activity.touch, group.cancel_scope)
+            try:
+                keep = await self._relay(activity.touch)
+            except (Malformed, Gone) as error:
+                failure = error
+            group.cancel_scope.cancel()
         if self._switched:
             await tunnel(self._client, self._way.peer, self._limits.idle_seconds)
             return False
@@ -313,7 +320,7 @@ class _Exchange:
             raise self._malformed
         if self._left or self._malformed is not None:
             return False
-        if failure is not None or scope.cancelled_caught:
+        if keep is None:  # with no failure, nothing has moved for too long
             return await self._fail(session, failure)
         if not keep:
             await session.linger()

@@ -39,6 +39,9 @@ _NEVER_NAMED = frozenset({b"host", b"content-length", b"content-type", b"authori
 """Fields that a `Connection` field cannot take away: others would read the message differently."""
 _NOT_IN_TRAILERS = _HOP_BY_HOP | _NEVER_NAMED | {b"trailer", b"expect", b"range", b"cache-control"}
 
+_REQUEST_LINE = re.compile(rb"([-!#$%&'*+.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])")
+_STATUS_LINE = re.compile(rb"HTTP/(1\.[01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
+_FOLD = re.compile(rb"\n[ \t]+")
 _AUTHORITY = re.compile(r"(?P<host>\[[^\[\]/@\\]+\]|[^:/?#@\[\]\\\s]+)(?::(?P<port>[0-9]{1,5}))?")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _FIELD = re.compile(rb"([-!#$%&'*+.^_`|~0-9A-Za-z]+):[ \t]*((?:[^\x00-\x20\x7f]+(?:[ \t]+[^\x00-\x20\x7f]+)*)?)[ \t]*")
@@ -127,64 +130,63 @@ def end_to_end(fields: Fields) -> list[tuple[bytes, bytes]]:
 
 def parse_request(head: bytes) -> RequestHead:
     """A request's head with its empty line. Raises Malformed for whatever two readers could take differently."""
-    _refuse_folds(head)
-    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
-    try:
-        connection.receive_data(head)
-        event = connection.next_event()
-    except h11.RemoteProtocolError as error:
-        raise Malformed("The request is no proper HTTP/1.1.", error.error_status_hint) from error
-    if not isinstance(event, h11.Request):
-        raise Malformed("The request is no proper HTTP/1.1.")
-    version = event.http_version.decode()
-    if version not in {"1.0", "1.1"}:
+    first, *lines = head[:-4].split(b"\r\n")
+    match = _REQUEST_LINE.fullmatch(first)
+    if match is None:
+        raise Malformed("The first line of the request must be METHOD URL HTTP/1.1.")
+    method, target, version = match.groups()
+    if version not in {b"1.0", b"1.1"}:
         raise Malformed("The proxy speaks HTTP/1.1.", 505)
-    fields = event.headers.raw_items()
+    try:
+        event = h11.Request(method=method, target=target, headers=_split(lines), http_version=version)
+    except h11.LocalProtocolError as error:
+        raise Malformed("The request is no proper HTTP/1.1.", error.error_status_hint) from error
     lengths, codings = _values(event.headers, b"content-length"), _values(event.headers, b"transfer-encoding")
-    if codings and (lengths or version == "1.0"):
+    if codings and (lengths or version == b"1.0"):
         raise Malformed("A request has either Content-Length or, in HTTP/1.1, Transfer-Encoding.")
     framing: Framing = "chunked" if codings else "length" if lengths else "none"
-    return RequestHead(
-        event.method.decode(), event.target.decode(), version, fields, framing, int(lengths[0]) if lengths else 0
-    )
+    fields = event.headers.raw_items()
+    length = int(lengths[0]) if lengths else 0
+    return RequestHead(method.decode(), target.decode(), version.decode(), fields, framing, length)
 
 
 def parse_response(head: bytes, asked: str) -> ResponseHead:
-    """A response's head, for a request with the method `asked`. Raises Malformed."""
-    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_LIMIT)
-    proposed = [(b"Host", b"x"), (b"Upgrade", b"x"), (b"Connection", b"Upgrade")]
-    connection.send(h11.Request(method=b"GET", target=b"/", headers=proposed))
-    connection.send(h11.EndOfMessage())
-    try:
-        connection.receive_data(head)
-        event = connection.next_event()
-    except h11.RemoteProtocolError as error:
-        raise Malformed("The response is no proper HTTP/1.1.") from error
-    if not isinstance(event, h11.Response | h11.InformationalResponse):
+    """A response's head, for a request with the method `asked`. Raises Malformed.
+
+    What servers do that is wrong and has one meaning is taken: lines that end with LF, and lines that go on.
+    """
+    first, *lines = _FOLD.sub(b" ", head.replace(b"\r\n", b"\n")).rstrip(b"\n").split(b"\n")
+    match = _STATUS_LINE.fullmatch(first)
+    if match is None:
         raise Malformed("The response is no proper HTTP/1.1.")
-    status = event.status_code
+    version, status, reason = match[1].decode(), int(match[2]), match[3] or b""
+    kind = h11.Response if status >= 200 else h11.InformationalResponse
+    try:
+        event = kind(status_code=status, headers=_split(lines), reason=reason, http_version=version)
+    except h11.LocalProtocolError as error:
+        raise Malformed("The response is no proper HTTP/1.1.") from error
     lengths, codings = _values(event.headers, b"content-length"), _values(event.headers, b"transfer-encoding")
     if status < 200 or status in {204, 304} or asked == "HEAD":
         framing: Framing = "none"
     else:
         framing = "chunked" if codings else "length" if lengths else "close"
-    return ResponseHead(
-        status,
-        bytes(event.reason),
-        event.http_version.decode(),
-        event.headers.raw_items(),
-        framing,
-        int(lengths[0]) if framing == "length" else 0,
-    )
+    length = int(lengths[0]) if framing == "length" else 0
+    return ResponseHead(status, reason, version, event.headers.raw_items(), framing, length)
+
+
+def _split(lines: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+    """Names and values, as they are: it is h11 that looks whether they may be so."""
+    fields: list[tuple[bytes, bytes]] = []
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        if not colon:
+            raise Malformed("A header field must be NAME: VALUE.")
+        fields.append((name, value.strip(b" \t")))
+    return fields
 
 
 def _values(headers: Fields, name: bytes) -> list[bytes]:
     return [value for field, value in headers if field == name]
-
-
-def _refuse_folds(head: bytes) -> None:
-    if b"\r\n " in head or b"\r\n\t" in head:
-        raise Malformed("A header field must be one line.")
 
 
 def write_head(first_line: str | bytes, fields: Fields) -> bytes:

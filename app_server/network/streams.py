@@ -11,7 +11,7 @@ from anyio.abc import ByteStream
 
 from app_server.network.refusals import Malformed
 
-CHUNK = 256 * 1024
+CHUNK = 512 * 1024
 """What is read at once from a peer that sends much."""
 _FIRST_CHUNK = 16 * 1024
 _FAIR_BYTES = 1024 * 1024
@@ -145,6 +145,11 @@ class Peer:
     def unread(self) -> int:
         """How many bytes can be taken without reading."""
         return len(self._unread)
+
+    @property
+    def has_head(self) -> bool:
+        """Whether a head that is as it should be can be taken without reading."""
+        return b"\r\n\r\n" in self._unread
 
     @property
     def has_line(self) -> bool:
