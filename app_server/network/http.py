@@ -307,7 +307,7 @@ class _Exchange:
             activity = Activity(group.cancel_scope, self._limits.idle_seconds)
             with suppress(Gone):  # its response may be there all the same
                 await self._way.peer.send(self._head())
-            group.start_soon(self._send_body, activity.touch, group.cancel_scope)
+            group.start_soon(self._send_body, activity, group.cancel_scope)
             try:
                 keep = await self._relay(activity.touch)
             except (Malformed, Gone) as error:
@@ -318,15 +318,15 @@ class _Exchange:
             return False
         if self._malformed is not None and not self._answered:
             raise self._malformed
-        if self._left or self._malformed is not None:
-            return False
-        if keep is None:  # with no failure, nothing has moved for too long
-            return await self._fail(session, failure)
+        if keep is None:
+            is_heard = not self._left and self._malformed is None
+            return is_heard and await self._fail(session, failure)
         if not keep:
             await session.linger()
         return keep
 
     async def _fail(self, session: HttpSession, failure: Malformed | Gone | None) -> bool:
+        """Say what the host did; without a failure, nothing has moved for too long."""
         if self._answered:
             return False
         if self._again and isinstance(failure, Gone):
@@ -356,8 +356,12 @@ class _Exchange:
                 fields.append((b"Proxy-Authorization", via.authorization))
         return write_head(f"{request.method} {target} HTTP/1.1", fields)
 
-    async def _send_body(self, touch: Callable[[], None], exchange: anyio.CancelScope) -> None:
-        """Send the request's body, and then see whether the client stays for the response."""
+    async def _send_body(self, activity: Activity, exchange: anyio.CancelScope) -> None:
+        """Send the request's body, and then see whether the client stays for the response.
+
+        One that has ended its side may still read, so what it is sent goes on, but nothing is waited for any more.
+        """
+        touch = activity.touch
         try:
             if self._request.framing == "length":
                 await self._client.pump(self._way.peer, touch, self._request.length)
@@ -372,8 +376,9 @@ class _Exchange:
             self._malformed = error
         else:
             await self._client.hung_up()
-            await anyio.sleep(self._limits.half_closed_seconds)
             self._left = True
+            activity.limit(self._limits.half_closed_seconds)
+            return
         exchange.cancel()
 
     async def _relay(self, touch: Callable[[], None]) -> bool:
@@ -475,6 +480,8 @@ async def serve_intercepted(
         return
     origin = Origin(attempt.protocol, attempt.host, attempt.port, interception, cleared)
     await HttpSession(Peer(stream), lambda _: passage, limits, origin).run()
+    with anyio.move_on_after(limits.linger_seconds):
+        await stream.aclose()
 
 
 def _read_intercepted(request: RequestHead, origin: Origin) -> _Order:

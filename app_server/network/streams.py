@@ -98,6 +98,11 @@ class Activity:
         self._seen = anyio.current_time()
         scope.deadline = self._seen + seconds
 
+    def limit(self, seconds: float) -> None:
+        """Be less patient from now on."""
+        self._seconds = min(self._seconds, seconds)
+        self._scope.deadline = anyio.current_time() + self._seconds
+
     def touch(self) -> None:
         """Something has moved."""
         now = anyio.current_time()

@@ -1,5 +1,7 @@
 """Plain HTTP through the proxy: what is forwarded, what is refused, and what the answers say."""
 
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -341,6 +343,47 @@ async def test_a_host_that_gives_no_proper_answer_is_a_failure_upstream(tmp_path
         answer = await proxy.ask(request(proxy, f"GET http://one.test:{port}/", "Connection: close"))
     assert answer.startswith(b"HTTP/1.1 502 ")
     assert b"one.test gave no proper answer" in answer
+
+
+async def test_a_client_that_says_it_is_done_still_gets_all_answers(tmp_path: Path) -> None:
+    async def slow(stream: ByteStream) -> None:
+        for _ in range(2):
+            await read_head(stream)
+            await stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+            for byte in b"12345":
+                await stream.send(bytes([byte]))
+                await anyio.lowlevel.checkpoint()
+
+    async with serving(slow) as port, bench(tmp_path, "one.test") as proxy, await proxy.connect() as stream:
+        await stream.send(request(proxy, f"GET http://one.test:{port}/") * 2)
+        await stream.send_eof()
+        assert (await read_all(stream)).count(b"\r\n\r\n12345") == 2
+
+
+async def test_where_unix_sockets_are_reached_the_rules_name_their_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+    path = str(tmp_path / "docker.sock")
+    origin, answers = Origin(), list[bytes]()
+
+    async def serve(stream: ByteStream) -> None:
+        async with stream:
+            with suppress(anyio.EndOfStream):
+                await origin(stream)
+
+    listener = await anyio.create_unix_listener(path)
+    async with listener, anyio.create_task_group() as group, bench(tmp_path, "one.test") as proxy:
+        group.start_soon(listener.serve, serve)
+        proxy.settings = replace(proxy.settings, unix_sockets={path: "allow", "/denied": "deny"})
+        for one in (path, "/denied", "/other", "relative"):
+            fields = (f"x-unix-socket: {one}", "Connection: close")
+            answers.append(await proxy.ask(request(proxy, "GET http://docker/info", *fields)))
+        group.cancel_scope.cancel()
+    assert answers[0].endswith(b"ok")
+    assert origin.requests == [b"GET /info HTTP/1.1\r\nHost: docker\r\n\r\n"]
+    assert [answer[:13] for answer in answers[1:]] == [b"HTTP/1.1 403 "] * 3
+    assert [judgement.reason for _, judgement in proxy.keeper.refused] == ["denied", "not_allowed", "not_allowed"]
 
 
 async def test_unix_sockets_are_not_reached_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
