@@ -218,10 +218,16 @@ class Registration:
         key = (attempt.host, attempt.protocol, attempt.port)
         if key in self._accepted or self._approvals.covers(key):
             return ALLOW
-        if (pending := self._pending.get(key)) is not None:
-            await pending.answered.wait()
-        else:
-            pending = await self._open(attempt, key)
+        began = monotonic()
+        try:
+            if (pending := self._pending.get(key)) is not None:
+                await pending.answered.wait()
+            else:
+                pending = await self._open(attempt, key)
+        except anyio.get_cancelled_exc_class():
+            # Known from this moment on: whoever finishes the command may come before `abandoned`.
+            self._disconnected((monotonic() - began) * 1000)
+            raise
         return DENY if self._is_over else pending.judgement
 
     async def _open(self, attempt: Attempt, key: HostKey) -> _Pending:
@@ -253,11 +259,13 @@ class Registration:
         self._disconnected(waited_ms)
 
     def _disconnected(self, waited_ms: float) -> None:
-        # A program that was ended has not given up: what ended it is what it came to.
-        if any(expiration.reason is not None for expiration in self._expirations):
-            return
         reason = f"Network request disconnected after {int(waited_ms)} ms, before approval could complete"
-        self._deny(Denial(reason))
+        self._deny_unless_ended(Denial(reason))
+
+    def _deny_unless_ended(self, denial: Denial) -> None:
+        """Deny what nobody has said no to. Where the command was ended, its questions close because of that."""
+        if all(expiration.reason is None for expiration in self._expirations):
+            self._deny(denial)
 
     def _deny(self, denial: Denial) -> None:
         if not self._active:
@@ -278,9 +286,9 @@ class Registration:
                 return await self._amend(answer, attempt, key, turn)
         except Declined as no:
             if turn.interrupted():
-                self._deny(Denial(REJECTED, explicit=True))
+                self._deny_unless_ended(Denial(REJECTED, explicit=True))
             elif not turn.runs():
-                self._deny(_by_policy(attempt))
+                self._deny_unless_ended(_by_policy(attempt))
             else:
                 self._deny(Denial(str(no), explicit=True))
             return DENY
