@@ -2,6 +2,7 @@
 
 import ssl
 from asyncio import Lock
+from contextlib import suppress
 from typing import cast
 
 import anyio
@@ -105,7 +106,10 @@ class Encrypted(ByteStream):
         await self._stream.send_eof()
 
     async def aclose(self) -> None:
-        """Close, without a good-bye."""
+        """Close. Only a good-bye is answered: one that nobody asked for would make whole what was cut off."""
+        if self._ended:
+            with suppress(OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                await self.send_eof()
         await self._stream.aclose()
 
     async def _flush(self) -> None:

@@ -12,6 +12,7 @@ import pytest
 from anyio.abc import ByteStream
 from anyio.streams.tls import TLSAttribute, TLSStream
 
+from app_server.network.encryption import Encrypted
 from app_server.network.policy import ALLOWED
 from tests.unit.network.proxy_bench import LOCAL, Origin, bench, exactly, read_all, read_head, serving
 from tests.unit.network.tls_bench import (
@@ -319,6 +320,44 @@ async def test_a_download_waits_for_the_program(tmp_path: Path, authority: TestA
         while left:
             left -= len(await stream.receive(MEGABYTE))
     assert sent == 128
+
+
+async def test_a_good_bye_is_answered(tmp_path: Path, authority: TestAuthority) -> None:
+    async with (
+        serving_tls(Origin(), authority.context(HOST)) as port,
+        limited(tmp_path, authority) as proxy,
+        tunnelled(proxy, HOST, port) as stream,
+    ):
+        await stream.send(request("GET", f"{HOST}:{port}"))
+        assert (await read_answer(stream))[2] == b"ok"
+        _, rest = await stream.unwrap()
+        assert rest == b""
+
+
+async def test_a_program_that_says_good_bye_after_its_request_is_answered(
+    tmp_path: Path, authority: TestAuthority
+) -> None:
+    asked, answer = anyio.Event(), anyio.Event()
+
+    async def answer_late(stream: ByteStream) -> None:
+        await read_head(stream)
+        asked.set()
+        await answer.wait()
+        await stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    async with (
+        serving_tls(answer_late, authority.context(HOST)) as port,
+        limited(tmp_path, authority) as proxy,
+        await connected(proxy, HOST, port) as below,
+    ):
+        client = Encrypted(below, trusting(proxy), hostname=HOST)
+        await client.shake_hands()
+        await client.send(request("GET", f"{HOST}:{port}"))
+        await asked.wait()
+        await client.send_eof()
+        await anyio.wait_all_tasks_blocked()
+        answer.set()
+        assert (await read_answer(client))[2] == b"ok"
 
 
 async def read_to(stream: ByteStream, end: type[Exception]) -> bytes:
