@@ -302,7 +302,7 @@ class _Exchange:
     async def run(self, session: HttpSession) -> bool:
         """Whether the client's connection can carry another request. Raises Malformed, Gone, and _Stale."""
         keep: bool | None = None
-        failure: Malformed | Gone | None = None
+        failure: Malformed | Gone | Unreachable | None = None
         async with anyio.create_task_group() as group:
             activity = Activity(group.cancel_scope, self._limits.idle_seconds)
             with suppress(Gone):  # its response may be there all the same
@@ -310,7 +310,7 @@ class _Exchange:
             group.start_soon(self._send_body, activity, group.cancel_scope)
             try:
                 keep = await self._relay(activity.touch)
-            except (Malformed, Gone) as error:
+            except (Malformed, Gone, Unreachable) as error:
                 failure = error
             group.cancel_scope.cancel()
         if self._switched:
@@ -325,7 +325,7 @@ class _Exchange:
             await session.linger()
         return keep
 
-    async def _fail(self, session: HttpSession, failure: Malformed | Gone | None) -> bool:
+    async def _fail(self, session: HttpSession, failure: Malformed | Gone | Unreachable | None) -> bool:
         """Say what the host did; without a failure, nothing has moved for too long."""
         if self._answered:
             return False
@@ -335,6 +335,8 @@ class _Exchange:
         host = self._order.attempt.host
         if failure is None:
             message = f"{host} did not answer in time."
+        elif isinstance(failure, Unreachable):
+            message = str(failure)
         elif isinstance(failure, Malformed):
             message = f"{host} gave no proper answer."
         else:
@@ -437,6 +439,9 @@ class _Exchange:
                 raise Gone
             touch()
             response = parse_response(head, self._request.method)
+            if (via := self._way.via) is not None and response.status == 407:
+                # Our own client would look for another credential for us.
+                raise Unreachable(f"The upstream proxy {via.host} does not take the credential in its variable.")
             if response.status >= 200:
                 return response
             fields = end_to_end(response.fields)

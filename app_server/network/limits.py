@@ -1,9 +1,10 @@
 """What a program may use up at the proxy."""
 
+import resource
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Limits:
     """Connections at once, and seconds of waiting.
 
@@ -21,3 +22,16 @@ class Limits:
     half_closed_seconds: float = 5.0
     linger_seconds: float = 1.0
     linger_bytes: int = 1024 * 1024
+
+
+def usual_limits(descriptors: int | None = None) -> Limits:
+    """Limits for a process that may have so many descriptors, by default this one.
+
+    A connection takes two. All of them together leave the daemon half of what it has, and one command leaves half of
+    that to others.
+    """
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if descriptors is None else descriptors
+    if soft == resource.RLIM_INFINITY:
+        return Limits()
+    in_all = max(16, min(Limits.in_all, soft // 4))
+    return Limits(min(Limits.per_command, in_all // 2), in_all, min(Limits.unproven, in_all // 2))

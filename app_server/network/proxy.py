@@ -15,13 +15,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import anyio
+import anyio.lowlevel
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from app_server.network.decisions import NetworkDecisions
 from app_server.network.egress import Egress, Execution, Gate, PolicySource
 from app_server.network.environment import USER, proxied
-from app_server.network.limits import Limits
+from app_server.network.limits import Limits, usual_limits
 from app_server.network.refusals import Crowded, Unproven
 from app_server.network.streams import Gone, Link, Peer
 
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 _BACKLOG = 512
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _EXHAUSTED_SECONDS = 0.2
+_ENDED = {errno.EINVAL, errno.EBADF}
+"""Nobody can connect any more: somebody who has the same listener has shut it down."""
 _REMOVE_SECONDS = 2.0
 """How long removing the files that commands read may take."""
 _BUSY = (
@@ -61,7 +64,7 @@ class NetworkProxy:
         limits: Limits | None = None,
     ) -> None:
         """`bundles` is a folder for certificates that commands read; `environ` names the upstream proxy."""
-        self.limits = limits or Limits()
+        self.limits = limits or usual_limits()
         self._decisions, self._bundles, self._resolve = decisions, bundles, resolve
         self._environ = os.environ if environ is None else environ
         self._interceptor: Interceptor | None = None
@@ -152,9 +155,13 @@ class NetworkProxy:
         """Serve the connections to a listener: those of one command, or of whoever shows a credential."""
         loop = asyncio.get_running_loop()
         while True:
+            # Where many wait, the event loop is not asked.
+            await anyio.lowlevel.checkpoint()
             try:
                 sock, _ = await loop.sock_accept(listener)
             except OSError as error:
+                if error.errno in _ENDED:
+                    return
                 if error.errno in _EXHAUSTED:
                     logger.warning("the network proxy cannot take a connection: %s", error.strerror)
                     await anyio.sleep(_EXHAUSTED_SECONDS)
@@ -172,10 +179,12 @@ class NetworkProxy:
         if not proven:
             self._unproven[connection] = None
             if len(self._unproven) > self.limits.unproven:
-                next(iter(self._unproven)).scope.cancel()
+                oldest = next(iter(self._unproven))
+                self.prove(oldest)
+                oldest.scope.cancel()
 
     def prove(self, connection: "_Connection") -> None:
-        """The connection has shown whose it is."""
+        """Do not count it as unproven any more."""
         self._unproven.pop(connection, None)
 
     def leave(self, connection: "_Connection") -> None:

@@ -13,7 +13,7 @@ from anyio.abc import ByteStream
 from app_server.config.network_proxy import NetworkProxySettings
 from app_server.network.decisions import NetworkDecisions
 from app_server.network.egress import Egress, Execution
-from app_server.network.limits import Limits
+from app_server.network.limits import Limits, usual_limits
 from app_server.network.policy import NetworkPolicy
 from app_server.network.proxy import NetworkProxy, NetworkUnavailable
 from tests.unit.network.proxy_bench import Bench, Doorkeeper, Origin, bench, exactly, read_all, read_head, serving
@@ -207,7 +207,26 @@ async def test_several_commands_are_served_behind_several_bridges(tmp_path: Path
             assert (await ask(inside, get(proxy, port))).endswith(b"ok")
 
 
+async def test_a_listener_that_is_shut_down_from_inside_is_given_up(tmp_path: Path) -> None:
+    async with bench(tmp_path, "here.test") as proxy:
+        ours, theirs = socket.socketpair()
+        with theirs, listener() as sock:
+            socket.send_fds(theirs, [b"x"], [sock.fileno()])
+            proxy.egress.serve(ours)
+            assert (await ask(sock.getsockname()[1], b"\x04")) == b"\x00\x5b" + bytes(6)
+            sock.shutdown(socket.SHUT_RDWR)
+        await proxy.egress.close()
+
+
 # Limits
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "in_all", "per_command"), [(64, 16, 8), (1024, 256, 128), (20_000, 2048, 256), (-1, 2048, 256)]
+)
+def test_connections_leave_the_daemon_half_of_its_descriptors(descriptors: int, in_all: int, per_command: int) -> None:
+    limits = usual_limits(descriptors)
+    assert (limits.in_all, limits.per_command) == (in_all, per_command)
 
 
 async def test_a_command_with_too_many_connections_is_turned_away_and_others_are_not(tmp_path: Path) -> None:

@@ -52,6 +52,17 @@ async def test_tunnels_go_through_a_tunnel(tmp_path: Path, early: bytes) -> None
     assert heads == [b"CONNECT far.test:443 HTTP/1.1\r\nHost: far.test:443\r\n\r\n"]
 
 
+async def test_an_upstream_that_wants_another_credential_does_not_ask_the_program_for_it(tmp_path: Path) -> None:
+    upstream = Origin(b'HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm="x"\r\nContent-Length: 0\r\n\r\n')
+    async with (
+        serving(upstream) as port,
+        bench(tmp_path, "far.test", environ={"HTTP_PROXY": f"http://127.0.0.1:{port}"}) as proxy,
+    ):
+        answer = await proxy.ask(request(proxy, "GET http://far.test/"))
+    assert answer.startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
+    assert b"The upstream proxy 127.0.0.1 does not take the credential" in answer
+
+
 async def test_what_is_local_from_here_is_refused_though_another_proxy_would_dial_it(tmp_path: Path) -> None:
     upstream = Origin(OK)
     names = {"inside.test": ["93.184.216.34", "10.0.0.1"]}
