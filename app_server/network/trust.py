@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
+from typing import TextIO
 
 VARIABLES = (
     "CODEX_CA_CERTIFICATE",
@@ -75,7 +76,7 @@ _Stamp = tuple[str, int, int, int]
 
 
 class Bundles:
-    """The files with authorities for commands, of one run. All but `for_commands` is for a worker thread.
+    """The files with authorities for commands, of one run. All of it is for a worker thread.
 
     A file is locked as long as its run lives: what is left over of a run that was killed is known by that.
     """
@@ -84,7 +85,7 @@ class Bundles:
         """`certificate` is the proxy's own; `environ` is that of the daemon, where more authorities may be named."""
         self._folder, self._certificate = folder, certificate
         self._environ = {name: value for name in VARIABLES if (value := environ.get(name))}
-        self._folders = tuple(part for part in environ.get("SSL_CERT_DIR", "").split(os.pathsep) if part)
+        self._folders = _folders(environ)
         self._known: OrderedDict[tuple[_Stamp, ...], Trust] = OrderedDict()
         self._locks: dict[str, int] = {}
 
@@ -98,11 +99,7 @@ class Bundles:
         if known is not None and os.path.exists(known.bundle):
             self._known.move_to_end(stamps)
             return known
-        found = list(dict.fromkeys(one for path, *_ in stamps for one in _certificates(path)))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.set_alpn_protocols(["http/1.1"])
-        roots = _load(context, found)
-        trust = Trust(self._write("".join([*roots, self._certificate])), context)
+        trust = self._write(list(dict.fromkeys(one for path, *_ in stamps for one in _certificates(path))))
         self._known[stamps] = trust
         self._known.move_to_end(stamps)
         while len(self._known) > _MAX_KEPT:
@@ -111,26 +108,27 @@ class Bundles:
 
     def _sources(self, base: Mapping[str, str]) -> list[_Stamp]:
         system = next((path for path in _SYSTEM_FILES if os.path.isfile(path)), None)
-        folders = list(_SYSTEM_FOLDERS) if system is None else [system]
-        # The folder of the system holds what the file of the system does, in hundreds of files.
-        folders += [path for path in self._folders if system is None or path.rstrip("/") not in _SYSTEM_FOLDERS]
-        named = [*self._environ.values(), *(base[name] for name in VARIABLES if base.get(name))]
+        paths = list(_SYSTEM_FOLDERS) if system is None else [system]
+        for path in (*self._folders, *_folders(base)):
+            # The folder of the system holds what the file of the system does, in hundreds of files.
+            if system is None or path.rstrip("/") not in _SYSTEM_FOLDERS:
+                paths.append(path)
+        paths += [*self._environ.values(), *(base[name] for name in VARIABLES if base.get(name))]
         # A relative path would be relative to where a command happens to run.
-        paths = [path for path in (*folders, *named) if os.path.isabs(path) and path not in self._locks]
-        return [stamp for path in dict.fromkeys(paths) for stamp in _stamp(path)]
+        found = (path for path in dict.fromkeys(paths) if os.path.isabs(path) and path not in self._locks)
+        return [stamp for path in found for stamp in _stamp(path)]
 
-    def _write(self, text: str) -> str:
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        path = str(self._folder / f"ca-bundle-{digest}.pem")
-        if path in self._locks and os.path.exists(path):
-            return path
+    def _write(self, authorities: list[str]) -> Trust:
         self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         descriptor, unfinished = tempfile.mkstemp(dir=self._folder, prefix=_UNFINISHED)
         try:
             _lock(descriptor)
-            with open(descriptor, "wb", closefd=False) as file:
-                file.write(text.encode())
+            with open(descriptor, "w", encoding="ascii", closefd=False) as file:
+                context, good = _context(file, unfinished, authorities)
+                file.write(self._certificate)
             os.fchmod(descriptor, 0o644)
+            digest = hashlib.sha256("".join([*good, self._certificate]).encode()).hexdigest()
+            path = str(self._folder / f"ca-bundle-{digest}.pem")
             os.replace(unfinished, path)
         except BaseException:
             with suppress(OSError):
@@ -140,7 +138,7 @@ class Bundles:
         if (former := self._locks.pop(path, None)) is not None:
             os.close(former)
         self._locks[path] = descriptor
-        return path
+        return Trust(path, context)
 
     def close(self) -> None:
         """Remove the files. May be called again."""
@@ -176,6 +174,11 @@ def sweep(folder: Path) -> None:
                 path.unlink()
             finally:
                 os.close(descriptor)
+
+
+def _folders(environ: Mapping[str, str]) -> list[str]:
+    """Where OpenSSL looks for authorities besides a file."""
+    return [path for path in environ.get("SSL_CERT_DIR", "").split(os.pathsep) if path]
 
 
 def _lock(descriptor: int) -> None:
@@ -215,17 +218,37 @@ def _certificates(path: str) -> Iterator[str]:
             yield "\n".join(["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""])
 
 
-def _load(context: ssl.SSLContext, certificates: list[str]) -> list[str]:
-    """Have a context trust certificates; returns those that are some. One bad entry would end a program's reading."""
-    if not certificates:
-        return []
+def _context(file: TextIO, path: str, authorities: list[str]) -> tuple[ssl.SSLContext, list[str]]:
+    """A client's context that trusts some authorities, which are written to a file. Returns those that are some, too.
+
+    One bad entry would end a program's reading of the file.
+    """
+
+    def write(certificates: list[str]) -> None:
+        file.seek(0)
+        file.truncate()
+        file.writelines(certificates)
+        file.flush()
+
+    context = _empty_context()
+    write(authorities)
+    if not authorities:
+        return context, []
     try:
-        context.load_verify_locations(cadata="".join(certificates))
+        # Unlike reading from memory, this lets other threads run: the loop would wait for 50 ms.
+        context.load_verify_locations(path)
     except ssl.SSLError:
-        good: list[str] = []
-        for one in certificates:
+        context, good = _empty_context(), list[str]()
+        for one in authorities:
             with suppress(ssl.SSLError):
                 context.load_verify_locations(cadata=one)
                 good.append(one)
-        return good
-    return certificates
+        write(good)
+        return context, good
+    return context, authorities
+
+
+def _empty_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_alpn_protocols(["http/1.1"])
+    return context

@@ -76,8 +76,10 @@ def test_folders_count_as_the_files_in_them(tmp_path: Path) -> None:
     other.mkdir()
     (other / "theirs").symlink_to(theirs.file)
     bundles = Bundles(tmp_path / "bundles", OWN, {"SSL_CERT_DIR": f"{folder}:/nonexistent"})
-    text = Path(bundles.trust({"REQUESTS_CA_BUNDLE": str(other)}).bundle).read_text()
-    assert (text.count(ours.pem), text.count(theirs.pem)) == (1, 1)
+    for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_DIR"):
+        text = Path(bundles.trust({name: str(other)}).bundle).read_text()
+        assert (text.count(ours.pem), text.count(theirs.pem)) == (1, 1)
+    assert theirs.pem not in Path(bundles.trust({}).bundle).read_text()
     bundles.close()
 
 
