@@ -108,7 +108,7 @@ class Bundles:
 
     def _sources(self, base: Mapping[str, str]) -> list[_Stamp]:
         system = next((path for path in _SYSTEM_FILES if os.path.isfile(path)), None)
-        paths = list(_SYSTEM_FOLDERS) if system is None else [system]
+        paths: list[str] = [*_SYSTEM_FOLDERS] if system is None else [system]
         for path in (*self._folders, *_folders(base)):
             # The folder of the system holds what the file of the system does, in hundreds of files.
             if system is None or path.rstrip("/") not in _SYSTEM_FOLDERS:
