@@ -11,7 +11,7 @@ import statistics
 import tempfile
 from base64 import b64encode
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter
@@ -37,7 +37,7 @@ def serve_origin(listener: socket.socket) -> None:
     while True:
         connection, _ = listener.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with connection:
+        with connection, suppress(ConnectionError):  # clients do not wait for the last bytes
             while head := connection.recv(65536):
                 count = MEGABYTES * (1 << 20) // len(PIECE)
                 if b" /large" in head:
