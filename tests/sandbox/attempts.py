@@ -6,14 +6,17 @@ it must succeed, and confined, where it must not; only both together say anythin
 
 import contextlib
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -25,7 +28,7 @@ from app_server.exec.process import Process
 from app_server.exec.pty import Size
 from app_server.exec.reaper import Reaper
 from app_server.sandbox.permissions import FULL_ACCESS, PermissionProfile
-from app_server.sandbox.sandbox import Sandbox, SandboxUnavailable
+from app_server.sandbox.sandbox import Sandbox, SandboxUnavailable, Unsandboxed
 
 PRELUDE = textwrap.dedent(
     """
@@ -393,6 +396,28 @@ async def _beside(attempt: Attempt, host: Host, runner: Runner, tries: Callable[
     async with await runner.start(attempt.beside, host, attempt, other=True) as process:
         await said(process, b"ready")
         await tries()
+
+
+_shown: dict[str, str | None] = {}
+"""What the control of each attempt gave: None where it got out, else why it cannot be shown here."""
+
+
+async def shown(attempt: Attempt, reaper: Reaper) -> str | None:
+    """Play the control, once: None if the attempt succeeded without the sandbox, else why it is impossible here."""
+    if attempt.name not in _shown:
+        place = Path(tempfile.mkdtemp(prefix="turnloom-control-"))
+        host = Host(place / "host", f"control-{os.getpid()}-{len(_shown)}")
+        runner = Plain() if attempt.control == "plain" else Commands(Unsandboxed(), reaper)
+        try:
+            got_out, text = await play(attempt, host, runner)
+            assert got_out, f"without the sandbox this attempt does not succeed, so it shows nothing: {text}"
+            _shown[attempt.name] = None
+        except Impossible as reason:
+            _shown[attempt.name] = str(reason)
+        finally:
+            host.close()
+            await anyio.to_thread.run_sync(partial(shutil.rmtree, place, ignore_errors=True))
+    return _shown[attempt.name]
 
 
 def marked(mark: str) -> list[int]:

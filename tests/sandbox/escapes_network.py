@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 
 from tests.sandbox.attempts import CONFINED, EVERYWHERE, PRELUDE, Attempt, Check, Host, Outcome, Prepare, py, says, sh
-from tests.sandbox.needs import SYS_ADMIN, capability, existing, program, root, x86_64
+from tests.sandbox.needs import SYS_ADMIN, capability, existing, has_v6, program, root, x86_64
 
 SOCKETS = "import socket, struct\n"
 
@@ -177,16 +177,6 @@ def pointer(data):
 
 KEPT = []
 """
-
-
-def has_v6() -> str | None:
-    """Whether this machine talks to itself by IPv6."""
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError as error:
-        return f"there is no IPv6 here: {error.strerror}"
-    return None
 
 
 def uring() -> str | None:

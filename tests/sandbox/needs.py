@@ -3,6 +3,7 @@
 import os
 import platform
 import shutil
+import socket
 import tempfile
 from pathlib import Path
 
@@ -25,6 +26,16 @@ def xattrs() -> str | None:
 def x86_64() -> str | None:
     """A processor with two more tables of system calls."""
     return None if platform.machine() == "x86_64" else "this processor has only one table of system calls"
+
+
+def has_v6() -> str | None:
+    """Whether this machine talks to itself by IPv6."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError as error:
+        return f"there is no IPv6 here: {error.strerror}"
+    return None
 
 
 def program(name: str):

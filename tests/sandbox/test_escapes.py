@@ -2,17 +2,14 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
-from functools import partial
 from pathlib import Path
 
-import anyio.to_thread
 import pytest
 
 from app_server.exec.reaper import Reaper
 from app_server.sandbox.permissions import PermissionProfile, read_only, workspace_write
-from app_server.sandbox.sandbox import Confinement, SandboxUnavailable, Unsandboxed
+from app_server.sandbox.sandbox import Confinement, SandboxUnavailable
 from tests.sandbox import (
     escapes_files,
     escapes_kernel,
@@ -22,7 +19,7 @@ from tests.sandbox import (
     escapes_repositories,
     escapes_secrets,
 )
-from tests.sandbox.attempts import REFUSED, Attempt, Commands, Host, Impossible, Plain, marked, play
+from tests.sandbox.attempts import REFUSED, Attempt, Commands, Host, marked, play, shown
 from tests.sandbox.backends import BACKENDS, backend_named
 
 ROOMS = (
@@ -37,9 +34,6 @@ ROOMS = (
 ATTEMPTS: list[Attempt] = [attempt for room in ROOMS for attempt in room.ATTEMPTS]
 
 ENOUGH = 60
-
-_shown: dict[str, str | None] = {}
-"""What the control of each attempt gave: None where it got out, else why it cannot be shown here."""
 
 
 def profile_named(name: str, host: Host) -> PermissionProfile:
@@ -74,24 +68,6 @@ def host(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Host]:
     yield host
     host.close()
     shutil.rmtree(tmp_path, ignore_errors=True)
-
-
-async def shown(attempt: Attempt, reaper: Reaper) -> str | None:
-    """Play the control, once: None if the attempt succeeded without the sandbox, else why it is impossible here."""
-    if attempt.name not in _shown:
-        place = Path(tempfile.mkdtemp(prefix="turnloom-control-"))
-        host = Host(place / "host", f"control-{os.getpid()}-{len(_shown)}")
-        runner = Plain() if attempt.control == "plain" else Commands(Unsandboxed(), reaper)
-        try:
-            got_out, text = await play(attempt, host, runner)
-            assert got_out, f"without the sandbox this attempt does not succeed, so it shows nothing: {text}"
-            _shown[attempt.name] = None
-        except Impossible as reason:
-            _shown[attempt.name] = str(reason)
-        finally:
-            host.close()
-            await anyio.to_thread.run_sync(partial(shutil.rmtree, place, ignore_errors=True))
-    return _shown[attempt.name]
 
 
 def test_each_attempt_has_a_name_of_its_own() -> None:
