@@ -156,6 +156,7 @@ class Approvals:
     granted: list[GrantedPermissionProfile] = field(default_factory=list[GrantedPermissionProfile])
     """Permissions for the rest of the session."""
     _allowed: set[Hashable] = field(default_factory=set[Hashable])
+    _strict_turn: str | None = None
     _reviews: dict[str, str] = field(default_factory=dict[str, str])
     """The records of reviews that the log does not hold yet."""
 
@@ -188,11 +189,10 @@ class Approvals:
             additional_permissions=question.additional_permissions,
             available_decisions=_available(question.proposed_amendment),
         )
-        digest = _digest(list(question.argv), question.cwd)
-        noted = Question(self.audience.id, question.turn_id, question.item_id, question.kind, digest, question.command)
         if self._is_reviewed:
-            await self._review(noted, question.action())
+            await self.review_command(question)
             return None
+        noted = self._noted(question)
         answer = await self._put(wire.ITEM_COMMAND_EXECUTION_REQUEST_APPROVAL, params, noted, _command_word)
         decision = answer.response.decision
         if isinstance(decision, wire.AcceptWithExecpolicyAmendmentCommandExecutionApprovalDecision):
@@ -226,6 +226,8 @@ class Approvals:
         """
         keys = [("file", path) for path in paths]
         if keys and all(key in self._allowed for key in keys):
+            if self.is_strict(turn_id):
+                await self.review_file_change(turn_id, item_id, paths, reason=reason, change=change, cwd=cwd)
             return
         params = wire.FileChangeRequestApprovalParams(
             thread_id=self.audience.id,
@@ -235,12 +237,12 @@ class Approvals:
             grant_root=grant_root,
             reason=reason,
         )
+        if self._is_reviewed:
+            await self.review_file_change(turn_id, item_id, paths, reason=reason, change=change, cwd=cwd)
+            return
         noted = Question(
             self.audience.id, turn_id, item_id, "fileChange", _digest(list(paths), change), ", ".join(paths)
         )
-        if self._is_reviewed:
-            await self._review(noted, actions.patch(paths, change, cwd, reason))
-            return
         answer = await self._put(
             wire.ITEM_FILE_CHANGE_REQUEST_APPROVAL, params, noted, lambda response: response.decision
         )
@@ -276,6 +278,12 @@ class Approvals:
             lambda response: f"granted for the {response.scope}: {response.permissions.model_dump_json()}",
         )
         granted = answer.response.model_copy(update={"permissions": _at_most(answer.response.permissions, wanted)})
+        if granted.strict_auto_review:
+            if granted.scope == "session":
+                # Only a turn can be strict; without that there was to be no grant.
+                nothing = {"permissions": GrantedPermissionProfile(), "scope": "turn", "strict_auto_review": None}
+                return granted.model_copy(update=nothing)
+            self._strict_turn = turn_id
         if granted.scope == "session":
             self.granted.append(granted.permissions)
         return granted
@@ -375,6 +383,36 @@ class Approvals:
         review_id = denied_id(event)
         record = self._reviews.get(review_id) or await self.log.review(self.audience.id, review_id)
         return approved_text(event, record)
+
+    def is_strict(self, turn_id: str) -> bool:
+        """Whether all commands and patches of the turn are reviewed, also those that need no approval.
+
+        A user may grant permissions for the turn on that condition.
+        """
+        return turn_id == self._strict_turn
+
+    async def review_command(self, question: CommandQuestion) -> None:
+        """Return if a review approves the command, this once. Raises Declined."""
+        await self._review(self._noted(question), question.action())
+
+    async def review_file_change(
+        self,
+        turn_id: str,
+        item_id: str,
+        paths: Sequence[str],
+        *,
+        reason: str | None = None,
+        change: str = "",
+        cwd: str = "/",
+    ) -> None:
+        """Return if a review approves the patch, this once. Raises Declined."""
+        digest = _digest(list(paths), change)
+        noted = Question(self.audience.id, turn_id, item_id, "fileChange", digest, ", ".join(paths))
+        await self._review(noted, actions.patch(paths, change, cwd, reason))
+
+    def _noted(self, question: CommandQuestion) -> Question:
+        digest = _digest(list(question.argv), question.cwd)
+        return Question(self.audience.id, question.turn_id, question.item_id, question.kind, digest, question.command)
 
     @property
     def _is_reviewed(self) -> bool:

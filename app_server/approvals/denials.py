@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any, cast
+from urllib.parse import unquote
 
 import orjson
 
@@ -70,7 +71,7 @@ def approved_text(event: Mapping[str, Any], record: str | None) -> str:
     for name, value in known["action"].items():
         if name not in action and value is not None:
             raise InvalidDenial(f"missing field `{name}`")
-        if name != "permissions" and action.get(name) != value:
+        if name != "permissions" and _plain(action.get(name)) != value:
             raise InvalidDenial(f"`action.{name}` is not that of the action that was denied")
     reason = orjson.dumps(known.get("rationale")).decode()
     return (
@@ -82,6 +83,15 @@ def approved_text(event: Mapping[str, Any], record: str | None) -> str:
         f"Action: {known['planned']}\n"
         "</approved_action>"
     )
+
+
+def _plain(value: Any) -> Any:
+    """A value of an event as we write it: some clients have URLs for paths and older names of protocols."""
+    if isinstance(value, list):
+        return [_plain(each) for each in cast("list[Any]", value)]
+    if isinstance(value, str) and value.startswith("file:///"):
+        return unquote(value.removeprefix("file://"))
+    return "https" if value in ("https_connect", "http-connect") else value
 
 
 def _text(members: Mapping[str, Any], name: str) -> str:

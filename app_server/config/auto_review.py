@@ -21,11 +21,12 @@ class AutoReviewSettings:
 
 
 def read_auto_review(reader: TableReader) -> AutoReviewSettings:
-    """The table as settings; what is wrong is noted in the reader's problems. A blank policy is none."""
+    """The table as settings; what is wrong is noted in the reader's problems. A blank policy is none, and so is a
+    time of 0."""
     entry = reader.table("auto_review", decisive=True)
     policy = (entry.text("policy", decisive=True) or "").strip()
     return AutoReviewSettings(
         policy=policy or None,
         model=entry.text("model", decisive=True),
-        timeout_ms=entry.count("timeout_ms", least=1, decisive=True) or DEFAULT_TIMEOUT_MS,
+        timeout_ms=entry.count("timeout_ms", decisive=True) or DEFAULT_TIMEOUT_MS,
     )

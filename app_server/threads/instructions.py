@@ -33,16 +33,25 @@ def base_instructions() -> str:
 
 
 def permissions_text(
-    sandbox: SandboxPolicy, approval_policy: str, roots: Sequence[str], profile: PermissionProfile | None = None
+    sandbox: SandboxPolicy,
+    approval_policy: str,
+    roots: Sequence[str],
+    profile: PermissionProfile | None = None,
+    *,
+    reviewed: bool = False,
 ) -> str:
     """What commands may do under the policies in force. `roots` are the absolute folders of the workspace.
 
-    `profile` is the named one, if one is in force, of which `sandbox` tells only the outline.
+    `profile` is the named one, if one is in force, of which `sandbox` tells only the outline. `reviewed` is whether a
+    model answers in the user's place.
     """
     lines = [_sandbox_text(sandbox, roots)]
     if profile is not None and profile.kind == "restricted":
         lines += _profile_lines(sandbox, profile)
-    return "\n".join(("<permissions instructions>", *lines, _APPROVALS[approval_policy], "</permissions instructions>"))
+    lines.append(_APPROVALS[approval_policy])
+    if reviewed and approval_policy in ("on-request", "granular"):
+        lines.append(_REVIEWED)
+    return "\n".join(("<permissions instructions>", *lines, "</permissions instructions>"))
 
 
 def _profile_lines(sandbox: SandboxPolicy, profile: PermissionProfile) -> Iterator[str]:
@@ -113,6 +122,12 @@ _APPROVALS = {
     ),
 }
 
+
+_REVIEWED = (
+    "What needs an approval is decided by an automatic review in the user's place. It weighs the risk against what the "
+    "user has asked for, so say in the justification what the action is needed for. After a denial take a safer way, "
+    "or tell the user what you wanted to do and what the risk is, and ask."
+)
 
 _PLAN_MODE = (
     "Plan mode is on. Work out with the user what is to be done; do none of it yet. Read files and run commands that "

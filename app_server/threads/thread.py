@@ -462,7 +462,13 @@ class Thread:
         if self._project_text is None:
             await self.load_project_instructions()
         profile = None if settings.permission_profile is None else turn_profile(settings, self.config)
-        allowed = permissions_text(settings.sandbox, settings.approval_kind, settings.workspace_roots, profile)
+        allowed = permissions_text(
+            settings.sandbox,
+            settings.approval_kind,
+            settings.workspace_roots,
+            profile,
+            reviewed=not self.asks_the_user,
+        )
         wanted = [("developer", allowed)]
         if settings.developer_instructions:
             wanted.append(("developer", settings.developer_instructions))

@@ -141,6 +141,9 @@ class ApplyPatchTool:
                 await turn.approvals.ask_file_change(
                     turn.turn_id, call.call_id, question.paths, reason=question.reason, change=text, cwd=cwd
                 )
+            elif turn.approvals.is_strict(turn.turn_id):
+                paths = [place.real for place in planned.places]
+                await turn.approvals.review_file_change(turn.turn_id, call.call_id, paths, change=text, cwd=cwd)
         except (Declined, TurnCancelled) as no:
             await _complete(turn, item, "declined")
             if isinstance(no, TurnCancelled):

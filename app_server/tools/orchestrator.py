@@ -131,16 +131,21 @@ class ToolOrchestrator:
         judgement = judging() if is_quick(command.argv) else await anyio.to_thread.run_sync(judging)
         if judgement.decision == "forbid":
             raise ToolError(judgement.reason or "rejected: the command is not allowed")
-        if judgement.decision == "ask":
+        is_strict = turn.approvals.is_strict(turn.turn_id)
+        if judgement.decision == "ask" or is_strict:
             reason = judgement.reason or command.justification
             question = self._question(command, turn, item_id, reason, judgement.proposed_amendment)
-            if not turn.approvals.covers(question):
+            is_covered = judgement.decision != "ask" or turn.approvals.covers(question)
+            if is_strict or not is_covered:
                 await before_asking()
-            amendment = await turn.approvals.ask_command(question)
-            if amendment is not None:
-                turn.tell_model(
-                    f"The user allowed every command that begins with this prefix from now on: {list(amendment)}"
-                )
+            if is_strict and is_covered:
+                await turn.approvals.review_command(question)
+            if judgement.decision == "ask":
+                amendment = await turn.approvals.ask_command(question)
+                if amendment is not None:
+                    turn.tell_model(
+                        f"The user allowed every command that begins with this prefix from now on: {list(amendment)}"
+                    )
         if command.escalated or judgement.outside_sandbox:
             return Clearance(FULL_ACCESS, escalated=True)
         if command.additional is not None:

@@ -82,7 +82,10 @@ class RequestPermissionsTool:
             "network": None if network is None else network.model_dump(exclude_none=True),
             "file_system": None if files is None else files.model_dump(exclude_none=True),
         }
-        return ToolOutput(orjson.dumps({"permissions": granted, "scope": answer.scope}).decode())
+        result: dict[str, Any] = {"permissions": granted, "scope": answer.scope}
+        if answer.strict_auto_review:
+            result["strict_auto_review"] = True
+        return ToolOutput(orjson.dumps(result).decode())
 
 
 def _may_ask(turn: TurnContext) -> bool:

@@ -475,6 +475,46 @@ async def test_a_request_for_permissions_is_reviewed(tmp_path: Path) -> None:
         assert "This action was rejected due to unacceptable risk." in output(roles.turns[-1], "call_s")
 
 
+async def test_a_user_can_grant_permissions_on_the_condition_that_all_is_reviewed(tmp_path: Path) -> None:
+    features = "[features]\nrequest_permissions_tool = true"
+    settings = {**SETTINGS, "approvals_reviewer": "user"}
+    async with set_stage(tmp_path, settings=settings, more=lambda _: features) as stage:
+        roles, client = Roles(stage.model), await stage.client()
+        thread = await stage.thread(client)
+        outside = stage.cwd.parent / "outside"
+        outside.mkdir()
+        wanted = {"permissions": {"file_system": {"write": [str(outside)]}}}
+        patch = "*** Begin Patch\n*** Add File: in.txt\n+x\n*** End Patch"
+        roles.agent(tool_call("request_permissions", wanted, "call_r"))
+        roles.agent(command("touch ran", "call_1"))
+        roles.agent(tool_call("apply_patch", {"input": patch}, "call_2"))
+        roles.agent(command(f"touch {outside}/ran", "call_3"))
+        for answer in (allow(), allow(), deny()):
+            roles.reviewer(answer)
+        turn = await begin(client, thread)
+        question = await client.until("item/permissions/requestApproval")
+        granted = {"fileSystem": {"write": [str(outside)]}}
+        await client.respond(question, {"permissions": granted, "scope": "turn", "strictAutoReview": True})
+        await ended(client, turn)
+        assert_balanced(client, turn)
+        assert orjson.loads(output(roles.turns[-1], "call_r"))["strict_auto_review"] is True
+        kinds = [told["params"]["action"]["type"] for told in client.notifications(COMPLETED)]
+        assert kinds == ["command", "applyPatch", "command"]
+        assert statuses(client) == ["completed", "declined"]
+        assert (ran(stage), ran(stage, "in.txt"), (outside / "ran").exists()) == (True, True, False)
+        # The next turn is as any other; and what cannot be reviewed for a whole session is not granted for it.
+        roles.agent(tool_call("request_permissions", wanted, "call_s"))
+        roles.agent(command("touch more", "call_4"))
+        turn = await begin(client, thread)
+        question = await client.until("item/permissions/requestApproval")
+        await client.respond(question, {"permissions": granted, "scope": "session", "strictAutoReview": True})
+        await ended(client, turn)
+        nothing = {"permissions": {"network": None, "file_system": None}, "scope": "turn"}
+        assert orjson.loads(output(roles.turns[-1], "call_s")) == nothing
+        assert ran(stage, "more")
+        assert len(roles.reviews) == 3
+
+
 async def test_what_needs_no_approval_is_not_reviewed(stage: Stage, roles: Roles) -> None:
     client = await stage.client()
     thread = await reviewed(stage, client)
@@ -541,6 +581,7 @@ async def test_the_reviewer_is_told_apart_and_is_asked_in_one_conversation(stage
     assert ">>> TRANSCRIPT DELTA START" in shown(second)
     assert "Make the file." not in shown(second)
     assert "tool exec_command result: " in shown(second)
+    assert "decided by an automatic review" in str(roles.turns[0]["input"])
     assert roles.turns[-1]["prompt_cache_key"] == thread
 
 

@@ -49,6 +49,16 @@ def test_every_kind_of_action_can_be_approved(action: Action) -> None:
     assert f'"tool": "{action.planned["tool"]}"' in text
 
 
+def test_paths_may_come_as_urls_and_protocols_by_their_older_names() -> None:
+    stdin = event(actions.write_stdin("7", "y\n", "/w s", "call"))
+    stdin["action"]["cwd"] = "file:///w%20s"
+    assert approved_text(stdin, record(actions.write_stdin("7", "y\n", "/w s", "call")))
+    connection = actions.network("https://a:443", "a", 443, "https", {})
+    named = event(connection)
+    named["action"]["protocol"] = "https_connect"
+    assert approved_text(named, record(connection))
+
+
 def test_a_review_that_failed_can_be_approved_too() -> None:
     kept = review_record(ACTIONS[0], Verdict("r", "denied", "", failure="the model is gone"))
     assert 'Reason of the denial: "the model is gone"' in approved_text(event(ACTIONS[0]), kept)

@@ -13,7 +13,7 @@ from app_server.config.table import TableReader
     [
         ({}, AutoReviewSettings(None, None, 90_000)),
         ({"policy": " Be kind. \n", "model": "judge", "timeout_ms": 5}, AutoReviewSettings("Be kind.", "judge", 5)),
-        ({"policy": "  "}, AutoReviewSettings()),
+        ({"policy": "  ", "timeout_ms": 0}, AutoReviewSettings()),
     ],
 )
 def test_what_the_table_says(table: dict[str, Any], settings: AutoReviewSettings) -> None:
@@ -28,7 +28,7 @@ def test_what_the_table_says(table: dict[str, Any], settings: AutoReviewSettings
         ("x", ("auto_review",)),
         ({"policy": 3}, ("auto_review", "policy")),
         ({"model": []}, ("auto_review", "model")),
-        ({"timeout_ms": 0}, ("auto_review", "timeout_ms")),
+        ({"timeout_ms": -1}, ("auto_review", "timeout_ms")),
     ],
 )
 def test_what_is_wrong_keeps_threads_from_starting(value: Any, path: tuple[str, ...]) -> None:

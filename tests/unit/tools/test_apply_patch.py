@@ -38,6 +38,9 @@ class Log:
     async def completed(self, item: Any) -> None:
         self.told.append(("completed", item))
 
+    def is_strict(self, turn_id: str) -> bool:
+        return False
+
     async def ask_file_change(
         self, turn_id: str, item_id: str, paths: Sequence[str], *, reason: str | None, change: str, cwd: str
     ) -> None:
