@@ -21,6 +21,10 @@ Effect = tuple[str | int, ...]
 """What has begun: its name, and what it is about."""
 
 
+DEATH: Effect = ("die",)
+"""Only what was ended dies, so this may stay ahead of what has settled."""
+
+
 @dataclass(frozen=True)
 class Question:
     """An open question: who has it open, and who waits with them. The numbers are those of requests."""
@@ -114,6 +118,10 @@ class Case:
                 return case if case.expired is not None else case._leave()
             case ("leave",):
                 return case._leave()
+            case ("die",) if case.left:
+                return case.begin(("hang up all",), ("finish", 0))
+            case ("die",):
+                return self
             case ("finish", int(_)):
                 return case._finish()
             case _:
@@ -181,10 +189,8 @@ class Case:
         return self
 
     def _leave(self) -> "Case":
-        """The command has ended, by itself or not: its connections close, and who runs it finishes."""
-        if self.left:
-            return self
-        return replace(self, left=True).begin(("hang up all",), ("finish", 0))
+        """It has ended, by itself or not; but nothing of it is dead yet, and who runs it waits for that."""
+        return replace(self, left=True)
 
     def _finish(self) -> "Case":
         case = self
@@ -227,7 +233,9 @@ class Model:
 
     def settle(self) -> None:
         """Everything that has begun has taken place."""
-        self.cases = {case for case in self._reachable() if not case.begun}
+        self.cases = {
+            case for case in self._reachable() if not case.begun or (case.begun == frozenset({DEATH}) and not case.left)
+        }
 
     def _reachable(self) -> set[Case]:
         known, new = set(self.cases), list(self.cases)
