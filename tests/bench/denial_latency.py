@@ -1,0 +1,216 @@
+"""How long a denial of the network takes to end a command: from the decision to the last process of its tree dead.
+
+Run it with `python -m tests.bench.denial_latency [--runs N] [--json]`. Each run is a hostile little tree, with children
+that ignore SIGTERM and one that has left the session, in each of the places where commands run.
+"""
+
+import argparse
+import json
+import os
+import select
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from tests.support.rpc_client import RpcClient
+from tests.support.scripted_model import Part, say, tool_call
+from tests.support.stage import Stage, begin, ended, set_stage
+
+POLICY = {"type": "workspaceWrite", "networkAccess": True}
+CONFIG = """
+[sandbox_workspace_write]
+network_access = true
+[features.network_proxy]
+enabled = true
+on_denial = "terminate"
+[features.network_proxy.domains]
+"denied.test" = "deny"
+"""
+TREE = """
+trap '' TERM
+(trap '' TERM; sleep {mark}) &
+setsid sh -c "trap '' TERM; sleep {mark} & wait" &
+echo kept
+echo > ready
+read line < go
+curl -s http://denied.test/ > /dev/null
+sleep {mark}
+"""
+
+
+class Watched:
+    """The processes of one tree, and when the last of them died."""
+
+    def __init__(self, mark: str) -> None:
+        self._fds = [os.pidfd_open(pid) for pid in _marked(mark)]
+
+    async def dead(self) -> float:
+        """The time (seconds since 1970) at which the last one was gone."""
+        return await anyio.to_thread.run_sync(self._wait)
+
+    def _wait(self) -> float:
+        poll = select.poll()
+        left = set(self._fds)
+        for fd in left:
+            poll.register(fd, select.POLLIN)
+        while left:
+            for fd, _ in poll.poll():
+                poll.unregister(fd)
+                left.discard(fd)
+        at = time.time()
+        for fd in self._fds:
+            os.close(fd)
+        return at
+
+
+def _marked(mark: str) -> list[int]:
+    found: list[int] = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                line = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if mark.encode() in line:
+                found.append(int(entry.name))
+    return found
+
+
+class Place:
+    """One place where commands run: begins a command, and gives its output once it has ended."""
+
+    def __init__(self, stage: Stage, client: RpcClient, thread: str) -> None:
+        self.stage, self.client, self.thread = stage, client, thread
+
+    async def during_the_call(self, script: str, denied: Callable[[], Awaitable[None]]) -> str:
+        self.stage.model.script(tool_call("exec_command", {"cmd": script, "login": False}))
+        self.stage.model.script(say("done"))
+        turn = await begin(self.client, self.thread)
+        await denied()
+        await ended(self.client, turn)
+        return self._output()
+
+    async def at_the_next_poll(self, script: str, denied: Callable[[], Awaitable[None]]) -> str:
+        self.stage.model.script(tool_call("exec_command", {"cmd": script, "login": False, "yield_time_ms": 250}))
+        polled = anyio.Event()
+
+        def poll(request: Any) -> list[Part]:
+            polled.set()
+            return [tool_call("write_stdin", {"session_id": _session(request), "yield_time_ms": 30_000})]
+
+        self.stage.model.script(poll)
+        self.stage.model.script(say("done"))
+        turn = await begin(self.client, self.thread)
+        await polled.wait()
+        await denied()
+        await ended(self.client, turn)
+        return self._output()
+
+    async def that_nobody_polls(self, script: str, denied: Callable[[], Awaitable[None]]) -> str:
+        self.stage.model.script(tool_call("exec_command", {"cmd": script, "login": False, "yield_time_ms": 250}))
+        self.stage.model.script(say("done"))
+        await ended(self.client, await begin(self.client, self.thread))
+        await denied()
+        await self.client.until("item/completed", lambda params: params["item"]["type"] == "commandExecution")
+        return self._output()
+
+    async def of_the_user(self, script: str, denied: Callable[[], Awaitable[None]]) -> str:
+        await self.client.call("thread/shellCommand", {"threadId": self.thread, "command": script})
+        await denied()
+        await self.client.until("turn/completed")
+        return self._output()
+
+    async def of_a_client(self, script: str, denied: Callable[[], Awaitable[None]]) -> str:
+        answers: list[Any] = []
+
+        async def run() -> None:
+            params = {"command": ["bash", "-c", script], "cwd": str(self.stage.cwd), "disableTimeout": True}
+            policy = {**POLICY, "writableRoots": [str(self.stage.cwd)]}
+            answers.append(await self.client.call("command/exec", {**params, "sandboxPolicy": policy}))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+            await denied()
+        return answers[0]["stdout"] + answers[0]["stderr"]
+
+    def _output(self) -> str:
+        items = [message["params"]["item"] for message in self.client.notifications("item/completed")]
+        return [item for item in items if item["type"] == "commandExecution"][-1]["aggregatedOutput"]
+
+
+def _session(request: Any) -> int:
+    output = next(entry["output"] for entry in reversed(request["input"]) if entry["type"] == "function_call_output")
+    assert "session ID" in output, output
+    return int(output.split("session ID ")[1].split()[0])
+
+
+async def measure(stage: Stage, client: RpcClient, name: str, runs: int) -> list[float]:
+    """Milliseconds from the decision to the end of the tree, of each run."""
+    times: list[float] = []
+    for number in range(runs):
+        thread = await stage.thread(client, sandbox="workspace-write", approvalPolicy="never")
+        place = Place(stage, client, thread)
+        ready, go = stage.cwd / "ready", stage.cwd / "go"
+        for fifo in (ready, go):
+            fifo.unlink(missing_ok=True)
+            os.mkfifo(fifo)
+        mark = f"86{os.getpid()}{number:05}"
+        died: list[float] = []
+
+        async def denied(ready: Path = ready, go: Path = go, mark: str = mark, died: list[float] = died) -> None:
+            await anyio.to_thread.run_sync(ready.read_text)
+            watched = Watched(mark)
+            await anyio.to_thread.run_sync(go.write_text, "go\n")
+            died.append(await watched.dead())
+
+        output = await getattr(place, name)(TREE.format(mark=mark), denied)
+        assert output.startswith("kept\n"), output
+        assert "was blocked" in output, output
+        assert not _marked(mark), "something has survived"
+        decisions = await client.call("turnloom/network/decisions/list", {"limit": 1})
+        times.append(died[0] * 1000 - decisions["data"][0]["atMs"])
+        await client.call("thread/unsubscribe", {"threadId": thread})
+    return times
+
+
+def _usage(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+PLACES = ("during_the_call", "at_the_next_poll", "that_nobody_polls", "of_the_user", "of_a_client")
+
+
+async def main(runs: int, as_json: bool) -> None:
+    """Measure all places and print a line for each."""
+    results: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory(dir=Path.home()) as folder:
+        async with set_stage(Path(folder), more=lambda _: CONFIG) as stage:
+            client = await stage.client()
+            for name in PLACES:
+                await measure(stage, client, name, 3)
+                before = _usage(stage.daemon.pid)
+                times = sorted(await measure(stage, client, name, runs))
+                results[name] = {
+                    "p50": round(statistics.median(times), 1),
+                    "p99": round(times[max(0, int(len(times) * 0.99) - 1)], 1),
+                    "max": round(times[-1], 1),
+                    "descriptors": _usage(stage.daemon.pid) - before,
+                }
+                if not as_json:
+                    print(f"{name:20} {results[name]}", flush=True)
+    if as_json:
+        print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    anyio.run(main, options.runs, options.json)
