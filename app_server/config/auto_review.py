@@ -20,6 +20,9 @@ class AutoReviewSettings:
     timeout_ms: int = DEFAULT_TIMEOUT_MS
 
 
+DEFAULT_AUTO_REVIEW = AutoReviewSettings()
+
+
 def read_auto_review(reader: TableReader) -> AutoReviewSettings:
     """The table as settings; what is wrong is noted in the reader's problems. A blank policy is none, and so is a
     time of 0."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
-from app_server.config.auto_review import AutoReviewSettings, read_auto_review
+from app_server.config.auto_review import DEFAULT_AUTO_REVIEW, AutoReviewSettings, read_auto_review
 from app_server.config.network_proxy import NetworkProxySettings, NetworkRequirements
 from app_server.config.network_tables import managed_network
 from app_server.config.permission_profiles import BUILT_IN, NamedProfile, read_profiles
@@ -103,7 +103,7 @@ class Settings:
     service_tier: str | None = None
     approval_policy: str | Mapping[str, Any] = "on-request"
     approvals_reviewer: str = "user"
-    auto_review: AutoReviewSettings = AutoReviewSettings()
+    auto_review: AutoReviewSettings = DEFAULT_AUTO_REVIEW
     approval_unattended_seconds: int | None = None
     """How long a question waits while nobody is connected to answer it; None is for ever."""
     sandbox_mode: str = "read-only"
