@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+PRIVATE = b"x"
+"""What comes with a listening socket that only the command can reach; with any other it must show its credential."""
+
 _BACKLOG = 512
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _EXHAUSTED_SECONDS = 0.2
@@ -138,7 +141,7 @@ class NetworkProxy:
 
     async def _serve_shared(self, listener: socket.socket) -> None:
         with listener:
-            await self.accept(listener, None)
+            await self.accept(listener, None, proven=False)
 
     # What egresses use
 
@@ -151,8 +154,11 @@ class NetworkProxy:
         """Its credential is worth nothing from now on."""
         self._egresses.discard(egress)
 
-    async def accept(self, listener: socket.socket, egress: "_Egress | None") -> None:
-        """Serve the connections to a listener: those of one command, or of whoever shows a credential."""
+    async def accept(self, listener: socket.socket, egress: "_Egress | None", *, proven: bool) -> None:
+        """Serve the connections to a listener: those of one command, or of whoever shows a credential.
+
+        `proven` says that nobody else can come to it, so that none need be shown.
+        """
         loop = asyncio.get_running_loop()
         while True:
             # Where many wait, the event loop is not asked.
@@ -169,7 +175,7 @@ class NetworkProxy:
             if len(self._connections) >= self.limits.in_all or (egress is not None and egress.is_full):
                 _turn_away(sock)
                 continue
-            connection = _Connection(self, egress)
+            connection = _Connection(self, egress, proven)
             connection.begin()
             self.start(connection.serve, sock)
 
@@ -269,10 +275,10 @@ class _Egress:
         try:
             with scope:
                 with bridge:
-                    listener = await _receive_listener(bridge)
+                    listener, private = await _receive_listener(bridge)
                 if listener is not None:
                     with listener:
-                        await self._proxy.accept(listener, self)
+                        await self._proxy.accept(listener, self, proven=private)
         finally:
             self.part(scope)
 
@@ -307,8 +313,8 @@ class _Egress:
 class _Connection:
     """One connection to the proxy: of the command whose listener it came to, or of whose credential it shows."""
 
-    def __init__(self, proxy: NetworkProxy, egress: _Egress | None) -> None:
-        self._proxy, self._egress, self._bridged = proxy, egress, egress is not None
+    def __init__(self, proxy: NetworkProxy, egress: _Egress | None, proven: bool) -> None:
+        self._proxy, self._egress, self._bridged = proxy, egress, proven
         self.scope = anyio.CancelScope()
 
     def begin(self) -> None:
@@ -350,21 +356,20 @@ class _Connection:
 
     def admit(self, credential: tuple[str, str] | None) -> "Passage":
         """The passage that this connection may use. Raises Unproven, and Crowded."""
-        if self._bridged:
-            assert self._egress is not None
-            if credential is not None and not self._egress.takes(credential):
-                raise Unproven(self._egress.passage)
-            return self._egress.passage
-        egress = None if credential is None else self._proxy.find(credential)
-        if egress is None or self._egress not in {None, egress}:
+        if credential is None and not self._bridged:
             raise Unproven(None)
         if self._egress is None:
+            egress = None if credential is None else self._proxy.find(credential)
+            if egress is None:
+                raise Unproven(None)
             if egress.is_full:
                 raise Crowded
             self._egress = egress
             egress.join(self.scope, connections=1)
-            self._proxy.prove(self)
-        return egress.passage
+        elif credential is not None and not self._egress.takes(credential):
+            raise Unproven(self._egress.passage if self._bridged else None)
+        self._proxy.prove(self)
+        return self._egress.passage
 
 
 def _sweep(bundles: Path) -> None:
@@ -384,8 +389,11 @@ def _turn_away(sock: socket.socket) -> None:
             pass
 
 
-async def _receive_listener(bridge: socket.socket) -> socket.socket | None:
-    """The listening socket that comes through; None if the sandbox ends before it sends one."""
+async def _receive_listener(bridge: socket.socket) -> tuple[socket.socket | None, bool]:
+    """The listening socket that comes through, and whether nobody but the command can reach it.
+
+    None if the sandbox ends before it sends one.
+    """
     loop = asyncio.get_running_loop()
     bridge.setblocking(False)
     readable = loop.create_future()
@@ -395,9 +403,9 @@ async def _receive_listener(bridge: socket.socket) -> socket.socket | None:
     finally:
         loop.remove_reader(bridge)
     try:
-        _, descriptors, _, _ = socket.recv_fds(bridge, 1, 8, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+        message, descriptors, _, _ = socket.recv_fds(bridge, 1, 8, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
     except OSError:
-        return None
+        return None, False
     listener = None
     for descriptor in descriptors:
         try:
@@ -411,7 +419,7 @@ async def _receive_listener(bridge: socket.socket) -> socket.socket | None:
             listener = candidate
         else:
             candidate.close()
-    return listener
+    return listener, message == PRIVATE
 
 
 def _listens(sock: socket.socket) -> bool:

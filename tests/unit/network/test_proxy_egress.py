@@ -45,11 +45,11 @@ def get(proxy: Bench, port: int, *, credential: bytes = b"") -> bytes:
     return f"GET http://here.test:{port}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode() + credential + b"\r\n"
 
 
-async def bridged(proxy: Bench) -> int:
+async def bridged(proxy: Bench, message: bytes = b"x") -> int:
     """Let the command's own listener be served; the value is its port."""
     ours, theirs = socket.socketpair()
     with theirs, listener() as sock:
-        socket.send_fds(theirs, [b"x"], [sock.fileno()])
+        socket.send_fds(theirs, [message], [sock.fileno()])
         proxy.egress.serve(ours)
         return sock.getsockname()[1]
 
@@ -175,6 +175,22 @@ async def test_another_commands_credential_is_refused_there_and_seen(tmp_path: P
     found = [(one.execution.id, one.attempt.host, one.judgement.decision) for one in proxy.decisions.newest()]
     assert found == [("e1", "", "deny"), ("e1", "here.test", "deny")]
     assert proxy.keeper.refused == [], "an inherited variable is no reason to end a command"
+
+
+async def test_at_a_listener_that_others_can_reach_only_the_commands_own_credential_counts(tmp_path: Path) -> None:
+    async with serving(Origin()) as port, bench(tmp_path, "here.test") as proxy:
+        inside = await bridged(proxy, b"m")
+        other = await second(proxy)
+        theirs = (await other.environment({}))["HTTP_PROXY"].split("//")[1].split("@", maxsplit=1)[0]
+        field = b"Proxy-Authorization: Basic " + b64encode(theirs.encode()) + b"\r\n"
+        for credential in (b"", field):
+            assert (await ask(inside, get(proxy, port, credential=credential))).startswith(b"HTTP/1.1 407 ")
+        assert await ask(inside, b"\x05\x01\x00") == b"\x05\xff"
+        password = theirs.partition(":")[2].encode()
+        socks = b"\x05\x01\x02\x01\x08turnloom" + bytes([len(password)]) + password
+        assert await ask(inside, socks) == b"\x05\x02\x01\x01"
+        assert (await ask(inside, get(proxy, port, credential=proxy.authorization))).endswith(b"ok")
+    assert [one.execution.id for one in proxy.decisions.newest()] == ["e1"]
 
 
 @linux
