@@ -82,6 +82,13 @@ def _marked(mark: str) -> list[int]:
     return found
 
 
+def _status(pid: int) -> str:
+    try:
+        return f"{pid} {(Path('/proc') / str(pid) / 'stat').read_text()}"
+    except OSError:
+        return f"{pid} gone by now"
+
+
 class Place:
     """One place where commands run: begins a command, and gives its output once it has ended."""
 
@@ -117,13 +124,13 @@ class Place:
         self.stage.model.script(say("done"))
         await ended(self.client, await begin(self.client, self.thread))
         await denied()
-        await self.client.until("item/completed", lambda params: params["item"]["type"] == "commandExecution")
+        await self.client.until("item/completed", self._is_the_command)
         return self._output()
 
     async def of_the_user(self, script: str, denied: Callable[[], Awaitable[None]]) -> str:
         await self.client.call("thread/shellCommand", {"threadId": self.thread, "command": script})
         await denied()
-        await self.client.until("turn/completed")
+        await self.client.until("turn/completed", lambda params: params["threadId"] == self.thread)
         return self._output()
 
     async def of_a_client(self, script: str, denied: Callable[[], Awaitable[None]]) -> str:
@@ -139,9 +146,12 @@ class Place:
             await denied()
         return answers[0]["stdout"] + answers[0]["stderr"]
 
+    def _is_the_command(self, params: Any) -> bool:
+        return params["threadId"] == self.thread and params["item"]["type"] == "commandExecution"
+
     def _output(self) -> str:
-        items = [message["params"]["item"] for message in self.client.notifications("item/completed")]
-        return [item for item in items if item["type"] == "commandExecution"][-1]["aggregatedOutput"]
+        told = (message["params"] for message in self.client.notifications("item/completed"))
+        return next(params["item"]["aggregatedOutput"] for params in told if self._is_the_command(params))
 
 
 def _session(request: Any) -> int:
@@ -172,7 +182,7 @@ async def measure(stage: Stage, client: RpcClient, name: str, runs: int) -> list
         output = await getattr(place, name)(TREE.format(mark=mark), denied)
         assert output.startswith("kept\n"), output
         assert "was blocked" in output, output
-        assert not _marked(mark), "something has survived"
+        assert not _marked(mark), f"something of {name} has survived: {[_status(pid) for pid in _marked(mark)]}"
         decisions = await client.call("turnloom/network/decisions/list", {"limit": 1})
         times.append(died[0] * 1000 - decisions["data"][0]["atMs"])
         await client.call("thread/unsubscribe", {"threadId": thread})
