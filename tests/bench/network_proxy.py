@@ -40,11 +40,11 @@ def serve_origin(listener: socket.socket) -> None:
         with connection, suppress(ConnectionError):  # clients do not wait for the last bytes
             while head := connection.recv(65536):
                 count = MEGABYTES * (1 << 20) // len(PIECE)
-                if b" /large" in head:
+                if b"/large " in head:
                     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (MEGABYTES << 20))
                     for _ in range(count):
                         connection.sendall(PIECE)
-                elif b" /chunked" in head:
+                elif b"/chunked " in head:
                     connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
                     chunk = b"4000\r\n" + PIECE[:0x4000] + b"\r\n"
                     for _ in range(count * len(PIECE) // 0x4000):
@@ -121,7 +121,8 @@ def dials(port: int, proxy_port: int, pair: str) -> dict[str, Dial]:
 
 
 def ask(sock: socket.socket, prefix: str, path: str, fields: bytes) -> None:
-    sock.sendall(f"GET {prefix}{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bench\r\n".encode() + fields + b"\r\n")
+    host = prefix.partition("//")[2] or "127.0.0.1"
+    sock.sendall(f"GET {prefix}{path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bench\r\n".encode() + fields + b"\r\n")
 
 
 def kept_alive(dial: Dial) -> list[float]:

@@ -50,6 +50,12 @@ class TestAuthority:
 
     def context(self, *hosts: str, days: int = 30) -> ssl.SSLContext:
         """For a server of these names and addresses, with a certificate that is valid for `days` from now."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate(*hosts, days=days))
+        return context
+
+    def certificate(self, *hosts: str, days: int = 30) -> Path:
+        """The file of such a certificate, with its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [_name(host) for host in hosts]
         builder = self._builder(x509.Name([]), key.public_key(), days)
@@ -61,9 +67,7 @@ class TestAuthority:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         file.write_bytes(signed.public_bytes(serialization.Encoding.PEM) + private)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        return context
+        return file
 
 
 def _name(host: str) -> x509.GeneralName:
