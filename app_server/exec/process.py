@@ -96,9 +96,9 @@ class Process:
         Blocks for about 1 ms, and not in a worker thread: a sandbox dies with the very thread that started it.
 
         Without `stdin` the command reads from /dev/null; with `tty` it has a terminal of that size for everything,
-        and its output is all "stdout". The command's descriptors and cleanup are taken over, also on failure; its bridge
-        stays the caller's if it starts, and is closed if not.
-        A command that exceeds its `limits` is killed, and `limit_hit` says so.
+        and its output is all "stdout". The command's descriptors and cleanup are taken over, also on failure; its
+        bridge stays the caller's if it starts, and is closed if not. A command that exceeds its `limits` is killed, and
+        `limit_hit` says so.
         """
         ours: list[int] = []
         theirs: list[int] = []

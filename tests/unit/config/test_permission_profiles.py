@@ -172,7 +172,7 @@ def test_a_profile_has_what_it_extends_and_its_own_words_count(tmp_path: Path) -
         ('filesystem = { "/a/[z-a]" = "deny" }', "has a range that matches nothing"),
         ("filesystem = { glob_scan_max_depth = 0 }", "permissions.x.filesystem.glob_scan_max_depth"),
         ('network = { enabled = "yes" }', "permissions.x.network.enabled"),
-        ('network = { dommains = {} }', "did you mean `domains`?"),
+        ("network = { dommains = {} }", "did you mean `domains`?"),
         ('network = { domains = { "a.com" = "maybe" } }', "got `maybe`"),
         ('workspace_roots = { "rel" = true }', "workspace root `rel` must be an absolute path"),
         ('workspace_roots = { "/a/*" = true }', "workspace root `/a/*` must be an absolute path"),

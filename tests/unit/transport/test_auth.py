@@ -26,7 +26,7 @@ def _file(tmp_path: Path, content: str, mode: int = 0o600) -> Path:
 
 
 def _encoded(claims: dict[str, Any], secret: str = SECRET, algorithm: str = "HS256") -> str:
-    return "Bearer " + jwt.encode(claims, secret, algorithm)  # pyright: ignore[reportUnknownMemberType]  # RSA key types
+    return "Bearer " + jwt.encode(claims, secret, algorithm)  # RSA key types
 
 
 def _token(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
