@@ -45,7 +45,7 @@ from app_server.store.threads import ThreadStore
 from app_server.threads.manager import ConfigSource, ThreadManager
 from app_server.tools.apply_patch import ApplyPatchTool
 from app_server.tools.context import TurnContext
-from app_server.tools.guarded_network import ManagedNetwork
+from app_server.tools.guarded_network import NetworkAccess
 from app_server.tools.investigation import Investigation
 from app_server.tools.login import LoginEnvironments
 from app_server.tools.orchestrator import ToolOrchestrator
@@ -82,7 +82,7 @@ class Daemon:
     shell: UserShell
     investigation: Investigation
     terminals: Terminals
-    network: ManagedNetwork
+    network: NetworkAccess
     network_decisions: NetworkDecisions
 
     def __init__(
@@ -160,7 +160,7 @@ class Daemon:
         self.network_decisions = NetworkDecisions()
         proxy = await stack.enter_async_context(NetworkProxy(self.network_decisions, self._home / "proxy"))
         self._live_network_rules = LiveRules()
-        self.network = ManagedNetwork(proxy, self.network_decisions, self._live_network_rules, self._network_rules_in)
+        self.network = NetworkAccess(proxy, self.network_decisions, self._live_network_rules, self._network_rules_in)
         orchestrator = ToolOrchestrator(
             self.sandbox,
             reaper,

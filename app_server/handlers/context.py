@@ -11,7 +11,7 @@ from app_server.network.decisions import NetworkDecisions
 from app_server.rpc.connection import Connection
 from app_server.sandbox.sandbox import Sandbox
 from app_server.threads.manager import ThreadManager
-from app_server.tools.guarded_network import ManagedNetwork
+from app_server.tools.guarded_network import NetworkAccess
 from app_server.tools.terminals import Terminals
 
 
@@ -26,7 +26,7 @@ class Services:
     terminals: Terminals
     sandbox: Sandbox
     watcher: Watcher
-    network: ManagedNetwork
+    network: NetworkAccess
     network_decisions: NetworkDecisions
 
 
@@ -60,7 +60,7 @@ class RequestContext:
         return self.services.commands
 
     @property
-    def network(self) -> ManagedNetwork:
+    def network(self) -> NetworkAccess:
         """The way of commands to the network, where it is managed."""
         return self.services.network
 

@@ -60,7 +60,7 @@ RulesIn = Callable[[str, Sequence[str]], Awaitable[RuleSet]]
 """The rules of the user's files for a command in a folder, which may write in others."""
 
 
-class ManagedNetwork:
+class NetworkAccess:
     """Gives commands their network. `live` are the rules that were made since the daemon began."""
 
     def __init__(self, proxy: NetworkProxy, decisions: NetworkDecisions, live: LiveRules, rules: RulesIn) -> None:

@@ -27,7 +27,7 @@ from app_server.sandbox.permissions import FULL_ACCESS, PermissionProfile
 from app_server.sandbox.profiles import with_additional, with_managed_network
 from app_server.sandbox.sandbox import Sandbox, SandboxUnavailable
 from app_server.tools.context import ToolError, TurnContext
-from app_server.tools.guarded_network import GuardedNetwork, ManagedNetwork
+from app_server.tools.guarded_network import GuardedNetwork, NetworkAccess
 from app_server.tools.login import LoginEnvironments, login_script
 from protocol.v2.permissions import AdditionalPermissionProfile
 
@@ -101,7 +101,7 @@ class ToolOrchestrator:
         rules: RulesFor,
         environment: EnvironmentFor,
         logins: LoginEnvironments,
-        network: ManagedNetwork,
+        network: NetworkAccess,
     ) -> None:
         self._sandbox, self._reaper, self._rules, self._environment = sandbox, reaper, rules, environment
         self._logins, self._network = logins, network
