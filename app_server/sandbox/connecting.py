@@ -35,13 +35,16 @@ class Connections:
     """The connections of one command, and of everything that it starts, to the proxy."""
 
     def __init__(
-        self, listener: int, port: int, poll: select.poll, answer: Callable[[int, int, int, int], None]
+        self, listener: int, proxy: tuple[int, int], poll: select.poll, answer: Callable[[int, int, int, int], None]
     ) -> None:
-        """`port` of 127.0.0.1 is the proxy's. `poll` is told of sockets to watch for; their events are for `look`.
+        """`proxy` is the port of 127.0.0.1 that the command may ask for, and the one that it is connected to.
 
-        `answer` ends a waiting call: its number, a value, the negative number of an error, and flags.
+        `poll` is told of sockets to watch for; their events are for `look`. `answer` ends a waiting call: its number, a
+        value, the negative number of an error, and flags.
         """
-        self._address = struct.pack("=H", socket.AF_INET) + struct.pack(">H", port) + LOOPBACK + bytes(8)
+        self._asked, self._address = (
+            struct.pack("=H", socket.AF_INET) + struct.pack(">H", port) + LOOPBACK + bytes(8) for port in proxy
+        )
         self._listener, self._poll, self._answer = listener, poll, answer
         self._waiting: dict[int, _Waiting] = {}
 
@@ -68,9 +71,9 @@ class Connections:
         given = call.memory(call.arguments[1], length)
         if len(given) < ADDRESS_BYTES:
             raise error_of(errno.EPERM)
-        if given[:8] != self._address[:8]:
+        if given[:8] != self._asked[:8]:
             # As in a network of the command's own, where nobody listens but the proxy.
-            is_local = given[:2] == self._address[:2] and given[4] == LOOPBACK[0]
+            is_local = given[:2] == self._asked[:2] and given[4] == LOOPBACK[0]
             raise error_of(errno.ECONNREFUSED if is_local else errno.EPERM)
 
     def _connect(self, call: Call, sock: socket.socket) -> int:

@@ -8,10 +8,12 @@ import importlib.util
 import marshal
 import os
 import platform
+import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from importlib.abc import InspectLoader
 from types import CodeType
 from typing import Any
@@ -24,7 +26,8 @@ from app_server.sandbox.area import DENY, READ, WRITE
 from app_server.sandbox.mounts import ETC, SYSTEM, follow, git_directories
 from app_server.sandbox.permissions import PermissionProfile
 from app_server.sandbox.repositories import GIT, HEAD, NEVER_WRITABLE, RepositorySearch, is_within_any
-from app_server.sandbox.sandbox import SandboxedCommand, SandboxUnavailable, with_network_flag
+from app_server.sandbox.sandbox import SHARED, SandboxedCommand, SandboxUnavailable, with_network_flag
+from app_server.sandbox.stage import WAITING_CONNECTIONS
 from app_server.sandbox.warden import Orders
 
 PROBE_S = 20
@@ -100,8 +103,18 @@ class Landlock:
         if proxy_port is not None:
             await self._can_proxy()
         inner = dict(with_network_flag(env, profile, proxy_port))
-        orders = await anyio.to_thread.run_sync(self._orders, list(argv), inner, cwd, profile, proxy_port)
-        return _command(orders, program=argv[0] if argv else "", path=inner.get("PATH"))
+        proxy = bridge = None
+        if proxy_port is not None:
+            bridge, port = _listen()
+            proxy = proxy_port, port
+        try:
+            orders = await anyio.to_thread.run_sync(self._orders, list(argv), inner, cwd, profile, proxy)
+            command = _command(orders, program=argv[0] if argv else "", path=inner.get("PATH"))
+        except BaseException:
+            if bridge is not None:
+                bridge.close()
+            raise
+        return replace(command, bridge=bridge)
 
     def _look(self) -> int:
         from app_server.sandbox import kernel
@@ -117,12 +130,17 @@ class Landlock:
         """Return if the helper can connect commands to the proxy, else raise SandboxUnavailable. Probed once."""
         async with self._probed:
             if not self._proxies:
-                orders = _pack(["/bin/sh", "-c", ":"], {}, NOTHING, (), (), self._abi, proxy_port=1)
+                orders = _pack(["/bin/sh", "-c", ":"], {}, NOTHING, (), (), self._abi, proxy=(1, 1))
                 await anyio.to_thread.run_sync(_probe, orders, ALLOW_TAKING)
                 self._proxies = True
 
     def _orders(
-        self, argv: list[str], env: Mapping[str, str], cwd: str, profile: PermissionProfile, proxy_port: int | None
+        self,
+        argv: list[str],
+        env: Mapping[str, str],
+        cwd: str,
+        profile: PermissionProfile,
+        proxy: tuple[int, int] | None,
     ) -> bytes:
         """What the helper is told. Walks the writable roots: for a worker thread."""
         roots = self._roots(profile)
@@ -134,7 +152,7 @@ class Landlock:
                 closed.add(os.path.join(root, HEAD))  # without it the root itself is no repository
         for repository in self._repositories.find([root for root in roots if os.path.isdir(root)]):
             closed.update(_protected(repository))
-        return _pack(argv, env, profile, roots, sorted(closed), self._abi, proxy_port)
+        return _pack(argv, env, profile, roots, sorted(closed), self._abi, proxy)
 
     def _roots(self, profile: PermissionProfile) -> tuple[str, ...]:
         """The writable roots that exist, without symbolic links. A link that a command may have made is not followed.
@@ -188,13 +206,13 @@ def _pack(
     roots: Sequence[str],
     closed: Sequence[str],
     abi: int,
-    proxy_port: int | None = None,
+    proxy: tuple[int, int] | None = None,
 ) -> bytes:
     rules = _rules(profile, roots)
     denied = tuple(os.fsdecode(path) for path, access in rules.items() if access == DENY and path != b"/")
     # What is new in a directory of which only parts may be read can be read by way of the supervisor alone.
     reads = any(is_within_any(path, tuple(roots)) for path in denied)
-    proxied = proxy_port is not None
+    proxied = proxy is not None
     network = profile.network and not proxied
     orders = Orders(
         argv=[os.fsencode(word) for word in argv],
@@ -210,7 +228,7 @@ def _pack(
         ],
         questions=landlock_filter.questions(reads=reads, signals=abi < 6, proxied=proxied),
         calls=dict(landlock_filter.names()),
-        proxy_port=proxy_port,
+        proxy=proxy,
     )
     everything: Any = (_helper(), orders.packed())
     return marshal.dumps(everything)
@@ -255,6 +273,21 @@ def _command(orders: bytes, *, program: str, path: str | None) -> SandboxedComma
     # The real environment is in the orders: nothing of it may act on the helper.
     env = {} if path is None else {"PATH": path}
     return SandboxedCommand(argv=_argv(fd), env=env, pass_fds=(fd,), supervised=True, program=program)
+
+
+def _listen() -> tuple[socket.socket, int]:
+    """A socket of one command's own for the proxy: what it is fetched from, and its port of 127.0.0.1.
+
+    Without a network of the command's own, that is how the proxy knows whose connections it gets.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        with theirs, socket.create_server(("127.0.0.1", 0), backlog=WAITING_CONNECTIONS) as listener:
+            socket.send_fds(theirs, [SHARED], [listener.fileno()])
+            return ours, listener.getsockname()[1]
+    except OSError as error:
+        ours.close()
+        raise SandboxUnavailable(f"nothing can listen for the managed network proxy: {error.strerror}") from error
 
 
 def _hand_over(data: bytes) -> int:

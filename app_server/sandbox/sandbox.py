@@ -20,6 +20,9 @@ NETWORK_DISABLED = "CODEX_SANDBOX_NETWORK_DISABLED"
 """Set to 1 for a command that may not use the network, wrapped or not."""
 
 
+PRIVATE, SHARED = b"x", b"m"
+
+
 class SandboxUnavailable(Exception):
     """The policy cannot be enforced here, so the command does not run. The message says why and what helps."""
 
@@ -34,8 +37,9 @@ class SandboxedCommand:
     `contained` says that the command and its descendants end with the process that is started; that process then
     fails for reasons of its own where the wanted program is missing, so `program` names it for a check beforehand.
     `supervised` says that it is the parent of the command, and leaves signals to it.
-    From `bridge` comes, as one message with a descriptor, the socket on which the sandbox's own network listens for the
-    proxy; whoever starts the command receives it and closes `bridge`. None where the proxy's port is the machine's.
+    From `bridge` comes, as one message with a descriptor, the socket on which the proxy is to listen for this command;
+    whoever starts the command receives it and closes `bridge`. The message is `PRIVATE` if the socket is in a network
+    of the command's own, `SHARED` if others can reach it too. None where the proxy's port is the machine's.
     """
 
     argv: Sequence[str]

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app_server.sandbox import kernel
-from app_server.sandbox.sandbox import SandboxUnavailable
+from app_server.sandbox.sandbox import PRIVATE, SandboxUnavailable
 
 FALLBACK_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs are looked for when the command's environment has no PATH."""
@@ -327,7 +327,7 @@ def _open_bridge(table: _Table, bridge: Bridge, spare: int) -> None:
     """
     address = table.memory(struct.pack("<H", AF_INET) + struct.pack(">H4B8x", bridge.port, 127, 0, 0, 1))
     control = table.memory(struct.pack("<QIIi4x", 20, SOL_SOCKET, SCM_RIGHTS, spare))
-    content = table.memory(struct.pack("<QQ", table.memory(b"x"), 1))
+    content = table.memory(struct.pack("<QQ", table.memory(PRIVATE), 1))
     message = table.memory(struct.pack("<QQQQQQQ", 0, 0, content, 1, control, 24, 0))
     made = table.argument_of_next_but_one(0)
     table.call("socket", AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0, store=made, otherwise="no bridge")

@@ -60,11 +60,11 @@ class GoOn(Exception):
 class Supervisor:
     """Serves one command and everything that it starts."""
 
-    def __init__(self, listener: int, area: Area, calls: dict[int, str], proxy_port: int | None) -> None:
-        """`calls` are the names of the calls that may be asked about, by number; `proxy_port` is as for `Orders`."""
+    def __init__(self, listener: int, area: Area, calls: dict[int, str], proxy: tuple[int, int] | None) -> None:
+        """`calls` are the names of the calls that may be asked about, by number; `proxy` is as for `Connections`."""
         self._listener, self._area = listener, area
         self._poll = select.poll()
-        self._connections = None if proxy_port is None else Connections(listener, proxy_port, self._poll, self._send)
+        self._connections = None if proxy is None else Connections(listener, proxy, self._poll, self._send)
         self._waiting: list[tuple[int, int, Callable[[], object]]] = []
         self._calls: dict[int, Callable[[Call], int]] = {
             number: getattr(self, f"_on_{name}") for number, name in calls.items()

@@ -36,8 +36,8 @@ class Orders:
     """What to confine, and how.
 
     `rules`, `closed` and `names` are as for `Area`. `filters` are installed before the command starts; `questions` is
-    the one that makes it ask the supervisor, about the calls in `calls`. `proxy_port` of 127.0.0.1 is what the command
-    may connect to, None for nothing.
+    the one that makes it ask the supervisor, about the calls in `calls`. `proxy` is as for `Connections`, None
+    where the command may connect to nothing.
     """
 
     def __init__(
@@ -52,17 +52,17 @@ class Orders:
         filters: list[bytes],
         questions: bytes,
         calls: dict[int, str],
-        proxy_port: int | None,
+        proxy: tuple[int, int] | None,
     ) -> None:
         self.argv, self.env, self.abi, self.network = argv, env, abi, network
         self.rules, self.closed, self.names = rules, closed, names
         self.filters, self.questions, self.calls = filters, questions, calls
-        self.proxy_port = proxy_port
+        self.proxy = proxy
 
     def packed(self) -> tuple[object, ...]:
         """The form that crosses to the helper: the arguments for `Orders`."""
         files = (self.rules, self.closed, self.names)
-        asked = (self.filters, self.questions, self.calls, self.proxy_port)
+        asked = (self.filters, self.questions, self.calls, self.proxy)
         return (self.argv, self.env, self.abi, *files, self.network, *asked)
 
 
@@ -169,7 +169,7 @@ def _supervise(orders: Orders, area: Area) -> int:
     listener = _receive_listener(ours)
     if listener is None:
         return _exit_code(os.waitpid(child, 0)[1])
-    if orders.proxy_port is not None:
+    if orders.proxy is not None:
         _check_taking(child)
         ours.send(b"x")
     ours.close()
@@ -177,7 +177,7 @@ def _supervise(orders: Orders, area: Area) -> int:
     null = os.open(os.devnull, os.O_RDWR)
     for fd in range(3):
         os.dup2(null, fd)
-    return Supervisor(listener, area, orders.calls, orders.proxy_port).serve(child)
+    return Supervisor(listener, area, orders.calls, orders.proxy).serve(child)
 
 
 def _become_command(orders: Orders, area: Area, ours: socket.socket, parent: int) -> "NoReturn":
@@ -188,7 +188,7 @@ def _become_command(orders: Orders, area: Area, ours: socket.socket, parent: int
         listener = _listen(orders.questions)
         ours.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [listener]))])
         os.close(listener)
-        if orders.proxy_port is not None and not ours.recv(1):
+        if orders.proxy is not None and not ours.recv(1):
             os._exit(EXIT_NOT_CONFINED)
         ours.close()
         _confine(orders, area)

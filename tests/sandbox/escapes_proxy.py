@@ -327,9 +327,6 @@ CREDENTIALS = [
             say(request, credential=os.environ["OTHERS_CREDENTIAL"])
             socks(target.encode(), credential=os.environ["OTHERS_CREDENTIAL"])
         """,
-        still_open={
-            "landlock": "it is on the machine's own network, where a credential is all that tells commands apart"
-        },
     ),
     direct(
         "find the credential of another command",

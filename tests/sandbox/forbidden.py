@@ -23,6 +23,7 @@ ALLOWED, FORBIDDEN = "127.0.0.2", "127.0.0.1"
 ANSWERS = {
     "allowed.test": [ALLOWED],
     "forbidden.test": [FORBIDDEN],
+    "localhost": [FORBIDDEN, "::1"],
     "x.localhost": [FORBIDDEN],
     "local.test": [FORBIDDEN],
     "mapped.test": ["::ffff:" + FORBIDDEN],

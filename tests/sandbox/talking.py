@@ -1,15 +1,13 @@
 """What attempts say to the managed proxy, and how."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from textwrap import dedent
-from types import MappingProxyType
 
 from tests.sandbox.attempts import Attempt, Prepare, py
 from tests.sandbox.forbidden import around
 from tests.sandbox.needs import has_v6
 
 Need = Callable[[], str | None]
-NOWHERE: Mapping[str, str] = MappingProxyType({})
 
 TALK = r"""
 import base64, re, socket, struct, time, urllib.parse
@@ -89,11 +87,10 @@ def direct(
     prepare: Prepare = around,
     needs: tuple[Need, ...] = (),
     control: str = "production",
-    still_open: Mapping[str, str] = NOWHERE,
 ) -> Attempt:
     """An attempt past the proxy."""
     program = py(TALK, *code)
-    return Attempt(name=name, program=program, prepare=prepare, needs=needs, control=control, still_open=still_open)
+    return Attempt(name=name, program=program, prepare=prepare, needs=needs, control=control)
 
 
 def ask(name: str, *parts: bytes, prepare: Prepare = around, needs: tuple[Need, ...] = ()) -> Attempt:
