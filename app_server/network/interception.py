@@ -46,7 +46,7 @@ class Interceptor:
 
     def environment(self, base: Mapping[str, str], trust: Trust) -> dict[str, str]:
         """`base` with what leads programs to the proxy's certificate."""
-        return for_commands(base, trust.bundle)
+        return for_commands(base, trust)
 
     async def interception(self, trust: Trust) -> "TlsInterception":
         """How to look into the connections of a command that has this trust."""

@@ -50,6 +50,10 @@ _SYSTEM_FILES = (
 
 _SYSTEM_FOLDERS = ("/etc/ssl/certs", "/etc/pki/tls/certs")
 
+_WGETRC = "SYSTEM_WGETRC"
+"""Which settings wget begins with, those of the user come after. With GnuTLS it has no variable for authorities."""
+_WGETRCS = ("/etc/wgetrc", "/usr/local/etc/wgetrc", "/opt/homebrew/etc/wgetrc")
+
 _MAX_FILE = 16 * 1024 * 1024
 _MAX_FOLDER = 4096
 _MAX_KEPT = 8
@@ -57,17 +61,20 @@ _OLD_SECONDS = 3600.0
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
 _BUNDLES = "ca-bundle-*.pem"
+_SETTINGS = "ca-bundle-*.wgetrc"
 _UNFINISHED = ".ca-bundle-"
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """`bundle` is the path of a file for commands: all authorities that count, and the proxy's own.
+    """`bundle` is the path of a file for commands: all authorities that count, and the proxy's own. `settings` are
+    those of wget, which lead there.
 
     `context` is how the proxy itself speaks TLS with servers: only the authorities count, its own not among them.
     """
 
     bundle: str
+    settings: str
     context: ssl.SSLContext
 
 
@@ -94,14 +101,16 @@ class Bundles:
 
         Raises OSError where the file cannot be written.
         """
-        stamps = tuple(self._sources(base))
-        known = self._known.get(stamps)
-        if known is not None and os.path.exists(known.bundle):
-            self._known.move_to_end(stamps)
+        stamps, settings = self._sources(base), _settings(base)
+        key = (*stamps, *settings)
+        known = self._known.get(key)
+        if known is not None and os.path.exists(known.bundle) and os.path.exists(known.settings):
+            self._known.move_to_end(key)
             return known
-        trust = self._write(list(dict.fromkeys(one for path, *_ in stamps for one in _certificates(path))))
-        self._known[stamps] = trust
-        self._known.move_to_end(stamps)
+        found = list(dict.fromkeys(one for path, *_ in stamps for one in _certificates(path)))
+        trust = self._write(found, "".join(_text(path) for path, *_ in settings))
+        self._known[key] = trust
+        self._known.move_to_end(key)
         while len(self._known) > _MAX_KEPT:
             self._known.popitem(last=False)
         return trust
@@ -118,7 +127,7 @@ class Bundles:
         found = (path for path in dict.fromkeys(paths) if os.path.isabs(path) and path not in self._locks)
         return [stamp for path in found for stamp in _stamp(path)]
 
-    def _write(self, authorities: list[str]) -> Trust:
+    def _write(self, authorities: list[str], settings: str) -> Trust:
         self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         descriptor, unfinished = tempfile.mkstemp(dir=self._folder, prefix=_UNFINISHED)
         try:
@@ -127,9 +136,13 @@ class Bundles:
                 context, good = _context(file, unfinished, authorities)
                 file.write(self._certificate)
             os.fchmod(descriptor, 0o644)
-            digest = hashlib.sha256("".join([*good, self._certificate]).encode()).hexdigest()
+            digest = hashlib.sha256(
+                "".join([*good, self._certificate, settings]).encode("utf-8", "surrogateescape")
+            ).hexdigest()
             path = str(self._folder / f"ca-bundle-{digest}.pem")
             os.replace(unfinished, path)
+            trust = Trust(path, _beside(path), context)
+            _replace(trust.settings, f"{settings}\nca_certificate = {path}\n")
         except BaseException:
             with suppress(OSError):
                 os.unlink(unfinished)
@@ -138,7 +151,7 @@ class Bundles:
         if (former := self._locks.pop(path, None)) is not None:
             os.close(former)
         self._locks[path] = descriptor
-        return Trust(path, context)
+        return trust
 
     def close(self) -> None:
         """Remove the files. May be called again."""
@@ -146,17 +159,18 @@ class Bundles:
             path, descriptor = self._locks.popitem()
             with suppress(OSError):
                 os.unlink(path)
+                os.unlink(_beside(path))
             os.close(descriptor)
         self._known.clear()
 
 
-def for_commands(base: Mapping[str, str], bundle: str) -> dict[str, str]:
+def for_commands(base: Mapping[str, str], trust: Trust) -> dict[str, str]:
     """`base` with the file of authorities in every variable where programs look for one.
 
-    Programs that look nowhere keep to their own: Java, wget with GnuTLS, and on macOS what asks the keychain, such as
-    Go and Swift. They end with an error about the certificate.
+    Programs that look nowhere keep to their own: Java, and on macOS what asks the keychain, such as Go and Swift. They
+    end with an error about the certificate.
     """
-    return {**base, **dict.fromkeys(VARIABLES, bundle)}
+    return {**base, **dict.fromkeys(VARIABLES, trust.bundle), _WGETRC: trust.settings}
 
 
 def sweep(folder: Path) -> None:
@@ -174,6 +188,41 @@ def sweep(folder: Path) -> None:
                 path.unlink()
             finally:
                 os.close(descriptor)
+    for path in folder.glob(_SETTINGS):
+        with suppress(OSError):
+            if not path.with_suffix(".pem").exists():
+                path.unlink()
+
+
+def _beside(bundle: str) -> str:
+    """Where the settings of wget lie that lead to a file of authorities."""
+    return bundle.removesuffix(".pem") + ".wgetrc"
+
+
+def _replace(path: str, text: str) -> None:
+    """Write a file that is either there whole or not there."""
+    unfinished = os.path.join(os.path.dirname(path), f"{_UNFINISHED}{os.path.basename(path)}")
+    with open(unfinished, "w", encoding="utf-8", errors="surrogateescape") as file:
+        os.fchmod(file.fileno(), 0o644)
+        file.write(text)
+    os.replace(unfinished, path)
+
+
+def _settings(base: Mapping[str, str]) -> list[_Stamp]:
+    """What wget would begin with, if anybody may read it."""
+    path = base.get(_WGETRC) or next((path for path in _WGETRCS if os.path.isfile(path)), "")
+    with suppress(OSError, ValueError):
+        status = os.stat(path)
+        if stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IROTH:
+            return _stamp(path)
+    return []
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8", errors="surrogateescape")
+    except OSError:
+        return ""
 
 
 def _folders(environ: Mapping[str, str]) -> list[str]:

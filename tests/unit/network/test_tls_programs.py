@@ -82,6 +82,14 @@ async def test_node_reads(tmp_path: Path, authority: TestAuthority, files: Path)
     assert (done.stdout.endswith(b"\r\n\r\nhello"), done.stderr) == (True, b"")
 
 
+@needs("wget")
+async def test_wget_reads(tmp_path: Path, authority: TestAuthority, files: Path, home: Path) -> None:
+    with serving_files(files, authority.context(HOST)) as port:
+        async with limited(tmp_path, authority) as proxy:
+            done = await run(proxy, "wget", "-q", "-O", "-", f"https://{HOST}:{port}/text", cwd=home)
+    assert (done.stdout, done.stderr) == (b"hello", b"")
+
+
 @needs("git")
 async def test_git_clones(tmp_path: Path, authority: TestAuthority, files: Path, home: Path) -> None:
     """From a server of plain files, since others want a POST."""

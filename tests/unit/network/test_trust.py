@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from app_server.network.authority import Authority
-from app_server.network.trust import VARIABLES, Bundles, for_commands, sweep
+from app_server.network.trust import VARIABLES, Bundles, Trust, for_commands, sweep
 from tests.unit.network.tls_bench import TestAuthority, limited
 
 OWN = "-----BEGIN CERTIFICATE-----\nMTIz\n-----END CERTIFICATE-----\n"
@@ -34,7 +34,7 @@ def test_the_file_holds_what_is_named_and_the_own_certificate(tmp_path: Path) ->
     assert text.endswith(own)
     assert {ours.pem in text, theirs.pem in text} == {True}
     assert stat.S_IMODE(os.stat(trust.bundle).st_mode) == 0o644
-    assert os.listdir(tmp_path / "bundles") == [Path(trust.bundle).name]
+    assert {str(path) for path in (tmp_path / "bundles").iterdir()} == {trust.bundle, trust.settings}
     readable = ssl.create_default_context(cafile=trust.bundle)
     assert trusts(readable, ours.pem, theirs.pem, own) == [True, True, True]
     assert len(readable.get_ca_certs()) == text.count("BEGIN CERTIFICATE")
@@ -113,9 +113,24 @@ def test_the_same_environment_has_the_same_file_until_something_changes(tmp_path
     assert os.listdir(tmp_path / "bundles") == []
 
 
+def test_wget_keeps_the_settings_it_would_begin_with(tmp_path: Path) -> None:
+    settings = tmp_path / "wgetrc"
+    settings.write_bytes(b"# caf\xe9\ntries = 3\n")
+    bundles = Bundles(tmp_path / "bundles", OWN, {})
+    trust = bundles.trust({"SYSTEM_WGETRC": str(settings)})
+    assert Path(trust.settings).read_bytes() == b"# caf\xe9\ntries = 3\n\nca_certificate = %b\n" % trust.bundle.encode()
+    assert stat.S_IMODE(os.stat(trust.settings).st_mode) == 0o644
+    settings.chmod(0o600)
+    hidden = bundles.trust({"SYSTEM_WGETRC": str(settings)})
+    assert Path(hidden.settings).read_text() == f"\nca_certificate = {hidden.bundle}\n"
+    bundles.close()
+    assert os.listdir(tmp_path / "bundles") == []
+
+
 def test_every_variable_leads_to_the_file(tmp_path: Path) -> None:
-    environment = for_commands({"PATH": "/bin", "SSL_CERT_FILE": "/etc/theirs"}, "/x.pem")
-    assert environment == {"PATH": "/bin", **dict.fromkeys(VARIABLES, "/x.pem")}
+    trust = Trust("/x.pem", "/x.wgetrc", ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    environment = for_commands({"PATH": "/bin", "SSL_CERT_FILE": "/etc/theirs"}, trust)
+    assert environment == {"PATH": "/bin", **dict.fromkeys(VARIABLES, "/x.pem"), "SYSTEM_WGETRC": "/x.wgetrc"}
     assert {"SSL_CERT_FILE", "CARGO_HTTP_CAINFO", "DENO_CERT", "AWS_CA_BUNDLE"} <= set(environment)
 
 
@@ -134,16 +149,18 @@ def test_the_file_of_a_run_that_was_killed_is_swept_and_that_of_one_that_lives_i
     folder.mkdir()
     killed = subprocess.run([sys.executable, "-c", LEFT, str(folder)], check=False)
     assert killed.returncode == -signal.SIGKILL
-    (left,) = os.listdir(folder)
+    left = set(os.listdir(folder))
+    assert len(left) == 2
     outside = tmp_path / "outside"
     outside.write_text("not ours")
     (folder / "ca-bundle-link.pem").symlink_to(outside)
     (folder / "of the user").touch()
     living = Bundles(folder, OWN, {})
-    kept = Path(living.trust({}).bundle).name
-    assert kept != left
+    trust = living.trust({})
+    kept = {Path(trust.bundle).name, Path(trust.settings).name}
+    assert not kept & left
     sweep(folder)
-    assert set(os.listdir(folder)) == {kept, "of the user", "ca-bundle-link.pem"}
+    assert set(os.listdir(folder)) == {*kept, "of the user", "ca-bundle-link.pem"}
     assert outside.read_text() == "not ours"
     living.close()
     sweep(tmp_path / "nonexistent")
@@ -154,7 +171,8 @@ async def test_the_proxy_sweeps_when_it_starts_and_removes_its_own_when_it_ends(
     await folder.mkdir()
     await (folder / "ca-bundle-left.pem").touch()
     async with limited(tmp_path, None) as proxy:
-        assert [str(path) async for path in folder.iterdir()] == [proxy.environment["SSL_CERT_FILE"]]
+        there = {str(path) async for path in folder.iterdir()}
+        assert there == {proxy.environment["SSL_CERT_FILE"], proxy.environment["SYSTEM_WGETRC"]}
     assert [path async for path in folder.iterdir()] == []
 
 
