@@ -71,3 +71,17 @@ ensure_bubblewrap() {
     return 1
   fi
 }
+
+# ensure_hosts: true if tests can give hosts names of their own and fetch from them; installs what that takes.
+ensure_hosts() {
+  [ "$(uname -s)" = Linux ] || return 0
+  command -v curl >/dev/null || debian_install curl || {
+    say "curl is missing. On Debian or Ubuntu: sudo apt-get install curl"
+    return 1
+  }
+  compgen -G '/usr/lib/*/libnss_wrapper.so' >/dev/null || compgen -G '/usr/lib*/libnss_wrapper.so' >/dev/null ||
+    debian_install libnss-wrapper || {
+    say "libnss-wrapper is missing. On Debian or Ubuntu: sudo apt-get install libnss-wrapper"
+    return 1
+  }
+}

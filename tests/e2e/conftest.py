@@ -1,6 +1,6 @@
 """Daemons of this checkout with a scripted model behind them, shared by the tests of a module."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -13,10 +13,22 @@ from tests.support.stage import Stage, Transport, listen_on
 
 
 class Shared:
-    """The model of a module, and one daemon for each network transport that its tests ask for."""
+    """The model of a module, and one daemon for each network transport that its tests ask for.
 
-    def __init__(self, folder: Path, model: ScriptedModel) -> None:
+    `settings` and `more` go into config.toml, `variables` into the environment of the daemons.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        model: ScriptedModel,
+        *,
+        settings: Mapping[str, object] | None = None,
+        more: str = "",
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder, self.model = folder, model
+        self._settings, self._more, self._variables = settings, more, variables or {}
         self._daemons: dict[Transport, Daemon] = {}
         self._running = AsyncExitStack()
 
@@ -29,7 +41,9 @@ class Shared:
     def home(self, transport: Transport) -> Path:
         """Where the daemons of this transport keep their threads."""
         folder = self.folder / transport
-        return folder if folder.exists() else make_home(folder, self.model.url)
+        if folder.exists():
+            return folder
+        return make_home(folder, self.model.url, settings=self._settings, more=self._more)
 
     async def daemon(self, transport: Transport) -> Daemon | None:
         """The listening daemon, started at its first use; none on stdio."""
@@ -37,7 +51,7 @@ class Shared:
             return None
         if transport not in self._daemons:
             home = self.home(transport)
-            running = running_daemon(home, listen_on(transport, home))
+            running = running_daemon(home, listen_on(transport, home), **self._variables)
             self._daemons[transport] = await self._running.enter_async_context(running)
         return self._daemons[transport]
 
