@@ -29,6 +29,7 @@ from tests.support.networked import (
     poll,
     position,
     questions,
+    rule,
     rules,
     run,
     session,
@@ -78,12 +79,6 @@ def rules_file(stage: Stage) -> str:
     """What the user's rules file says."""
     file = stage.home / "rules" / "default.rules"
     return file.read_text() if file.exists() else ""
-
-
-def rule(host: str, action: str) -> str:
-    """The line that keeps an answer about HTTP."""
-    justification = f"{action.capitalize()} http access to {host}"
-    return f'network_rule(host="{host}", protocol="http", decision="{action}", justification="{justification}")'
 
 
 # The question

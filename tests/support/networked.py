@@ -24,8 +24,10 @@ OPEN = """
 exclude = ["LD_*", "NSS_*"]
 [sandbox_workspace_write]
 network_access = true
+exclude_slash_tmp = true
+exclude_tmpdir_env_var = true
 """
-"""Commands have a network, and do not see how the daemon finds hosts."""
+"""Commands have a network, and do not see how the daemon finds hosts. What others do in /tmp is not their affair."""
 
 DOMAINS = """
 "listed.test" = "allow"
@@ -103,6 +105,12 @@ async def answer(client: RpcClient, question: Message, decision: Any) -> None:
 def amendment(host: str, action: str = "allow") -> Message:
     """The decision to keep a rule for a host."""
     return {"applyNetworkPolicyAmendment": {"network_policy_amendment": {"host": host, "action": action}}}
+
+
+def rule(host: str, action: str = "allow") -> str:
+    """The line of a rules file that keeps an answer about HTTP."""
+    justification = f"{action.capitalize()} http access to {host}"
+    return f'network_rule(host="{host}", protocol="http", decision="{action}", justification="{justification}")'
 
 
 async def done(client: RpcClient, item_id: str = "call_n") -> Message:
