@@ -12,6 +12,7 @@ LANDLOCK_LACKS = (
     "commands see the processes and the network names of this machine, though they cannot touch them",
     "they have no shared memory (/dev/shm) and cannot make terminals of their own",
     "what they create beside protected entries such as .git is slower",
+    "behind the managed network proxy they cannot serve themselves on localhost",
 )
 """What is less than with bubblewrap."""
 

@@ -14,7 +14,7 @@ from app_server.exec.pty import Size
 from app_server.sandbox import bubblewrap, stage
 from app_server.sandbox.bubblewrap import Bubblewrap
 from app_server.sandbox.permissions import PermissionProfile, read_only, workspace_write
-from app_server.sandbox.stage import Expected
+from app_server.sandbox.stage import Bridge, Expected
 from tests.sandbox.conftest import Jail, Ran
 
 
@@ -176,5 +176,34 @@ def test_the_program_is_an_executable_of_its_machine(machine: str, monkeypatch: 
         code = os.pread(fd, size - stage.HEADERS_BYTES, stage.HEADERS_BYTES)
         assert code.count({"x86_64": b"\x0f\x05", "aarch64": b"\x01\x00\x00\xd4"}[machine]) == 1  # one system call
         assert len(code) == {"x86_64": 76, "aarch64": 76}[machine]
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize(
+    ("machine", "numbers"),
+    [("x86_64", (41, 292, 49, 50, 46, 3)), ("aarch64", (198, 24, 200, 201, 211, 57))],
+)
+def test_a_bridge_is_a_few_calls_of_its_machine_before_all_others(
+    machine: str, numbers: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    fd = stage.make(["true"], {}, bridge=Bridge(77, 8080))
+    try:
+        table = os.pread(fd, 6 * stage.ROW_BYTES, stage.TABLE - stage.CODE)
+        rows = [struct.unpack_from("<13Q", table, at * stage.ROW_BYTES) for at in range(6)]
+        assert tuple(row[0] for row in rows) == numbers
+        made, put, bound, listening, sent, closed = rows
+        # The socket's number is written into the call that gives it a known one.
+        assert made[1:4] == (2, 1 | os.O_CLOEXEC, 0)
+        assert made[7] == stage.TABLE + stage.ROW_BYTES + 8
+        assert put[2:4] == (fd, os.O_CLOEXEC)
+        address = os.pread(fd, 16, bound[2] - stage.CODE)
+        assert (bound[1], address, bound[3]) == (fd, b"\2\0\x1f\x90\x7f\0\0\1" + bytes(8), 16)
+        assert listening[1] == fd
+        assert (sent[1], closed[1]) == (77, 77)
+        # Where one of them fails the command is not started.
+        (failing,) = {row[12] for row in rows[:5]}
+        assert failing > max(row[11] for row in rows)
     finally:
         os.close(fd)
