@@ -31,7 +31,7 @@ KEY = "s3cret"
 
 def _token(**claims: Any) -> str:
     payload = {"exp": time.time() + 600, **claims}
-    return "Bearer " + jwt.encode(payload, SECRET, "HS256")  # pyright: ignore[reportUnknownMemberType]  # RSA key types
+    return "Bearer " + jwt.encode(payload, SECRET, "HS256")  # RSA key types
 
 
 class House:
