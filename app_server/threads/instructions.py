@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from app_server.config.network_proxy import NetworkProxySettings
 from app_server.config.settings import Settings
 from app_server.sandbox.permissions import PermissionProfile
 from protocol.v2.permissions import (
@@ -24,6 +25,9 @@ INSTRUCTION_FILES = ("AGENTS.override.md", "AGENTS.md")
 MAX_OWN_BYTES = 1024 * 1024
 """How much of the user's own file in `$CODEX_HOME` is read."""
 
+MOST_HOSTS = 20
+"""How many of the allowed hosts the model is told."""
+
 _BASE = Path(__file__).with_name("base_instructions.md").read_text(encoding="utf-8")
 
 
@@ -38,14 +42,17 @@ def permissions_text(
     roots: Sequence[str],
     profile: PermissionProfile | None = None,
     *,
+    proxy: NetworkProxySettings | None = None,
     reviewed: bool = False,
 ) -> str:
     """What commands may do under the policies in force. `roots` are the absolute folders of the workspace.
 
-    `profile` is the named one, if one is in force, of which `sandbox` tells only the outline. `reviewed` is whether a
-    model answers in the user's place.
+    `profile` is the named one, if one is in force, of which `sandbox` tells only the outline; `proxy` are the rules of
+    the managed network. `reviewed` is whether a model answers in the user's place.
     """
     lines = [_sandbox_text(sandbox, roots)]
+    if proxy is not None:
+        lines.append(_managed_network(proxy, approval_policy))
     if profile is not None and profile.kind == "restricted":
         lines += _profile_lines(sandbox, profile)
     lines.append(_APPROVALS[approval_policy])
@@ -98,6 +105,22 @@ def _sandbox_text(sandbox: SandboxPolicy, roots: Sequence[str]) -> str:
 
 def _network(sandbox: ReadOnlySandboxPolicy | WorkspaceWriteSandboxPolicy) -> str:
     return "The network is reachable." if sandbox.network_access else "There is no network."
+
+
+def _managed_network(proxy: NetworkProxySettings, approval_policy: str) -> str:
+    allowed = [pattern for pattern, action in proxy.domains.items() if action == "allow"]
+    others = "is refused" if approval_policy == "never" or proxy.managed_domains_only else "is asked about"
+    text = (
+        "The network is managed: commands reach it by the proxy that their environment names, and by nothing else. "
+        f"A host that is not allowed {others} while the command runs, and a refusal ends the command and says why. "
+        "Accept it: do not go around the proxy or try another way to the same host."
+    )
+    if proxy.mode == "limited":
+        text += " Only requests that read (GET, HEAD, OPTIONS) go through."
+    if allowed:
+        more = f" and {len(allowed) - MOST_HOSTS} more" if len(allowed) > MOST_HOSTS else ""
+        text += f" Allowed: {_listed(allowed[:MOST_HOSTS])}{more}."
+    return text
 
 
 _ESCALATE = (

@@ -20,6 +20,7 @@ from app_server.model.provider import ModelProvider
 from app_server.rpc.connection import Connection
 from app_server.rpc.outbound import Frame, notification, now_ms
 from app_server.rpc.server_requests import ServerRequests
+from app_server.sandbox.profiles import with_managed_network
 from app_server.store.decisions import DecisionLog
 from app_server.store.rows import ItemRow, ThreadRow, TurnRow, cut_preview
 from app_server.store.threads import ThreadStore
@@ -461,12 +462,13 @@ class Thread:
         settings = self.settings
         if self._project_text is None:
             await self.load_project_instructions()
-        profile = None if settings.permission_profile is None else turn_profile(settings, self.config)
+        profile = turn_profile(settings, self.config)
         allowed = permissions_text(
             settings.sandbox,
             settings.approval_kind,
             settings.workspace_roots,
-            profile,
+            None if settings.permission_profile is None else profile,
+            proxy=with_managed_network(profile, self.config).proxy,
             reviewed=not self.asks_the_user,
         )
         wanted = [("developer", allowed)]

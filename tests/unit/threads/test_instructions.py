@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app_server.config.network_proxy import HostAction, NetworkProxySettings
 from app_server.config.settings import Settings
 from app_server.sandbox.permissions import FULL_ACCESS, PermissionProfile, read_only
 from app_server.threads.instructions import (
@@ -207,3 +208,18 @@ def test_the_model_is_told_what_a_named_profile_says_beyond_its_outline() -> Non
 def test_a_profile_that_says_no_more_than_its_policy_adds_nothing(profile: PermissionProfile | None) -> None:
     plain = permissions_text(ReadOnlySandboxPolicy(), "never", ["/ws"])
     assert permissions_text(ReadOnlySandboxPolicy(), "never", ["/ws"], profile) == plain
+
+
+def test_the_model_is_told_of_the_managed_network() -> None:
+    policy = WorkspaceWriteSandboxPolicy(network_access=True)
+    hosts: dict[str, HostAction] = {f"host{number}.test": "allow" for number in range(25)}
+    text = permissions_text(policy, "on-request", ["/ws"], proxy=NetworkProxySettings(domains=hosts))
+    assert "is asked about while the command runs" in text
+    assert "`host19.test` and 5 more" in text
+    assert "Only requests that read" not in text
+    limited = NetworkProxySettings(mode="limited", domains={"bad.test": "deny"})
+    text = permissions_text(policy, "never", ["/ws"], proxy=limited)
+    assert "is refused while the command runs" in text
+    assert "Only requests that read" in text
+    assert "bad.test" not in text
+    assert "proxy" not in permissions_text(policy, "never", ["/ws"])
