@@ -251,6 +251,12 @@ class Bubblewrap:
         for place, real in self._programs:
             if not any(_is_within(path, root) for path in (place, real) for root in writable):
                 return real
+        if self._programs:
+            places = ", ".join(place for place, _ in self._programs)
+            raise SandboxUnavailable(
+                f"bubblewrap is only at {places}, which lies in a folder that the command works in or may write, so it "
+                "could be anybody's; work in another folder"
+            )
         raise SandboxUnavailable(
             f"bubblewrap ({PROGRAM}) was not found, and without it commands cannot be confined; {INSTALL}"
         )
