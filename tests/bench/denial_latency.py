@@ -1,7 +1,7 @@
 """How long a denial of the network takes to end a command: from the decision to the last process of its tree dead.
 
-Run it with `python -m tests.bench.denial_latency [--runs N] [--json]`. Each run is a hostile little tree, with children
-that ignore SIGTERM and one that has left the session, in each of the places where commands run.
+Run it with `python -m tests.bench.denial_latency [--runs N] [--json] [--place NAME]`. Each run is a hostile little
+tree, with children that ignore SIGTERM and one that has left the session, in each of the places where commands run.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import select
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,12 @@ from tests.support.rpc_client import RpcClient
 from tests.support.scripted_model import Part, say, tool_call
 from tests.support.stage import Stage, begin, ended, set_stage
 
-POLICY = {"type": "workspaceWrite", "networkAccess": True}
+POLICY = {"type": "workspaceWrite", "networkAccess": True, "excludeSlashTmp": True, "excludeTmpdirEnvVar": True}
 CONFIG = """
 [sandbox_workspace_write]
 network_access = true
+exclude_slash_tmp = true
+exclude_tmpdir_env_var = true
 [features.network_proxy]
 enabled = true
 on_denial = "terminate"
@@ -196,13 +198,13 @@ def _usage(pid: int) -> int:
 PLACES = ("during_the_call", "at_the_next_poll", "that_nobody_polls", "of_the_user", "of_a_client")
 
 
-async def main(runs: int, as_json: bool) -> None:
-    """Measure all places and print a line for each."""
+async def main(runs: int, as_json: bool, places: Sequence[str]) -> None:
+    """Measure these places and print a line for each."""
     results: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(dir=Path.home()) as folder:
         async with set_stage(Path(folder), more=lambda _: CONFIG) as stage:
             client = await stage.client()
-            for name in PLACES:
+            for name in places:
                 await measure(stage, client, name, 3)
                 before = _usage(stage.daemon.pid)
                 times = sorted(await measure(stage, client, name, runs))
@@ -222,5 +224,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--place", choices=PLACES, action="append", help="only here; may be given again")
     options = parser.parse_args()
-    anyio.run(main, options.runs, options.json)
+    anyio.run(main, options.runs, options.json, options.place or PLACES)
