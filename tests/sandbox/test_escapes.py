@@ -9,7 +9,7 @@ import pytest
 
 from app_server.exec.reaper import Reaper
 from app_server.sandbox.permissions import PermissionProfile, read_only, workspace_write
-from app_server.sandbox.sandbox import Confinement, SandboxUnavailable
+from app_server.sandbox.sandbox import Confinement
 from tests.sandbox import (
     escapes_files,
     escapes_kernel,
@@ -20,7 +20,7 @@ from tests.sandbox import (
     escapes_secrets,
 )
 from tests.sandbox.attempts import REFUSED, Attempt, Commands, Host, marked, play, shown
-from tests.sandbox.backends import BACKENDS, backend_named
+from tests.sandbox.backends import BACKENDS, usable_backends
 
 ROOMS = (
     escapes_files,
@@ -51,15 +51,7 @@ async def reaper() -> AsyncIterator[Reaper]:
 
 @pytest.fixture(scope="module")
 async def backends() -> dict[str, Confinement | str]:
-    """The backends of this machine, or why one cannot be used."""
-    found: dict[str, Confinement | str] = {}
-    for name in BACKENDS:
-        found[name] = backend = Confinement(backend_named(name))
-        try:
-            await backend.available()
-        except SandboxUnavailable as error:
-            found[name] = str(error)
-    return found
+    return await usable_backends()
 
 
 @pytest.fixture

@@ -20,10 +20,10 @@ from app_server.network.policy import Attempt as Request
 from app_server.network.policy import Judgement, NetworkPolicy
 from app_server.network.proxy import NetworkProxy
 from app_server.sandbox.permissions import PermissionProfile, workspace_write
-from app_server.sandbox.sandbox import Confinement, SandboxUnavailable
+from app_server.sandbox.sandbox import Confinement
 from tests.sandbox import escapes_proxy, escapes_requests
 from tests.sandbox.attempts import Attempt, Check, Commands, Host, marked, play, py, shown
-from tests.sandbox.backends import BACKENDS, backend_named
+from tests.sandbox.backends import BACKENDS, usable_backends
 from tests.sandbox.forbidden import ALLOWED, RULES, Names, World, world
 from tests.sandbox.talking import FINE, TALK, get
 
@@ -87,15 +87,7 @@ async def reaper() -> AsyncIterator[Reaper]:
 
 @pytest.fixture(scope="module")
 async def backends() -> dict[str, Confinement | str]:
-    """The backends of this machine, or why one cannot be used."""
-    found: dict[str, Confinement | str] = {}
-    for name in BACKENDS:
-        found[name] = backend = Confinement(backend_named(name))
-        try:
-            await backend.available()
-        except SandboxUnavailable as error:
-            found[name] = str(error)
-    return found
+    return await usable_backends()
 
 
 @pytest.fixture

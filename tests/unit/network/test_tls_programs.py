@@ -22,23 +22,6 @@ def make_authority(tmp_path: Path) -> TestAuthority:
     return TestAuthority(tmp_path)
 
 
-@pytest.fixture(name="files")
-def make_files(tmp_path: Path) -> Path:
-    """What the server has."""
-    folder = tmp_path / "files"
-    folder.mkdir()
-    (folder / "text").write_text("hello")
-    return folder
-
-
-@pytest.fixture(name="home")
-def make_home(tmp_path: Path) -> Path:
-    """Where programs keep what they keep."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    return folder
-
-
 def needs(program: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not installed")
 
