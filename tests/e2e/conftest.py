@@ -1,15 +1,19 @@
 """Daemons of this checkout with a scripted model behind them, shared by the tests of a module."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.sandbox.backends import usable_backends
 from tests.support.daemon import Daemon, running_daemon
 from tests.support.home import make_home
+from tests.support.hosts import hosts_file
+from tests.support.networked import HOSTS, NAMES, SETTINGS, rules, without_bubblewrap
 from tests.support.scripted_model import ScriptedModel
 from tests.support.stage import Stage, Transport, listen_on
+from tests.support.web import WebServer
 
 
 class Shared:
@@ -60,6 +64,41 @@ class Shared:
 async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shared]:
     async with ScriptedModel() as model, Shared(tmp_path_factory.mktemp("homes"), model) as shared:
         yield shared
+
+
+@asynccontextmanager
+async def networked(folder: Path, backend: str) -> AsyncGenerator[Shared]:
+    """Daemons with a managed network and hosts of their own, whose commands are confined by this backend."""
+    usable = await usable_backends()
+    if isinstance(reason := usable[backend], str):
+        pytest.skip(f"NO {backend.upper()} HERE, ITS TESTS DO NOT RUN: {reason}")
+    variables = hosts_file(folder / "hosts", HOSTS)
+    if backend == "landlock":
+        variables["PATH"] = without_bubblewrap(folder)
+    async with (
+        ScriptedModel() as model,
+        Shared(folder, model, settings=SETTINGS, more=rules(), variables=variables) as shared,
+    ):
+        yield shared
+
+
+@pytest.fixture
+async def web() -> AsyncIterator[WebServer]:
+    """A server on this machine, which is every host that tests of the network know."""
+    async with WebServer() as web:
+        yield web
+
+
+@pytest.fixture(scope="module")
+def names(shared: Shared) -> Iterator[str]:
+    """Hosts that no test has used."""
+    return iter(NAMES)
+
+
+@pytest.fixture
+def host(names: Iterator[str]) -> str:
+    """A host that no rule knows."""
+    return next(names)
 
 
 @pytest.fixture

@@ -1,13 +1,14 @@
 """Questions about the network of commands: what is asked, what each answer does, and who is told what."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from tests.e2e.conftest import Shared
+from tests.e2e.conftest import Shared, networked
+from tests.sandbox.backends import BACKENDS
 from tests.support.daemon import running_daemon
 from tests.support.home import make_home
 from tests.support.hosts import hosts_file, needs_hosts
@@ -15,7 +16,6 @@ from tests.support.managed import managed_program
 from tests.support.networked import (
     DOMAINS,
     HOSTS,
-    NAMES,
     OPEN,
     REFUSED,
     SETTINGS,
@@ -42,37 +42,10 @@ from tests.support.web import WebServer
 pytestmark = [needs_hosts, needs_curl]
 
 
-@pytest.fixture(scope="module")
-async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shared]:
-    folder = tmp_path_factory.mktemp("homes")
-    async with (
-        ScriptedModel() as model,
-        Shared(
-            folder,
-            model,
-            settings=SETTINGS,
-            more=rules(),
-            variables=hosts_file(folder / "hosts", HOSTS),
-        ) as shared,
-    ):
+@pytest.fixture(scope="module", params=BACKENDS)
+async def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shared]:
+    async with networked(tmp_path_factory.mktemp("homes"), request.param) as shared:
         yield shared
-
-
-@pytest.fixture
-async def web() -> AsyncIterator[WebServer]:
-    async with WebServer() as web:
-        yield web
-
-
-@pytest.fixture(scope="module")
-def names() -> Iterator[str]:
-    """Hosts that no test has used."""
-    return iter(NAMES)
-
-
-@pytest.fixture
-def host(names: Iterator[str]) -> str:
-    return next(names)
 
 
 def rules_file(stage: Stage) -> str:

@@ -2,7 +2,7 @@
 
 import base64
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ import anyio
 import orjson
 import pytest
 
-from tests.e2e.conftest import Shared
+from tests.e2e.conftest import Shared, networked
+from tests.sandbox.backends import BACKENDS
 from tests.support.daemon import running_daemon
 from tests.support.home import make_home
 from tests.support.hosts import hosts_file, needs_hosts
 from tests.support.networked import (
     HOSTS,
-    NAMES,
     SETTINGS,
     answer,
     asked,
@@ -46,7 +46,7 @@ LOCAL = "was blocked: local/private network addresses are blocked by the sandbox
 
 
 @asynccontextmanager
-async def networked(folder: Path, more: str) -> AsyncGenerator[Stage]:
+async def stage_with(folder: Path, more: str) -> AsyncGenerator[Stage]:
     """A stage of its own with these rules."""
     async with ScriptedModel() as model:
         home = make_home(folder / "home", model.url, settings=SETTINGS, more=more)
@@ -59,32 +59,10 @@ async def networked(folder: Path, more: str) -> AsyncGenerator[Stage]:
             yield stage
 
 
-@pytest.fixture(scope="module")
-async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shared]:
-    folder = tmp_path_factory.mktemp("homes")
-    hosts = hosts_file(folder / "hosts", HOSTS)
-    async with (
-        ScriptedModel() as model,
-        Shared(folder, model, settings=SETTINGS, more=rules(), variables=hosts) as shared,
-    ):
+@pytest.fixture(scope="module", params=BACKENDS)
+async def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shared]:
+    async with networked(tmp_path_factory.mktemp("homes"), request.param) as shared:
         yield shared
-
-
-@pytest.fixture
-async def web() -> AsyncIterator[WebServer]:
-    async with WebServer() as web:
-        yield web
-
-
-@pytest.fixture(scope="module")
-def names() -> Iterator[str]:
-    """Hosts that no test has used."""
-    return iter(NAMES)
-
-
-@pytest.fixture
-def host(names: Iterator[str]) -> str:
-    return next(names)
 
 
 async def outcome(stage: Stage, client: RpcClient, cmd: str, **params: Any) -> tuple[Message, str]:
@@ -137,7 +115,7 @@ async def test_a_pattern_is_for_what_is_below_and_not_for_the_name_itself(stage:
 
 
 async def test_local_addresses_are_out_of_reach_by_number_and_by_name(tmp_path: Path, web: WebServer) -> None:
-    async with networked(tmp_path, rules().replace("allow_local_binding = true", "")) as stage:
+    async with stage_with(tmp_path, rules().replace("allow_local_binding = true", "")) as stage:
         client = await stage.client()
         for host in ("127.0.0.1", "localhost", "10.1.2.3", "[::1]", "0x7f.1", "listed.test"):
             item, told = await outcome(stage, client, fetch(host, web.port) + "; sleep 86400")
@@ -148,14 +126,14 @@ async def test_local_addresses_are_out_of_reach_by_number_and_by_name(tmp_path: 
 
 async def test_a_local_address_that_is_listed_itself_is_in_reach(tmp_path: Path, web: WebServer) -> None:
     more = rules().replace("allow_local_binding = true", "") + '"127.0.0.1" = "allow"\n'
-    async with networked(tmp_path, more) as stage:
+    async with stage_with(tmp_path, more) as stage:
         client = await stage.client()
         item, _ = await outcome(stage, client, fetch("127.0.0.1", web.port))
         assert item["aggregatedOutput"] == "served GET /x\n"
 
 
 async def test_in_limited_mode_reading_goes_and_writing_ends_the_command(tmp_path: Path, web: WebServer) -> None:
-    async with networked(tmp_path, rules('mode = "limited"')) as stage:
+    async with stage_with(tmp_path, rules('mode = "limited"')) as stage:
         client = await stage.client()
         variables = (
             "for name in CURL_CA_BUNDLE SSL_CERT_FILE PIP_CERT; do [ -r $(printenv $name) ] || echo $name; done; "
@@ -174,7 +152,7 @@ async def test_in_limited_mode_reading_goes_and_writing_ends_the_command(tmp_pat
 
 
 async def test_learn_mode_lets_everything_through_and_tells_the_rules(tmp_path: Path, web: WebServer) -> None:
-    async with networked(tmp_path, rules("learn = true")) as stage:
+    async with stage_with(tmp_path, rules("learn = true")) as stage:
         client = await stage.client()
         item, _ = await outcome(stage, client, fetch("n1.test", web.port))
         assert item["aggregatedOutput"] == "served GET /x\n"
@@ -343,7 +321,7 @@ async def test_a_clients_command_with_full_access_is_led_to_the_proxy(stage: Sta
 
 @pytest.mark.parametrize("how", ["buffered", "streamed", "tty"])
 async def test_a_denial_ends_a_clients_command_where_that_is_wanted(tmp_path: Path, web: WebServer, how: str) -> None:
-    async with networked(tmp_path, rules('on_denial = "terminate"')) as stage:
+    async with stage_with(tmp_path, rules('on_denial = "terminate"')) as stage:
         client = await stage.client()
         streamed: dict[str, Any] = {} if how == "buffered" else {"processId": "p", "streamStdoutStderr": True}
         cmd = f"echo so far; {fetch('denied.test', web.port)}; sleep 86400"
@@ -357,7 +335,7 @@ async def test_a_denial_ends_a_clients_command_where_that_is_wanted(tmp_path: Pa
 
 
 async def test_a_timeout_of_a_clients_command_is_no_denial(tmp_path: Path, web: WebServer) -> None:
-    async with networked(tmp_path, rules('on_denial = "terminate"')) as stage:
+    async with stage_with(tmp_path, rules('on_denial = "terminate"')) as stage:
         client = await stage.client()
         result = await execute(client, fetch("listed.test", web.port) + "; sleep 86400", timeoutMs=500)
         assert (result["exitCode"], result["stdout"], result["stderr"]) == (124, "served GET /x\n", "")

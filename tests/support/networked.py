@@ -1,8 +1,10 @@
 """What tests of the managed network say: rules, commands that fetch, questions about hosts, and what became of them."""
 
 import itertools
+import os
 import shutil
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,6 +48,15 @@ def rules(*lines: str) -> str:
     """The end of a config.toml with a managed network; `lines` stand in its table."""
     table = ["[features.network_proxy]", "enabled = true", "allow_local_binding = true", *lines]
     return "\n".join([OPEN, *table, "[features.network_proxy.domains]", DOMAINS])
+
+
+def without_bubblewrap(folder: Path) -> str:
+    """A PATH on which the first bubblewrap cannot do anything, so that commands are confined by Landlock."""
+    programs = folder / "programs"
+    programs.mkdir()
+    (programs / "bwrap").write_text("#!/bin/sh\necho 'No permissions to create new namespace' >&2\nexit 1\n")
+    (programs / "bwrap").chmod(0o755)
+    return f"{programs}:{os.environ['PATH']}"
 
 
 def fetch(host: str, port: int, path: str = "x", *flags: str) -> str:
