@@ -21,9 +21,10 @@ from app_server.telemetry import log
 from app_server.transport.listen import ServerOptions, UnixSocket
 from tests.faults.test_leaks import WORKER_THREADS, Here, children, descriptors, tasks, threads
 from tests.sandbox.attempts import end_marked, marked
+from tests.sandbox.backends import BACKENDS, usable_backends
 from tests.support.daemon import Daemon, running_daemon
 from tests.support.home import make_home
-from tests.support.networked import OPEN, answer, asked, done, output, poll, questions, run, session
+from tests.support.networked import OPEN, answer, asked, done, output, poll, questions, run, session, without_bubblewrap
 from tests.support.rpc_client import Message, RpcClient
 from tests.support.scripted_model import ScriptedModel
 from tests.support.stage import Stage, begin, ended, run_turn
@@ -219,20 +220,24 @@ async def deny_everywhere(commands: Commands) -> None:
 
 
 @asynccontextmanager
-async def stage_in(folder: Path) -> AsyncGenerator[Stage]:
+async def stage_in(folder: Path, backend: str = "bubblewrap") -> AsyncGenerator[Stage]:
+    if isinstance(reason := (await usable_backends())[backend], str):
+        pytest.skip(f"NO {backend.upper()} HERE, ITS TESTS DO NOT RUN: {reason}")
+    variables = {"PATH": without_bubblewrap(folder)} if backend == "landlock" else {}
     async with ScriptedModel() as model:
         home = make_home(folder / "home", model.url, settings=SETTINGS, more=OPEN + RULES)
         cwd = folder / "project"
         cwd.mkdir()
-        async with running_daemon(home) as daemon, Stage(model, home, cwd, daemon) as stage:
+        async with running_daemon(home, **variables) as daemon, Stage(model, home, cwd, daemon) as stage:
             yield stage
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("place", "who"), PLACES)
 async def test_the_whole_tree_is_dead_when_the_end_is_told_and_its_output_is_kept(
-    tmp_path: Path, place: str, who: Who
+    tmp_path: Path, place: str, who: Who, backend: str
 ) -> None:
-    async with stage_in(tmp_path) as stage:
+    async with stage_in(tmp_path, backend) as stage:
         commands = Commands(stage, await stage.client())
         for _ in range(3):
             await getattr(commands, place)(Tree(stage.cwd, who))
