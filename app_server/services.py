@@ -230,6 +230,7 @@ class Daemon:
         except RulesError as error:
             raise Declined(f"the rule for {host} could not be kept: {error}", by_user=False) from error
         self._live_network_rules.hosts[host] = action
+        self.threads.network_rule_kept(host, action)
 
     def surface(self, refuse: Callable[[str], RpcError | None]) -> Surface[RequestContext]:
         """What clients can call."""

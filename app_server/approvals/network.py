@@ -70,7 +70,9 @@ class NetworkAudience(Protocol):
 
 
 AmendNetwork = Callable[[str, NetworkProtocol, HostAction], Awaitable[None]]
-"""Keeps a rule for a host, on disk and at once. Raises Declined where it cannot be kept."""
+"""Keeps a rule for a host, on disk and at once, and has the questions about it closed: see `rule_kept`.
+
+Raises Declined where it cannot be kept."""
 
 HostKey = tuple[str, NetworkProtocol, int]
 
@@ -317,7 +319,6 @@ class Registration:
             self._deny(_by_policy(attempt))
             return DENY
         await self._approvals.amend(attempt.host, attempt.protocol, amendment.action)
-        self._approvals.rule_kept(attempt.host, amendment.action)
         if amendment.action == "deny":
             self._deny(Denial(REJECTED, explicit=True))
             turn.tell_model(f"The user forbade network access to {attempt.host} from now on; a rule was saved.")

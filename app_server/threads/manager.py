@@ -12,6 +12,7 @@ import anyio
 import orjson
 
 from app_server.config.layers import ConfigError, LayerStack
+from app_server.config.network_proxy import HostAction
 from app_server.config.settings import Settings
 from app_server.rpc.connection import Connection
 from app_server.rpc.experimental import stripper
@@ -58,6 +59,11 @@ class ThreadManager:
     def __init__(self, world: World, config: "ConfigSource") -> None:
         self._world, self._config = world, config
         self._loaded: dict[str, Thread] = {}
+
+    def network_rule_kept(self, host: str, action: HostAction) -> None:
+        """A rule holds for a whole host from now on: the open questions about it are answered, in every thread."""
+        for thread in self._loaded.values():
+            thread.network.rule_kept(host, action)
 
     # Finding
 

@@ -269,6 +269,25 @@ async def test_a_rule_for_another_host_is_a_warning_and_a_refusal(stage: Stage, 
     assert "other.test" not in rules_file(stage)
 
 
+async def test_a_kept_rule_answers_the_questions_of_other_threads_about_the_host(
+    stage: Stage, web: WebServer, host: str
+) -> None:
+    client = await stage.client()
+    threads = [await stage.thread(client) for _ in range(2)]
+    turns: list[str] = []
+    for number, thread in enumerate(threads):
+        stage.model.script(run(fetch(host, web.port), f"call_{number}"))
+        turns.append(await begin(client, thread))
+        await asked(client, number)
+    await answer(client, await asked(client, 1), amendment(host))
+    for number, turn in enumerate(turns):
+        await ended(client, turn)
+        assert (await done(client, f"call_{number}"))["aggregatedOutput"] == "served GET /x\n"
+    resolved = [message["params"]["requestId"] for message in client.notifications("serverRequest/resolved")]
+    assert sorted(resolved) == sorted(question["id"] for question in questions(client))
+    assert len(resolved) == 2
+
+
 # No
 
 
@@ -286,6 +305,20 @@ async def test_a_no_ends_the_command_and_keeps_its_output(stage: Stage, web: Web
     assert output(stage.model.requests[-1]).startswith(f"exec_command failed: {REFUSED}\nOutput:\nso far\n")
     assert_balanced(client, turn)
     assert web.hits == []
+
+
+async def test_a_no_ends_a_command_in_a_terminal(stage: Stage, web: WebServer, host: str) -> None:
+    client = await stage.client()
+    thread = await stage.thread(client)
+    stage.model.script(run(f"echo so far; {fetch(host, web.port)}; sleep 86400", tty=True))
+    turn = await begin(client, thread)
+    await answer(client, await asked(client), "decline")
+    await ended(client, turn)
+    item = await done(client)
+    assert (item["status"], item["exitCode"]) == ("failed", -1)
+    assert item["aggregatedOutput"].startswith("so far\r\n")
+    assert item["aggregatedOutput"].endswith(f"\n{REFUSED}")
+    assert_balanced(client, turn)
 
 
 async def test_cancel_ends_the_turn_too(stage: Stage, web: WebServer, host: str) -> None:
@@ -465,6 +498,45 @@ async def test_a_command_of_an_earlier_turn_asks_in_the_one_that_runs(stage: Sta
     assert (await done(client))["aggregatedOutput"] == "served GET /x\n"
     thinks.set()
     await ended(client, turn)
+
+
+@pytest.mark.parametrize("how", ["thread/delete", "thread/archive"])
+@pytest.mark.parametrize("where", ["in the call", "in the background"])
+async def test_a_question_is_closed_when_its_thread_is(
+    stage: Stage, web: WebServer, host: str, how: str, where: str
+) -> None:
+    client = await stage.client()
+    thread = await stage.thread(client)
+    cmd = fetch(host, web.port) + "; sleep 86400"
+    stage.model.script(run(cmd if where == "in the call" else f"sleep 0.3; {cmd}", yield_time_ms=250))
+    stage.model.script(gate(anyio.Event()))
+    turn = await begin(client, thread)
+    question = await asked(client)
+    await client.call(how, {"threadId": thread})
+    assert (await client.until("serverRequest/resolved"))["params"]["requestId"] == question["id"]
+    assert (await ended(client, turn))["status"] == "interrupted"
+    assert (await done(client))["status"] == "failed"
+    assert_balanced(client, turn, outlived=True)
+
+
+async def test_a_daemon_that_is_stopped_while_it_asks_ends_the_command(tmp_path: Path) -> None:
+    async with ScriptedModel() as model:
+        home = make_home(tmp_path / "home", model.url, settings=SETTINGS, more=rules())
+        async with running_daemon(home) as daemon, Stage(model, home, tmp_path, daemon) as stage:
+            client = await stage.client()
+            thread = await stage.thread(client)
+            model.script(run(fetch("n1.test", 80) + "; sleep 86400"))
+            await begin(client, thread)
+            question = await asked(client)
+            assert await daemon.stop() == 0
+            assert (await client.until("serverRequest/resolved"))["params"]["requestId"] == question["id"]
+            assert (await done(client))["status"] == "failed"
+            assert "Traceback" not in daemon.stderr
+        async with running_daemon(home) as daemon, daemon.client() as again:
+            await again.initialize()
+            (turn,) = (await again.call("thread/read", {"threadId": thread, "includeTurns": True}))["thread"]["turns"]
+            assert turn["status"] == "interrupted"
+            assert [item["status"] for item in turn["items"] if item["type"] == "commandExecution"] == ["failed"]
 
 
 # Several clients

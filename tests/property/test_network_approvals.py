@@ -154,6 +154,7 @@ class Command:
 
     async def _amend(self, host: str, protocol: NetworkProtocol, action: HostAction) -> None:
         self.live.hosts[host] = action
+        self.network.rule_kept(host, action)
 
     def interrupt(self) -> None:
         self.turn = "interrupted"

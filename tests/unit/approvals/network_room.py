@@ -122,6 +122,7 @@ class NetworkRoom:
         if self.unkept is not None:
             raise Declined(self.unkept, by_user=False)
         self.rules.append((host, protocol, action))
+        self.network.rule_kept(host, action)
 
     # What tests do
 
