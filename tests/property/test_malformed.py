@@ -69,7 +69,11 @@ def _is_json(line: bytes) -> bool:
 
 
 _json = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(max_size=8),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=8,
 )
@@ -113,7 +117,9 @@ def test_json_that_is_no_object_is_an_invalid_request(client: RudeClient, value:
     assert answer["error"]["message"].startswith("Invalid request: ")
 
 
-@given(st.none() | st.booleans() | st.floats(allow_nan=False) | st.lists(_json, max_size=2), _json)
+@given(
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.lists(_json, max_size=2), _json
+)
 @example({}, "test/echo")
 @example(None, "test/echo")
 @example(True, "test/echo")
