@@ -21,7 +21,7 @@ def line(credential):
 
 def dial():
     connection = socket.create_connection(PROXY)
-    connection.settimeout(1.5)
+    connection.settimeout(0.5)
     return connection
 
 def hear(connection, enough=None):
