@@ -48,6 +48,11 @@ AccessOf = Callable[[Any], Access]
 """Tells from a request's params what it does."""
 
 
+Availability = Literal["works", "account", "later"]
+"""How far a request is built: `works` needs only this machine, `account` answers as to somebody who is not signed in to
+OpenAI, and `later` answers with an error that says that it is not there yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Encoded(Generic[R]):
     """The JSON text of an `R`, spliced from stored parts where building the model would cost more."""
@@ -68,6 +73,7 @@ class ClientRequest(Generic[P, R]):
     order: OrderKey = unordered
     experimental: str | None = None
     access: Access | AccessOf = "shell"
+    availability: Availability = "works"
 
     def __post_init__(self) -> None:
         _register(self)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeGuard, Union, cast, get_args, ge
 from annotated_types import Ge, Le, MinLen
 from pydantic.fields import FieldInfo
 
+from protocol import wire
 from protocol.jsonrpc import RequestId
 from protocol.methods import ClientNotification, ClientRequest, ServerNotification, ServerRequest
 from protocol.wire import AbsolutePath, Empty, Experimental, ExperimentalUse, Wire
@@ -200,7 +201,9 @@ class Types:
     def definition(self, name: str) -> Shape:
         """What the type of this name is made of."""
         if name not in self._aliases:
-            return self._record(self._models[name])
+            model = self._models[name]
+            alternatives = model.alternatives() if issubclass(model, wire.OneOf) else ()
+            return OneOf(tuple(map(self._record, alternatives))) if alternatives else self._record(model)
         value = self._aliases[name]
         home = self._homes.get(name)
         mentioned = home.mentions[name, ""] if home else frozenset[str]()

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args, get_origin
+from functools import cache
+from typing import Annotated, Any, Literal, Self, Union, cast, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic_core import PydanticUndefined, PydanticUseDefault
 
 
@@ -75,6 +76,49 @@ def models_in(annotation: Any) -> Iterator[type[Wire]]:
 
 class Empty(Wire):
     """Params or a result without members."""
+
+
+class OneOf(Wire):
+    """Params or a result that is one of several objects: of the classes derived directly from a class that is derived
+    directly from this one. A literal member that all of them have, with a value of its own in each, tells them apart;
+    without one, the first that fits is taken.
+
+    `LoginAccountParams(OneOf)` with `ApiKeyLogin(LoginAccountParams)` and others: `LoginAccountParams.model_validate`
+    gives one of the others.
+    """
+
+    @classmethod
+    def alternatives(cls) -> tuple[type["OneOf"], ...]:
+        """The objects that this may be, in order of definition; none for such an object itself."""
+        return tuple(cls.__subclasses__()) if OneOf in cls.__bases__ else ()
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """The alternative that fits `obj`. Raises ValidationError."""
+        if cls.alternatives():
+            return cast("Self", _alternatives_of(cls).validate_python(obj, **options))
+        return super().model_validate(obj, **options)
+
+    @classmethod
+    def model_rebuild(cls, **kwargs: Any) -> bool | None:
+        """Build the validators of all alternatives, as first use does."""
+        if cls.alternatives():
+            _alternatives_of(cls)
+        return super().model_rebuild(**kwargs)
+
+
+@cache
+def _alternatives_of(choice: type[OneOf]) -> TypeAdapter[OneOf]:
+    alternatives = choice.alternatives()
+    for alternative in alternatives:
+        alternative.model_rebuild()
+    tags = [name for name, field in alternatives[0].model_fields.items() if get_origin(field.annotation) is Literal]
+    tag = next((n for n in tags if all(n in other.model_fields for other in alternatives)), None)
+    # What is put together here is nothing that a checker of types can follow.
+    form: Any = Union[alternatives]  # noqa: UP007
+    if tag is not None:
+        form = Annotated[form, Field(discriminator=tag)]
+    return cast("TypeAdapter[OneOf]", TypeAdapter(form))
 
 
 class SnakeWire(Wire):

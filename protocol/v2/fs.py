@@ -75,3 +75,70 @@ class FsChangedNotification(Wire):
 
 
 FS_CHANGED = ServerNotification("fs/changed", FsChangedNotification)
+
+
+class FsWriteFileParams(Wire):
+    data_base64: str
+    path: AbsolutePath
+
+
+class FsWriteFileResponse(Wire): ...
+
+
+FS_WRITE_FILE = ClientRequest("fs/writeFile", FsWriteFileParams, FsWriteFileResponse, availability="later")
+
+
+class FsCreateDirectoryParams(Wire):
+    path: AbsolutePath
+    recursive: bool | None = None
+
+
+class FsCreateDirectoryResponse(Wire): ...
+
+
+FS_CREATE_DIRECTORY = ClientRequest(
+    "fs/createDirectory", FsCreateDirectoryParams, FsCreateDirectoryResponse, availability="later"
+)
+
+
+class FsReadDirectoryParams(Wire):
+    path: AbsolutePath
+
+
+class FsReadDirectoryEntry(Wire):
+    file_name: str
+    is_directory: bool
+    is_file: bool
+
+
+class FsReadDirectoryResponse(Wire):
+    entries: list[FsReadDirectoryEntry]
+
+
+FS_READ_DIRECTORY = ClientRequest(
+    "fs/readDirectory", FsReadDirectoryParams, FsReadDirectoryResponse, availability="later"
+)
+
+
+class FsRemoveParams(Wire):
+    path: AbsolutePath
+    force: bool | None = None
+    recursive: bool | None = None
+
+
+class FsRemoveResponse(Wire): ...
+
+
+FS_REMOVE = ClientRequest("fs/remove", FsRemoveParams, FsRemoveResponse, availability="later")
+
+
+class FsCopyParams(Wire):
+    destination_path: AbsolutePath
+    source_path: AbsolutePath
+    recursive: bool = False
+
+
+class FsCopyResponse(Wire): ...
+
+
+FS_COPY = ClientRequest("fs/copy", FsCopyParams, FsCopyResponse, availability="later")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from protocol.methods import ClientRequest
+from protocol.methods import ClientRequest, ServerNotification
 from protocol.wire import SnakeWire, UInt32, Wire
 
 ReasoningEffort = Annotated[str, Field(min_length=1)]
@@ -163,4 +163,45 @@ COLLABORATION_MODE_LIST = ClientRequest(
     CollaborationModeListResponse,
     experimental="collaborationMode/list",
     access="read",
+)
+
+
+ModelRerouteReason = Literal["highRiskCyberActivity"]
+
+
+class ModelReroutedNotification(Wire):
+    from_model: str
+    reason: ModelRerouteReason
+    thread_id: str
+    to_model: str
+    turn_id: str
+
+
+MODEL_REROUTED = ServerNotification("model/rerouted", ModelReroutedNotification)
+
+
+ModelVerification = Literal["trustedAccessForCyber"]
+
+
+class ModelVerificationNotification(Wire):
+    thread_id: str
+    turn_id: str
+    verifications: list[ModelVerification]
+
+
+MODEL_VERIFICATION = ServerNotification("model/verification", ModelVerificationNotification)
+
+
+class ModelSafetyBufferingUpdatedNotification(Wire):
+    model: str
+    reasons: list[str]
+    show_buffering_ui: bool
+    thread_id: str
+    turn_id: str
+    use_cases: list[str]
+    faster_model: str | None = None
+
+
+MODEL_SAFETY_BUFFERING_UPDATED = ServerNotification(
+    "model/safetyBuffering/updated", ModelSafetyBufferingUpdatedNotification
 )

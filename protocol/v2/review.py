@@ -246,3 +246,32 @@ THREAD_APPROVE_GUARDIAN_DENIED_ACTION = ClientRequest(
     order=by_thread,
     access="act",
 )
+
+
+class ThreadGuardianReviewParams(Wire):
+    thread_id: str
+
+
+GuardianAssessmentOutcome = Literal["allow", "deny"]
+
+
+class ThreadGuardianAssessment(Wire):
+    outcome: GuardianAssessmentOutcome
+    rationale: str
+    risk_level: GuardianRiskLevel
+    user_authorization: GuardianUserAuthorization
+
+
+class ThreadGuardianReviewResponse(Wire):
+    call_id: str
+    assessment: ThreadGuardianAssessment | None = None
+
+
+THREAD_GUARDIAN_REVIEW = ClientRequest(
+    "thread/guardianReview",
+    ThreadGuardianReviewParams,
+    ThreadGuardianReviewResponse,
+    experimental="thread/guardianReview",
+    access="act",
+    availability="later",
+)

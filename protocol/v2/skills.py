@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from protocol.methods import ClientRequest
+from protocol.methods import ClientRequest, ServerNotification
 from protocol.v2.permissions import LegacyAppPathString
 from protocol.wire import AbsolutePath, Wire
 
@@ -82,3 +82,36 @@ class SkillsListResponse(Wire):
 
 
 SKILLS_LIST = ClientRequest("skills/list", SkillsListParams, SkillsListResponse, access="read")
+
+
+class SkillsExtraRootsSetParams(Wire):
+    extra_roots: list[AbsolutePath]
+
+
+class SkillsExtraRootsSetResponse(Wire): ...
+
+
+SKILLS_EXTRA_ROOTS_SET = ClientRequest(
+    "skills/extraRoots/set", SkillsExtraRootsSetParams, SkillsExtraRootsSetResponse, availability="later"
+)
+
+
+class SkillsConfigWriteParams(Wire):
+    enabled: bool
+    name: str | None = None
+    path: AbsolutePath | None = None
+
+
+class SkillsConfigWriteResponse(Wire):
+    effective_enabled: bool
+
+
+SKILLS_CONFIG_WRITE = ClientRequest(
+    "skills/config/write", SkillsConfigWriteParams, SkillsConfigWriteResponse, availability="later"
+)
+
+
+class SkillsChangedNotification(Wire): ...
+
+
+SKILLS_CHANGED = ServerNotification("skills/changed", SkillsChangedNotification)

@@ -192,3 +192,40 @@ class FileChangePatchUpdatedNotification(Wire):
 
 
 ITEM_FILE_CHANGE_PATCH_UPDATED = ServerNotification("item/fileChange/patchUpdated", FileChangePatchUpdatedNotification)
+
+
+class TurnSettingsUpdateParams(Wire, extra="forbid"):
+    thread_id: str
+    turn_id: str
+    approvals_reviewer: ApprovalsReviewer | None = None
+    effort: ReasoningEffort | None = None
+    environments: list[TurnEnvironmentParams] | None = None
+    model: str | None = None
+    service_tier: str | None = None
+    summary: ReasoningSummary | None = None
+
+
+TurnSettingsUpdateStatus = Literal["applied", "targetUnavailable"]
+
+
+class TurnSettingsUpdateResponse(Wire):
+    status: TurnSettingsUpdateStatus
+
+
+TURN_SETTINGS_UPDATE = ClientRequest(
+    "turn/settings/update",
+    TurnSettingsUpdateParams,
+    TurnSettingsUpdateResponse,
+    experimental="turn/settings/update",
+    access="act",
+    availability="later",
+)
+
+
+class TurnModerationMetadataNotification(Wire):
+    metadata: Any
+    thread_id: str
+    turn_id: str
+
+
+TURN_MODERATION_METADATA = ServerNotification("turn/moderationMetadata", TurnModerationMetadataNotification)

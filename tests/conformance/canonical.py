@@ -79,8 +79,8 @@ class Canonicaliser:
 
 
 def _default(schema: Any, form: Canonical) -> Any:
-    """What an absent member means: as the schema says, else null, false or nothing, as the type allows."""
-    unsaid: Any = False if form == "boolean" else [] if form[0] == "array" else None
+    """What an absent member means: as the schema says, else null, false or what is empty, as the type allows."""
+    unsaid: Any = False if form == "boolean" else "" if form == "string" else [] if form[0] == "array" else None
     return unsaid if schema is True else schema.get("default", unsaid)
 
 

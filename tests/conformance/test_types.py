@@ -17,6 +17,9 @@ KNOWN_DIFFERENCES: dict[str, str] = {}
 """Type names that differ from the reference on purpose, with the reason."""
 
 UNNAMED_THERE = {
+    "ApprovedExecpolicyAmendment",
+    "DecidedNetworkPolicyAmendment",
+    "Denial",
     "ExecpolicyAmendmentDecision",
     "GranularApproval",
     "HttpFailure",
