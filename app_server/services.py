@@ -24,7 +24,7 @@ from app_server.execpolicy.rules import RuleSet
 from app_server.execpolicy.store import LoadedRules, RulesError, RulesStore
 from app_server.files.watch import Watcher
 from app_server.handlers.context import RequestContext, Services
-from app_server.handlers.registry import load_handlers
+from app_server.handlers.registry import find_handler, load_handlers
 from app_server.model.http import HttpPool
 from app_server.model.provider import ModelProvider, build_provider
 from app_server.network.decisions import NetworkDecisions
@@ -245,7 +245,7 @@ class Daemon:
             self.network,
             self.network_decisions,
         )
-        return Surface(load_handlers(), lambda connection: RequestContext(services, connection), refuse)
+        return Surface(find_handler, lambda connection: RequestContext(services, connection), refuse)
 
     def spawn(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Run what outlives the request and the client that started it. An error is logged and takes nothing along."""

@@ -1,13 +1,13 @@
 """Which function answers which request."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from importlib import import_module
 from typing import Any, TypeVar
 
 from app_server.handlers.context import RequestContext
 from app_server.rpc.dispatch import Endpoint
 from app_server.version import TURNLOOM_VERSION
-from protocol.export import import_all
 from protocol.jsonrpc import invalid_request
 from protocol.methods import ClientRequest, Encoded, registered
 from protocol.wire import Wire
@@ -15,22 +15,30 @@ from protocol.wire import Wire
 P = TypeVar("P", bound=Wire)
 R = TypeVar("R", bound=Wire)
 
-MODULES = (
-    "thread",
-    "thread_list",
-    "turn",
-    "terminals",
-    "command_exec",
-    "process",
-    "config",
-    "account",
-    "model",
-    "fs",
-    "skills",
-    "permission_profiles",
-    "network",
-)
-"""The modules of this package that hold handlers."""
+MODULES: Mapping[str, tuple[str, ...]] = {
+    "account": ("account/",),
+    "command_exec": ("command/exec",),
+    "config": ("config/", "configRequirements/"),
+    "fs": ("fs/",),
+    "model": ("model/", "collaborationMode/"),
+    "network": ("turnloom/network/",),
+    "permission_profiles": ("permissionProfile/",),
+    "process": ("process/",),
+    "skills": ("skills/",),
+    "terminals": ("thread/backgroundTerminals/",),
+    "thread": ("thread/",),
+    "thread_list": (
+        "thread/read",
+        "thread/list",
+        "thread/loaded/list",
+        "thread/turns/list",
+        "thread/items/list",
+    ),
+    "turn": ("turn/", "review/start", "thread/shellCommand", "thread/compact/start"),
+}
+"""The modules of this package that hold handlers, each with how the methods that it handles begin. The longest
+beginning counts. A module is imported with the first request that it handles: a daemon that just started would let its
+first clients wait for what they may never ask."""
 
 HANDLERS: dict[str, Endpoint[RequestContext]] = {}
 
@@ -51,8 +59,25 @@ def handles(
     return register
 
 
-def load_handlers() -> dict[str, Endpoint[RequestContext]]:
+def find_handler(method: str) -> Endpoint[RequestContext] | None:
+    """What answers `method`, or None for a method that does not exist."""
+    if method not in HANDLERS and (module := module_of(method)) is not None:
+        import_module(module)
+    return HANDLERS.get(method) or load_handlers().get(method)
+
+
+def module_of(method: str) -> str | None:
+    """The name of the module that handles methods which begin as `method` does."""
+    known = ((start, module) for module, starts in MODULES.items() for start in starts if method.startswith(start))
+    longest = max(known, default=None, key=lambda found: len(found[0]))
+    return None if longest is None else f"app_server.handlers.{longest[1]}"
+
+
+@cache
+def load_handlers() -> Mapping[str, Endpoint[RequestContext]]:
     """Import every handler module and return the full table. Requests that are still to be built answer so."""
+    from protocol.export import import_all
+
     for module in MODULES:
         import_module(f"app_server.handlers.{module}")
     import_all()

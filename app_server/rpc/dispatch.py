@@ -2,8 +2,8 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from functools import partial
 from inspect import BoundArguments, Signature, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
@@ -57,18 +57,19 @@ class Endpoint(Generic[C]):
 
     descriptor: ClientRequest[Any, Any]
     handler: Handler[C]
+    at_once: bool = field(init=False)
+    """Whether the handler is a plain function, which needs no task."""
 
-    @property
-    def at_once(self) -> bool:
-        """Whether the handler is a plain function, which needs no task."""
-        return not iscoroutinefunction(self.handler)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "at_once", not iscoroutinefunction(self.handler))
 
 
 @dataclass(frozen=True, slots=True)
 class Surface(Generic[C]):
     """What can be called. It is loaded after `initialize` was answered, because most of the program hangs on it."""
 
-    endpoints: Mapping[str, Endpoint[C]]
+    find: Callable[[str], Endpoint[C] | None]
+    """What answers a method; None where there is no such method."""
     context: Callable[[Connection], C]
     refuse: Callable[[str], RpcError | None]
     """Asked with the method before each request; for example while the daemon is shutting down."""
@@ -89,7 +90,6 @@ class Dispatcher(Generic[C]):
         self._order = RequestOrder()
         self._surface: Surface[C] | None = None
         self._call: Callable[[Connection, dict[str, Any]], Any] | None = None
-        self._at_once: set[str] = set()
         self._loaded = anyio.Event()
 
     def load(self, surface: Surface[C]) -> None:
@@ -99,7 +99,6 @@ class Dispatcher(Generic[C]):
 
         self._stripper: Callable[[type[Wire]], Callable[[bytes], bytes] | None] = stripper
         self._call = _door(surface)
-        self._at_once = {name for name, endpoint in surface.endpoints.items() if endpoint.at_once}
         self._loaded.set()
 
     def ready(self, connection: Connection) -> bool:
@@ -189,7 +188,7 @@ class Dispatcher(Generic[C]):
             connection.push(_out_of_scope(connection.scope, request_id, method))
             return
         order = endpoint.descriptor.order(params)
-        if order is None and method in self._at_once:
+        if order is None and endpoint.at_once:
             self._answer_at_once(connection, request_id, endpoint, params)
             return
         place = None if order is None else self._order.enqueue(order)
@@ -198,7 +197,7 @@ class Dispatcher(Generic[C]):
     def _may_call(self, scope: Scope, method: str) -> bool:
         """Whether the scope allows the method at least with some params, which are not looked at before."""
         assert self._surface is not None
-        endpoint = self._surface.endpoints.get(method)
+        endpoint = self._surface.find(method)
         return endpoint is None or callable(endpoint.descriptor.access) or endpoint.descriptor.access in scope.access
 
     def _answer_initialize(self, connection: Connection, envelope: dict[str, Any]) -> bytes:
@@ -307,17 +306,20 @@ def _door(surface: Surface[Any]) -> Callable[[Connection, dict[str, Any]], Any]:
         check.__signature__ = _Fitting()
         return check
 
-    methods = {name: method(endpoint) for name, endpoint in surface.endpoints.items()}
+    methods: dict[str, Callable[..., Any]] = {}
 
     def call(connection: Connection, envelope: dict[str, Any]) -> Any:
+        name = envelope["method"]
+        if name not in methods and (endpoint := surface.find(name)) is not None:
+            methods[name] = method(endpoint)
         # The message is decoded and its envelope checked already, so only this part of a dispatch is left.
-        request = Request(envelope["method"], [envelope.get("params")], envelope["id"])
+        request = Request(name, [envelope.get("params")], envelope["id"])
         result: Any = dispatch_request(methods, connection, request)[1]
         if hasattr(result, "_value"):
             return result._value.result
         error = result._error
         if error.code == ERROR_METHOD_NOT_FOUND:
-            return invalid_request(f"Invalid request: unknown method `{envelope['method']}`")
+            return invalid_request(f"Invalid request: unknown method `{name}`")
         return RpcError(error.code, error.message, error.data)
 
     return call

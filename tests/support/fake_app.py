@@ -118,7 +118,7 @@ class FakeApp:
             self._endpoint("test/print", Empty, self._print),
         )
         endpoints = {endpoint.descriptor.method: endpoint for endpoint in methods}
-        self.dispatcher.load(Surface(endpoints, partial(FakeContext, self), self.refusal))
+        self.dispatcher.load(Surface(endpoints.get, partial(FakeContext, self), self.refusal))
 
     def refusal(self, method: str) -> RpcError | None:
         """Why no request is taken at present."""
