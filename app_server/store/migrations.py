@@ -98,6 +98,30 @@ STEPS: tuple[str, ...] = (
     ALTER TABLE decisions ADD COLUMN review TEXT;
     CREATE INDEX decisions_by_review ON decisions (review_id) WHERE review_id IS NOT NULL;
     """,
+    # What a thread goes on with by itself: messages that wait for their turn, and the goal that it works towards.
+    """
+    CREATE TABLE queued_messages (
+        thread INTEGER NOT NULL REFERENCES threads (number) ON DELETE CASCADE,
+        id TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        client_id TEXT NOT NULL,
+        input BLOB NOT NULL,
+        metadata TEXT,
+        PRIMARY KEY (thread, id)
+    ) WITHOUT ROWID;
+    CREATE INDEX queued_messages_by_position ON queued_messages (thread, position);
+
+    CREATE TABLE goals (
+        thread INTEGER PRIMARY KEY REFERENCES threads (number) ON DELETE CASCADE,
+        objective TEXT NOT NULL,
+        status TEXT NOT NULL,
+        token_budget INTEGER,
+        tokens_used INTEGER NOT NULL,
+        time_used_ms INTEGER NOT NULL,
+        created_at_ms INTEGER NOT NULL,
+        updated_at_ms INTEGER NOT NULL
+    );
+    """,
 )
 
 VERSION = len(STEPS)

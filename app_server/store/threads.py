@@ -104,13 +104,15 @@ class ThreadStore:
         history: Sequence[bytes] = (),
         history_turn_id: str | None = None,
         thread: ThreadColumns | None = None,
+        also: Callable[[sqlite3.Connection, int], object] | None = None,
     ) -> None:
         """Store all of this or nothing.
 
         The thread becomes this daemon's, as by `claim`. `turn` is added or, by its id, replaced. An item is added, or
         replaces the item in progress that has its id. `history` is added at the end; it belongs to `history_turn_id`,
         else to `turn`, else to the turn of the first item, else to none. `thread` sets columns as `update` does.
-        An item of an unknown turn raises `TurnMissing`.
+        `also` is done in the same transaction, with the thread's number. An item of an unknown turn raises
+        `TurnMissing`.
         """
         owner = history_turn_id or (turn.id if turn else items[0].turn_id if items else None)
 
@@ -121,8 +123,14 @@ class ThreadStore:
             writing.add_history(connection, number, owner, history)
             if thread:
                 writing.set_columns(connection, number, thread)
+            if also is not None:
+                also(connection, number)
 
         await self._write(thread_id, work, claiming=True)
+
+    async def change(self, thread_id: str, work: Callable[[sqlite3.Connection, int], T]) -> T:
+        """Change what other modules of this room keep of a thread: `work` gets its number, in one transaction."""
+        return await self._write(thread_id, work)
 
     async def turns(
         self, thread_id: str, *, cursor: str | None = None, limit: int = 1 << 31, descending: bool = False
