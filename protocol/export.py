@@ -340,12 +340,22 @@ def _message_types(types: Types) -> dict[str, str]:
     def union(entries: Iterable[Any], *, has_id: bool) -> str:
         return "".join(f"\n  | {_message_type(entry.method, entry.params, has_id=has_id)}" for entry in entries)
 
+    def results(entries: Iterable[Any]) -> str:
+        spelled = ((entry.method, entry.response) for entry in entries)
+        empty = "Record<string, never>"
+        return "".join(
+            f"\n  {json.dumps(method)}: {empty if response is Empty else response.__name__};"
+            for method, response in spelled
+        )
+
     return {
         "ClientNotification": union(types.client_notifications, has_id=False),
         "ClientRequest": union(types.client_requests, has_id=True),
+        "ClientRequestResults": f" {{{results(types.client_requests)}\n}}",
         "ServerNotification": union(types.server_notifications, has_id=False),
         "ServerNotificationEnvelope": " ServerNotification & { emittedAtMs?: number }",
         "ServerRequest": union(types.server_requests, has_id=True),
+        "ServerRequestResults": f" {{{results(types.server_requests)}\n}}",
     }
 
 
