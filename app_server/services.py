@@ -41,10 +41,13 @@ from app_server.store.daemons import Daemon as DaemonLock
 from app_server.store.database import Database
 from app_server.store.decisions import DecisionLog
 from app_server.store.errors import StoreError
+from app_server.store.goals import GoalStore
+from app_server.store.queues import QueueStore
 from app_server.store.threads import ThreadStore
 from app_server.threads.manager import ConfigSource, ThreadManager
 from app_server.tools.apply_patch import ApplyPatchTool
 from app_server.tools.context import TurnContext
+from app_server.tools.goal import TOOLS as GOAL_TOOLS
 from app_server.tools.guarded_network import NetworkAccess
 from app_server.tools.investigation import Investigation
 from app_server.tools.login import LoginEnvironments
@@ -75,6 +78,8 @@ class Daemon:
 
     _tasks: TaskGroup
     thread_store: ThreadStore
+    goals: GoalStore
+    queues: QueueStore
     threads: ThreadManager
     commands: CommandSessions
     decisions: DecisionLog
@@ -135,6 +140,7 @@ class Daemon:
             lock = await stack.enter_async_context(DaemonLock(folder / "daemons", self._options.listen_url))
             database = await stack.enter_async_context(Database(folder / "threads.sqlite3"))
             self.thread_store = ThreadStore(database, lock)
+            self.goals, self.queues = GoalStore(database, self.thread_store), QueueStore(database, self.thread_store)
             await self.thread_store.mark_cut_turns()
         except StoreError as error:
             raise StartError(str(error)) from error
@@ -174,7 +180,15 @@ class Daemon:
         self.terminals = Terminals(self.spawn)
         commands = ExecCommandTool(orchestrator, self.terminals, self.patches), WriteStdinTool(self.terminals)
         self.tools = ToolRegistry(
-            [*commands, self.patches, PlanTool(), UserInputTool(), RequestPermissionsTool(), ViewImageTool()]
+            [
+                *commands,
+                self.patches,
+                PlanTool(),
+                UserInputTool(),
+                RequestPermissionsTool(),
+                ViewImageTool(),
+                *GOAL_TOOLS,
+            ]
         )
         self.threads = ThreadManager(self, ConfigSource(self.config))
         self._warnings = [_config_warning(text) for text in database.warnings]

@@ -27,7 +27,7 @@ def _in_force(ctx: RequestContext, thread: Thread) -> dict[str, Any]:
         "sandbox": settings.sandbox,
         "active_permission_profile": settings.active_profile,
         "disabled_plugin_ids": list(settings.disabled_plugin_ids),
-        "instruction_sources": list(thread.instruction_sources),
+        "instruction_sources": list(thread.briefing.sources),
         "multi_agent_mode": settings.multi_agent_mode,
         "reasoning_effort": settings.effort,
         "runtime_workspace_roots": list(settings.workspace_roots),
@@ -66,6 +66,7 @@ async def resume(
     ctx.afterwards(thread.tell_warning)
     if thread.active is None and thread.tokens is not None and newest is not None:
         ctx.afterwards(partial(thread.tell_tokens, newest, ctx.connection))
+    ctx.afterwards(partial(thread.agenda.joined, ctx.connection))
     answer = wire.ThreadResumeResponse(
         **_in_force(ctx, thread),
         collaboration_mode=thread.settings.collaboration_mode,

@@ -4,6 +4,7 @@ from app_server.handlers.context import RequestContext
 from app_server.handlers.registry import handles
 from app_server.threads.settings import check_scope, with_changes
 from app_server.threads.thread import Thread, TurnOptions
+from app_server.threads.turn import Turn as RunningTurn
 from protocol.jsonrpc import invalid_request
 from protocol.v2 import review, thread
 from protocol.v2 import turn as wire
@@ -18,24 +19,40 @@ def _begun(turn_id: str) -> Turn:
 @handles(wire.TURN_START)
 async def start(ctx: RequestContext, params: wire.TurnStartParams) -> wire.TurnStartResponse:
     loaded: Thread = ctx.threads.loaded(params.thread_id)
-    if params.tool_output is not None:
-        raise invalid_request("`toolOutput` is not supported by this server")
-    if not params.input:
-        raise invalid_request("`input` must not be empty")
-    if not await loaded.settled():
-        running = await loaded.steer(params.input, params.client_user_message_id)
-        return wire.TurnStartResponse(turn=_begun(running.id))
-    changed = with_changes(loaded.settings, loaded.config, params)
-    check_scope(ctx.connection.scope, loaded.settings, changed, config=loaded.config)
-    (await loaded.apply(changed))()
-    options = TurnOptions(
-        params.client_user_message_id,
-        params.output_schema,
-        service_tier=params.service_tier_for_turn,
-        additional_context=params.additional_context or {},
-    )
-    turn = await loaded.start_turn(params.input, options)
+    _check_message(params)
+    async with loaded.agenda.beginning:
+        if not await loaded.settled():
+            return wire.TurnStartResponse(turn=_begun((await _join(loaded, params)).id))
+        changed = with_changes(loaded.settings, loaded.config, params)
+        check_scope(ctx.connection.scope, loaded.settings, changed, config=loaded.config)
+        (await loaded.apply(changed))()
+        options = TurnOptions(
+            params.client_user_message_id,
+            params.output_schema,
+            service_tier=params.service_tier_for_turn,
+            tool_output=params.tool_output,
+            additional_context=params.additional_context or {},
+        )
+        turn = await loaded.start_turn(params.input, options)
     return wire.TurnStartResponse(turn=_begun(turn.id))
+
+
+def _check_message(params: wire.TurnStartParams) -> None:
+    """Raise -32600 unless there is either a message or a tool's output."""
+    if params.tool_output is None:
+        if not params.input:
+            raise invalid_request("`input` must not be empty")
+    elif params.input:
+        raise invalid_request("`toolOutput` cannot be combined with nonempty `input`")
+    elif not params.tool_output.name.strip():
+        raise invalid_request("`toolOutput.name` must not be empty")
+
+
+async def _join(loaded: Thread, params: wire.TurnStartParams) -> RunningTurn:
+    """Give the running turn what was to begin one."""
+    if params.tool_output is not None:
+        return loaded.steer_with_output(params.tool_output)
+    return await loaded.steer(params.input, params.client_user_message_id)
 
 
 @handles(wire.TURN_STEER)

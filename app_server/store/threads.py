@@ -34,6 +34,11 @@ class ThreadStore:
     def __init__(self, database: Database, daemon: Daemon) -> None:
         self._database, self._daemon = database, daemon
 
+    @property
+    def path(self) -> str:
+        """The file in which all of it is."""
+        return str(self._database.path)
+
     # Threads
 
     async def create(self, row: ThreadRow) -> None:
@@ -146,6 +151,19 @@ class ThreadStore:
                 (number, *values, limit + 1),
             )
             return _page([TurnRow(*row) for row in rows], scope, limit)
+
+        return await self._database.read(work)
+
+    async def has_turn(self, thread_id: str, turn_id: str) -> bool:
+        """Whether the thread has this turn."""
+
+        def work(connection: sqlite3.Connection) -> bool:
+            number = writing.number_of(connection, thread_id)[0]
+            try:
+                writing.turn_ordinal(connection, number, turn_id)
+            except TurnMissing:
+                return False
+            return True
 
         return await self._database.read(work)
 

@@ -20,8 +20,12 @@ from app_server.rpc.outbound import notification, notification_json, now_ms
 from app_server.rpc.scopes import FULL, Scope
 from app_server.store.errors import BadCursor, StoreError, ThreadInUse, ThreadMissing, TurnMissing
 from app_server.store.ids import uuid7
+from app_server.store.reverting import remove_turns_from
 from app_server.store.rows import ItemRow, Page, ThreadQuery, ThreadRow, TurnRow
+from app_server.store.threads import ThreadStore
+from app_server.threads.goal import Goal
 from app_server.threads.history import aborted_output, unanswered_calls
+from app_server.threads.queue import MessageQueue
 from app_server.threads.settings import (
     ThreadSettings,
     check_scope,
@@ -59,6 +63,7 @@ class ThreadManager:
     def __init__(self, world: World, config: "ConfigSource") -> None:
         self._world, self._config = world, config
         self._loaded: dict[str, Thread] = {}
+        self._ending = False
 
     def network_rule_kept(self, host: str, action: HostAction) -> None:
         """A rule holds for a whole host from now on: the open questions about it are answered, in every thread."""
@@ -113,7 +118,7 @@ class ThreadManager:
         row = self._new_row(chosen, connection, now, params.thread_source)
         offers_tools = params.environments is None or len(params.environments) > 0
         thread = Thread(self._world, row, chosen, settings, ephemeral=bool(params.ephemeral), offers_tools=offers_tools)
-        await thread.load_project_instructions()
+        await thread.briefing.load()
         if not thread.ephemeral:
             await stored(self._world.thread_store.create(row))
         self._loaded[thread.id] = thread
@@ -124,7 +129,7 @@ class ThreadManager:
 
         `scope` is that of the client that asks.
         """
-        if params.history is not None or params.path is not None:
+        if params.history is not None or params.path not in (None, self._world.thread_store.path):
             field = "history" if params.history is not None else "path"
             raise invalid_request(f"`{field}`: only stored threads can be resumed, by `threadId`")
         settings = self._config.thread_settings(params.config)
@@ -150,15 +155,18 @@ class ThreadManager:
             raise invalid_request(f"thread {thread_id} is archived; unarchive it with thread/unarchive first")
         history = list(await store.history(thread_id))
         settings, warning = with_known_profile(self._restored_settings(row), config)
-        thread = Thread(self._world, row, settings, config, history=history)
+        thread = Thread(self._world, row, settings, config, history=history, waits=True)
         thread.warning = warning
-        await thread.load_project_instructions()
+        await thread.agenda.goal.load()
+        await thread.briefing.load()
+        if self._ending:
+            thread.agenda.close()
         self._loaded[thread_id] = thread
         return thread
 
     async def fork(self, params: wire.ThreadForkParams, connection: Connection) -> Thread:
         """A copy of a thread up to a turn, with settings of its own, followed by `connection`."""
-        if params.path is not None:
+        if params.path not in (None, self._world.thread_store.path):
             raise invalid_request("`path`: only stored threads can be forked, by `threadId`")
         source = await self.row(params.thread_id)
         loaded = self._loaded.get(params.thread_id)
@@ -191,7 +199,7 @@ class ThreadManager:
         else:
             await self._copy(source.id, row, params)
             thread.history = list(await self._world.thread_store.history(row.id))
-        await thread.load_project_instructions()
+        await thread.briefing.load()
         self._loaded[thread.id] = thread
         return thread
 
@@ -241,6 +249,44 @@ class ThreadManager:
         params = wire.ThreadNameUpdatedNotification(thread_id=thread_id, thread_name=name)
         return partial(self._world.broadcast, notification(wire.THREAD_NAME_UPDATED, params))
 
+    async def goal(self, thread_id: str) -> Goal:
+        """The goal of a thread, loaded or stored. Raises -32600 for one that cannot have a goal."""
+        await self.row(thread_id)
+        if (thread := self._loaded.get(thread_id)) is not None:
+            if thread.ephemeral:
+                raise invalid_request(f"ephemeral thread does not support goals: {thread_id}")
+            return thread.agenda.goal
+        goal = Goal(thread_id, self._world.goals, self._world.broadcast)
+        await goal.load()
+        return goal
+
+    async def queue(self, thread_id: str) -> MessageQueue:
+        """The queue of a thread, loaded or stored. Raises -32600 for one that cannot have a queue."""
+        await self.row(thread_id)
+        if (thread := self._loaded.get(thread_id)) is not None:
+            if thread.ephemeral:
+                raise invalid_request(f"ephemeral thread does not support queued submissions: {thread_id}")
+            return thread.agenda.queue
+        return MessageQueue(thread_id, self._world.queues, _nobody_follows)
+
+    async def revert(self, thread_id: str, turn_id: str) -> ThreadRow:
+        """Take back a turn and all later ones; one that runs is interrupted first."""
+        row = await self.row(thread_id)
+        if (thread := self._loaded.get(thread_id)) is None:
+            await _removed_from(self._world.thread_store, thread_id, turn_id)
+            return row
+        if thread.ephemeral:
+            raise invalid_request("ephemeral threads do not support thread/revert")
+        if not await self._world.thread_store.has_turn(thread_id, turn_id):
+            raise invalid_request(f"turn not found: {turn_id}")
+        thread.agenda.hold()
+        self._world.terminals.kill(thread_id)
+        await thread.stop()
+        await self._world.terminals.close(thread_id)
+        await _removed_from(self._world.thread_store, thread_id, turn_id)
+        thread.replace_history(await self._world.thread_store.history(thread_id))
+        return thread.row
+
     def unsubscribe(self, thread_id: str, connection: Connection) -> wire.ThreadUnsubscribeStatus:
         """`unsubscribed`, `notSubscribed`, or `notLoaded`."""
         thread = self._loaded.get(thread_id)
@@ -258,6 +304,7 @@ class ThreadManager:
         thread = self._loaded.get(thread_id)
         if thread is None:
             return
+        thread.agenda.close()
         self._world.terminals.kill(thread_id)
         await thread.stop()
         await self._world.terminals.close(thread_id)
@@ -285,13 +332,20 @@ class ThreadManager:
                 continue
             self.tell(wire.THREAD_CLOSED, thread.id)
 
+    def _begin_nothing(self) -> None:
+        self._ending = True
+        for thread in self._loaded.values():
+            thread.agenda.close()
+
     async def settle(self) -> None:
-        """Wait until no turn runs."""
+        """Let no thread go on by itself any more, and wait until no turn runs."""
+        self._begin_nothing()
         while running := [thread.active for thread in self._loaded.values() if thread.active is not None]:
             await running[0].finished.wait()
 
     async def stop(self) -> None:
         """Interrupt every turn and wait for their ends."""
+        self._begin_nothing()
         running = [thread.active for thread in self._loaded.values() if thread.active is not None]
         self._world.terminals.kill()
         for turn in running:
@@ -420,6 +474,7 @@ class ThreadManager:
             name=row.name,
             originator=row.originator,
             parent_thread_id=row.parent_thread_id,
+            path=None if thread is not None and thread.ephemeral else self._world.thread_store.path,
             preview=row.preview,
             project_id=None,
             reasoning_effort=row.reasoning_effort,
@@ -491,6 +546,17 @@ async def stored(write: Awaitable[T]) -> T:
         raise invalid_request(str(error)) from None
     except StoreError as error:
         raise internal_error(str(error)) from error
+
+
+async def _removed_from(store: ThreadStore, thread_id: str, turn_id: str) -> None:
+    try:
+        await stored(remove_turns_from(store, thread_id, turn_id))
+    except TurnMissing as error:
+        raise invalid_request(f"turn not found: {error.turn_id}") from None
+
+
+def _nobody_follows() -> None:
+    pass
 
 
 def check_id(thread_id: str) -> None:

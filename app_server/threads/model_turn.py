@@ -25,8 +25,10 @@ from app_server.model.events import (
 from app_server.model.provider import ModelProvider, ModelRequest, backoff
 from app_server.store.ids import uuid7
 from app_server.threads.history import call_output, kept
-from app_server.threads.turn import Turn, TurnFailed, UserMessage
+from app_server.threads.messages import Message
+from app_server.threads.turn import Turn, TurnFailed
 from app_server.tools.context import ToolCall, ToolOutput
+from app_server.tools.goal import GOAL_TOOLS
 from app_server.tools.patch_preview import PatchPreviews
 from protocol.v2.account import ACCOUNT_RATE_LIMITS_UPDATED
 from protocol.v2.thread_data import TurnError
@@ -45,22 +47,23 @@ class ModelTurn(Turn):
         self,
         thread: "Thread",
         provider: ModelProvider,
-        user: UserMessage | None,
+        message: Message | None,
         *,
         output_schema: Any = None,
         service_tier: str | None = None,
     ) -> None:
-        super().__init__(thread, user)
+        super().__init__(thread, message)
         self._provider, self._output_schema = provider, output_schema
         self._service_tier = service_tier or thread.settings.service_tier
-        self._steered: list[UserMessage] = []
+        self._steered: list[Message] = []
         self._calling = 0
+        self._injected = False
         self._after_call: list[Callable[[], None]] = []
         self._previews = PatchPreviews(thread.events.publish, thread.id, self.id, thread.settings.cwd)
 
-    def steer(self, user: UserMessage) -> None:
+    def steer(self, message: Message) -> None:
         """Give the model a further message now: its answer is cut where it is, and it is asked again."""
-        self._steered.append(user)
+        self._steered.append(message)
         if self._waiting is not None:
             self._waiting.cancel()
 
@@ -74,18 +77,31 @@ class ModelTurn(Turn):
     async def _drive(self) -> None:
         while not self._interrupted:
             calls = await self._ask_model()
+            note = await self._thread.agenda.goal.settle(self.id)
+            if note is not None and calls:
+                self.tell_model(note)
             await self._run_calls(calls)
             if calls or self._steered:
                 await self._flush_history()
-            if await self._take_steered() or calls:
+            if await self._take_steered() or calls or self._take_injected():
                 continue
             await self._wait_beside()
             if not self._steered:
                 return
 
+    def reads_again(self) -> None:
+        """Something was added to the history that the model has not read: it is asked again before the turn ends."""
+        self._injected = True
+
+    def _take_injected(self) -> bool:
+        injected, self._injected = self._injected, False
+        return injected
+
     async def _run_calls(self, calls: Sequence[ToolCall]) -> None:
         """Answer the calls of the model: those that may beside each other, the others one by one, all in order."""
         rest = list(calls)
+        if any(call.name not in GOAL_TOOLS for call in calls):
+            self._thread.agenda.goal.worked()
         while rest and not self._interrupted:
             together = [rest.pop(0)]
             while rest and all(map(self._thread.tools.runs_beside_others, (together[0], rest[0]))):
@@ -120,8 +136,8 @@ class ModelTurn(Turn):
 
     async def _take_steered(self) -> bool:
         taken, self._steered = self._steered, []
-        for user in taken:
-            await self._add_message(user)
+        for message in taken:
+            await self._add_message(message)
         return bool(taken)
 
     async def _ask_model(self) -> list[ToolCall]:

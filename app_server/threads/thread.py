@@ -1,12 +1,13 @@
 """A loaded thread: its settings, its history, who follows it, and the turn that runs."""
 
+import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from time import monotonic
 from typing import Any, Protocol
 
-import anyio.to_thread
+import anyio
 import orjson
 
 from app_server.approvals.approvals import Approvals
@@ -14,30 +15,31 @@ from app_server.approvals.denials import InvalidDenial
 from app_server.approvals.guardian import Guardian
 from app_server.approvals.network import AmendNetwork, AskingTurn, NetworkApprovals
 from app_server.config.settings import Settings
+from app_server.exec.pause import Pause
 from app_server.model.catalog import model_info
 from app_server.model.events import Usage
 from app_server.model.provider import ModelProvider
 from app_server.rpc.connection import Connection
 from app_server.rpc.outbound import Frame, notification, now_ms
 from app_server.rpc.server_requests import ServerRequests
-from app_server.sandbox.profiles import with_managed_network
 from app_server.store.decisions import DecisionLog
+from app_server.store.goals import GoalStatus, GoalStore
+from app_server.store.queues import QueuedMessage, QueuedMissing, QueueStore, take
 from app_server.store.rows import ItemRow, ThreadRow, TurnRow, cut_preview
 from app_server.store.threads import ThreadStore
+from app_server.threads.agenda import Agenda
+from app_server.threads.briefing import Briefing
 from app_server.threads.events import ThreadEvents
+from app_server.threads.goal import Goal
 from app_server.threads.history import text_message
-from app_server.threads.instructions import (
-    base_instructions,
-    environment_context,
-    mode_text,
-    permissions_text,
-    project_instructions,
-)
+from app_server.threads.instructions import base_instructions
+from app_server.threads.messages import ExternalOutput, Message, UserMessage
 from app_server.threads.model_turn import ModelTurn
+from app_server.threads.queue import MessageQueue
 from app_server.threads.reviewed import Reviewed
-from app_server.threads.settings import ThreadSettings, turn_profile
+from app_server.threads.settings import ThreadSettings
 from app_server.threads.shell_turn import ShellTurn, run_user_command
-from app_server.threads.turn import RefusedTurn, Turn, UserMessage
+from app_server.threads.turn import AlsoStored, RefusedTurn, Turn
 from app_server.threads.user_input import model_content, preview_of
 from app_server.tools.dynamic import dynamic_tools
 from app_server.tools.investigation import Investigation
@@ -63,8 +65,10 @@ from protocol.v2.thread_data import (
     ThreadStatus,
     ThreadTokenUsage,
     TokenUsageBreakdown,
+    TurnError,
 )
-from protocol.v2.turn import AdditionalContextEntry
+from protocol.v2.thread_queue import THREAD_QUEUE_CHANGED, ThreadQueueChangedNotification
+from protocol.v2.turn import AdditionalContextEntry, TurnToolOutput
 from protocol.v2.user_input import UserInput
 
 _NO_TOKENS = TokenUsageBreakdown(
@@ -80,6 +84,12 @@ class World(Protocol):
 
     @property
     def thread_store(self) -> ThreadStore: ...
+
+    @property
+    def goals(self) -> GoalStore: ...
+
+    @property
+    def queues(self) -> QueueStore: ...
 
     @property
     def decisions(self) -> DecisionLog: ...
@@ -132,6 +142,8 @@ class TurnOptions:
     client_id: str | None = None
     output_schema: Any = None
     service_tier: str | None = None
+    tool_output: TurnToolOutput | None = None
+    """What begins the turn in place of a message."""
     additional_context: Mapping[str, AdditionalContextEntry] = field(default_factory=dict[str, AdditionalContextEntry])
 
 
@@ -148,7 +160,9 @@ class Thread:
         history: list[bytes] | None = None,
         ephemeral: bool = False,
         offers_tools: bool = True,
+        waits: bool = False,
     ) -> None:
+        """`waits` says that it does nothing by itself until somebody who may drive it follows it."""
         self.row, self.settings, self.ephemeral, self.offers_tools = row, settings, ephemeral, offers_tools
         self.config = config
         """The configuration that the thread was started or resumed with, the client's overrides included."""
@@ -157,7 +171,7 @@ class Thread:
         self.active: Turn | None = None
         self.turn_changes = 0
         """Counts starts and ends of turns, so that a reader can tell whether one fell into its read."""
-        self.instruction_sources: list[str] = []
+        self.briefing = Briefing(self)
         self.tools = world.tools.with_tools(dynamic_tools(settings.dynamic_tools))
         """What the model can call."""
         self.warning: str | None = None
@@ -174,10 +188,13 @@ class Thread:
             config.approval_unattended_seconds,
         )
         self.network = NetworkApprovals(self, self.approvals, world.amend_network)
+        queue = MessageQueue(row.id, world.queues, self._tell_queue_changed)
+        self.agenda = Agenda(self, queue, Goal(row.id, world.goals, world.broadcast), waits=waits)
+        """What it does by itself."""
+        self.pause = Pause()
+        """Holds the time limits of its commands while clients ask users something on their behalf."""
         self._status = "idle"
         self._waits: tuple[ThreadActiveFlag, ...] = ()
-        self._project_text: str | None = None
-        self._shown: dict[bytes, bytes] | None = None
 
     @property
     def id(self) -> str:
@@ -308,6 +325,7 @@ class Thread:
         turn: TurnRow | None = None,
         items: Sequence[ItemRow] = (),
         history: Sequence[bytes] = (),
+        also: AlsoStored | None = None,
     ) -> None:
         """Put entries into the history and everything on disk, as one group; ephemeral threads stay in memory."""
         columns: dict[str, Any] = {}
@@ -319,7 +337,13 @@ class Thread:
         if not self.ephemeral:
             turn_id = self.active.id if self.active is not None else None
             await self._world.thread_store.append(
-                self.id, turn=turn, items=items, history=history, history_turn_id=turn_id, thread=columns or None
+                self.id,
+                turn=turn,
+                items=items,
+                history=history,
+                history_turn_id=turn_id,
+                thread=columns or None,
+                also=also,
             )
         self.history += history
 
@@ -328,6 +352,12 @@ class Thread:
         if not self.ephemeral:
             await self._world.thread_store.update(self.id, columns)
         self.row = replace(self.row, **columns)
+
+    def replace_history(self, history: Sequence[bytes]) -> None:
+        """Go on from another history, as it is on disk."""
+        self.history = list(history)
+        self.briefing.history_changed()
+        self.turn_changes += 1
 
     async def apply(self, settings: ThreadSettings) -> Callable[[], None]:
         """Make `settings` those of later turns; the result tells the followers, if anything changed."""
@@ -343,7 +373,7 @@ class Thread:
         )
         self.settings = settings
         if moved:
-            self._project_text = None
+            self.briefing.moved()
         params = wire.ThreadSettingsUpdatedNotification(thread_id=self.id, thread_settings=settings.wire())
         return partial(self.events.publish, wire.THREAD_SETTINGS_UPDATED, params)
 
@@ -352,51 +382,115 @@ class Thread:
     async def start_turn(self, inputs: Sequence[UserInput], options: TurnOptions) -> Turn:
         """Store a new turn and run it; the caller answers before the turn tells anything."""
         self.left_at = monotonic()
-        user = UserMessage(inputs, await model_content(inputs), options.client_id)
+        if options.tool_output is not None:
+            return await self._start_model_turn(ExternalOutput(options.tool_output), options)
+        message = UserMessage(inputs, await model_content(inputs), options.client_id)
+        return await self._start_model_turn(message, options, preview=preview_of(inputs))
+
+    async def start_queued_turn(self, queued: QueuedMessage, inputs: Sequence[UserInput]) -> Turn:
+        """Send a message of the queue: it leaves the queue as its turn is stored. Raises QueuedMissing."""
+
+        def taken(connection: sqlite3.Connection, number: int) -> None:
+            if not take(connection, number, queued.id):
+                raise QueuedMissing(queued.id)
+
+        message = UserMessage(inputs, await model_content(inputs), queued.client_id)
+        return await self._start_model_turn(message, TurnOptions(), preview=preview_of(inputs), also=taken)
+
+    async def start_goal_turn(self) -> Turn:
+        """Go on with the goal."""
+        goal = self.agenda.goal
+        return await self._start_model_turn(
+            None, TurnOptions(), preview=goal.objective, extra=[goal.continuation()], automatic=True
+        )
+
+    async def _start_model_turn(
+        self,
+        message: Message | None,
+        options: TurnOptions,
+        *,
+        preview: str = "",
+        extra: Sequence[bytes] = (),
+        also: AlsoStored | None = None,
+        automatic: bool = False,
+    ) -> Turn:
         provider = self._world.provider(self.settings.model_provider, self.config)
-        turn = ModelTurn(self, provider, user, output_schema=options.output_schema, service_tier=options.service_tier)
-        extra = [
-            text_message("user", _named_context(name, entry)) for name, entry in options.additional_context.items()
-        ]
+        turn = ModelTurn(
+            self, provider, message, output_schema=options.output_schema, service_tier=options.service_tier
+        )
+        named = [text_message("user", _named_context(*named)) for named in options.additional_context.items()]
         if not self.row.preview:
-            self.row = replace(self.row, preview=cut_preview(preview_of(inputs)))
-        return await self._begin(turn, [*await self._context(), *extra])
+            self.row = replace(self.row, preview=cut_preview(preview))
+        return await self._begin(turn, [*await self.briefing.news(), *named, *extra], also=also, automatic=automatic)
 
     async def start_refused_turn(self, reason: str) -> Turn:
         """Run a turn that fails at once and says why, for requests whose clients cannot take an error answer."""
-        if not await self.settled() and self.active is not None:
-            raise invalid_request(f"turn {self.active.id} is running; interrupt it or wait for its end")
-        return await self._begin(RefusedTurn(self, reason), ())
+        async with self.agenda.beginning:
+            if not await self.settled() and self.active is not None:
+                raise invalid_request(f"turn {self.active.id} is running; interrupt it or wait for its end")
+            return await self._begin(RefusedTurn(self, reason), ())
 
     async def run_shell_command(self, script: str, timeout_ms: int | None) -> None:
         """Run the user's own command: inside the running turn, or in a turn of its own."""
-        if await self.settled() or self.active is None:
-            provider = self._world.provider(self.settings.model_provider, self.config)
-            turn = ShellTurn(self, provider, self._world.shell, script, timeout_ms)
-            await self._begin(turn, await self._context())
-        else:
-            self._world.spawn(self.active.join(partial(run_user_command, self._world.shell, script, timeout_ms)))
+        async with self.agenda.beginning:
+            if await self.settled() or self.active is None:
+                provider = self._world.provider(self.settings.model_provider, self.config)
+                turn = ShellTurn(self, provider, self._world.shell, script, timeout_ms)
+                await self._begin(turn, await self.briefing.news())
+            else:
+                self.spawn(self.active.join(partial(run_user_command, self._world.shell, script, timeout_ms)))
 
-    async def _begin(self, turn: Turn, context: Sequence[bytes]) -> Turn:
+    async def _begin(
+        self,
+        turn: Turn,
+        context: Sequence[bytes],
+        *,
+        also: AlsoStored | None = None,
+        automatic: bool = False,
+    ) -> Turn:
         self.active = turn
         try:
             # A client that leaves now must not leave a turn in the store that nobody runs.
             with anyio.fail_after(BEGIN_SECONDS, shield=True):
-                await turn.begin(context)
+                await turn.begin(context, also)
         except BaseException:
             self.active = None
+            self.briefing.history_changed()
             turn.finished.set()
             raise
         self.turn_changes += 1
-        self._world.spawn(turn.run)
+        self.agenda.goal.turn_began(automatic=automatic, counts=self.settings.mode != "plan")
+        self.spawn(self._run, turn)
         return turn
+
+    async def _run(self, turn: Turn) -> None:
+        await turn.run()
+        await self.agenda.turn_ended(turn)
+
+    def spawn(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
+        """Run what outlives the request that asked for it."""
+        self._world.spawn(function, *args)
+
+    async def goal_after(self, turn: Turn, error: TurnError | None) -> None:
+        """Store and tell what the end of a turn means for the goal."""
+        status: GoalStatus | None = "paused" if turn.stopped else None
+        if error is not None:
+            status = "usageLimited" if error.codex_error_info == "usageLimitExceeded" else "blocked"
+        if (warning := await self.agenda.goal.turn_ended(turn.id, status)) is not None:
+            self.warn(warning)
 
     async def steer(self, inputs: Sequence[UserInput], client_id: str | None) -> Turn:
         """Give the running turn a further message. Raises -32600 `no active turn to steer`."""
-        user = UserMessage(inputs, await model_content(inputs), client_id)
+        return self._join(UserMessage(inputs, await model_content(inputs), client_id))
+
+    def steer_with_output(self, output: TurnToolOutput) -> Turn:
+        """Give the running turn what another program tells. Raises -32600 `no active turn to steer`."""
+        return self._join(ExternalOutput(output))
+
+    def _join(self, message: Message) -> Turn:
         if self.active is None or self.active.ending:
             raise invalid_request("no active turn to steer")
-        self.active.steer(user)
+        self.active.steer(message)
         return self.active
 
     async def settled(self) -> bool:
@@ -415,9 +509,9 @@ class Thread:
         self.set_status(status)
 
     async def stop(self) -> None:
-        """Interrupt the running turn, if any, and wait for its end."""
+        """End the running turn, if any, as interrupted, and wait for that."""
         if (turn := self.active) is not None:
-            turn.interrupt()
+            turn.stop()
             await turn.finished.wait()
 
     def count_tokens(self, turn_id: str, usage: Usage) -> None:
@@ -429,6 +523,7 @@ class Thread:
             reasoning_output_tokens=usage.reasoning_output,
             total_tokens=usage.total,
         )
+        self.agenda.goal.count(usage)
         before = _NO_TOKENS if self.tokens is None else self.tokens.total
         total = TokenUsageBreakdown(
             **{name: getattr(before, name) + getattr(last, name) for name in TokenUsageBreakdown.model_fields}
@@ -447,48 +542,11 @@ class Thread:
         else:
             connection.push(notification(wire.THREAD_TOKEN_USAGE_UPDATED, params))
 
+    def _tell_queue_changed(self) -> None:
+        self.events.publish(THREAD_QUEUE_CHANGED, ThreadQueueChangedNotification(thread_id=self.id))
+
     def _stored_tokens(self) -> str | None:
         return None if self.tokens is None else self.tokens.model_dump_json()
-
-    # What the model is told beside the conversation
-
-    async def load_project_instructions(self) -> None:
-        """Read AGENTS.md files for the present cwd, off the loop."""
-        read = partial(project_instructions, self.settings.cwd, self.config)
-        self._project_text, self.instruction_sources = await anyio.to_thread.run_sync(read)
-
-    async def _context(self) -> list[bytes]:
-        """Messages on permissions, project and environment that the model has not been shown in this form."""
-        settings = self.settings
-        if self._project_text is None:
-            await self.load_project_instructions()
-        profile = turn_profile(settings, self.config)
-        allowed = permissions_text(
-            settings.sandbox,
-            settings.approval_kind,
-            settings.workspace_roots,
-            None if settings.permission_profile is None else profile,
-            proxy=with_managed_network(profile, self.config).proxy,
-            reviewed=not self.asks_the_user,
-        )
-        wanted = [("developer", allowed)]
-        if settings.developer_instructions:
-            wanted.append(("developer", settings.developer_instructions))
-        if self._project_text:
-            wanted.append(("user", self._project_text))
-        wanted.append(("user", environment_context(settings.cwd)))
-        if self._shown is None:
-            self._shown = {_opening(entry): entry for entry in self.history if entry.startswith(_MESSAGE)}
-        encoded = [text_message(role, text) for role, text in wanted]
-        mode = settings.collaboration_mode
-        chosen = None if mode is None else mode.settings.developer_instructions
-        mode_entry = text_message("developer", mode_text(settings.mode, chosen))
-        # The default mode goes without saying, unless the model was told of another.
-        if settings.mode != "default" or chosen or _opening(mode_entry) in self._shown:
-            encoded.append(mode_entry)
-        new = [entry for entry in encoded if self._shown.get(_opening(entry)) != entry]
-        self._shown |= {_opening(entry): entry for entry in new}
-        return new
 
 
 def _waits_on(methods: set[str]) -> tuple[ThreadActiveFlag, ...]:
@@ -500,14 +558,6 @@ def _waits_on(methods: set[str]) -> tuple[ThreadActiveFlag, ...]:
     if ITEM_TOOL_REQUEST_USER_INPUT.method in methods:
         flags.append("waitingOnUserInput")
     return tuple(flags)
-
-
-_MESSAGE = b'{"type":"message","role":'
-
-
-def _opening(entry: bytes) -> bytes:
-    """What tells one kind of context message from another: its role and the tag that its text begins with."""
-    return entry[:96]
 
 
 def _restored_tokens(text: str | None) -> ThreadTokenUsage | None:

@@ -1,8 +1,8 @@
 """The life of a turn: stored, begun, driven, finished. What it does between is its subclass's."""
 
 import logging
+import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,13 +18,12 @@ from app_server.store.ids import uuid7
 from app_server.store.rows import ItemRow, TurnRow
 from app_server.threads.history import INTERRUPTED_NOTICE, aborted_output, text_message, unanswered_calls
 from app_server.threads.items import TurnItems
+from app_server.threads.messages import Message
 from app_server.threads.settings import turn_profile
 from app_server.tools.context import INTERRUPTED, TurnContext
 from protocol.jsonrpc import invalid_request
 from protocol.v2 import turn as wire
-from protocol.v2.item import UserMessageThreadItem
 from protocol.v2.thread_data import TurnError
-from protocol.v2.user_input import UserInput
 
 if TYPE_CHECKING:
     from app_server.threads.thread import Thread
@@ -34,16 +33,10 @@ logger = logging.getLogger(__name__)
 FINISH_SECONDS = 5.0
 """How long the last writes of a turn may take, whatever was cancelled."""
 
+AlsoStored = Callable[[sqlite3.Connection, int], object]
+"""What else is to be done, with the thread's number, in the transaction that stores something."""
+
 TurnStatus = Literal["inProgress", "completed", "interrupted", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class UserMessage:
-    """What a user sent: as clients see it, and as the model reads it."""
-
-    inputs: Sequence[UserInput]
-    content: Sequence[dict[str, Any]]
-    client_id: str | None = None
 
 
 class TurnFailed(Exception):
@@ -74,17 +67,18 @@ def turn_json(row: TurnRow, items: Sequence[bytes], view: str) -> bytes:
 class Turn:
     """A turn belongs to its thread. It ends in exactly one `turn/completed`, whatever happens."""
 
-    def __init__(self, thread: "Thread", user: UserMessage | None = None) -> None:
+    def __init__(self, thread: "Thread", message: Message | None = None) -> None:
         self.id = uuid7()
         self.finished = anyio.Event()
         self.row = TurnRow(id=self.id, status="inProgress", started_at_ms=now_ms())
         self._thread, self._settings = thread, thread.settings
         plans = self._settings.mode == "plan"
         self.items = TurnItems(thread.events, thread.id, self.id, self._persist_item, plans=plans)
-        self._message = None if user is None or not user.inputs else user
-        self._message_item = None if self._message is None else user_item(self._message)
+        self._message = message
+        self._message_item = None if message is None else message.item()
         self._began = monotonic_ns()
-        self._interrupted = False
+        self._interrupted = self.stopped = False
+        """`stopped` says that the user has interrupted it, not the end of the daemon or of the thread."""
         self._done = False
         self._waiting: anyio.CancelScope | None = None
         self._beside = 0
@@ -109,6 +103,8 @@ class Turn:
             tell_model=self.tell_model,
             interrupted=lambda: self.ending,
             permission_profile=self._settings.permission_profile,
+            goal=None if thread.ephemeral else thread.agenda.goal,
+            pause=thread.pause,
         )
 
     def snapshot(self, view: str) -> bytes:
@@ -125,7 +121,12 @@ class Turn:
     # What clients do to a running turn
 
     def interrupt(self) -> None:
-        """Stop: what the turn waits for is dropped, its commands expire, and it completes as interrupted."""
+        """The user stops the turn: it completes as interrupted, and nothing follows it by itself."""
+        self.stopped = True
+        self.stop()
+
+    def stop(self) -> None:
+        """What the turn waits for is dropped, its commands expire, and it completes as interrupted."""
         self._interrupted = True
         self._expire_commands(INTERRUPTED)
         self._thread.withdraw_questions()
@@ -137,7 +138,7 @@ class Turn:
         """Whether the turn has done what it does; a message that comes now belongs to the next one."""
         return self._interrupted or self._done
 
-    def steer(self, user: UserMessage) -> None:
+    def steer(self, message: Message) -> None:
         """Give the turn a further message. Raises -32600 where nobody would read it."""
         raise invalid_request("the running turn takes no messages; wait for its end")
 
@@ -193,19 +194,22 @@ class Turn:
 
     def abandon(self) -> None:
         """Cancel everything at once, because the daemon ends."""
-        self.interrupt()
+        self.stop()
         self._scope.cancel()
 
     # The life of the turn
 
-    async def begin(self, context: Sequence[bytes]) -> None:
-        """Store the turn and what it begins with. Once this returns, a crash leaves the turn as interrupted."""
+    async def begin(self, context: Sequence[bytes], also: AlsoStored | None = None) -> None:
+        """Store the turn and what it begins with, and do `also` in the same transaction.
+
+        Once this returns, a crash leaves the turn as interrupted.
+        """
         items: list[ItemRow] = []
         history = list(context)
         if self._message is not None and self._message_item is not None:
             items.append(self._item_row(encode(self._message_item), self._message_item))
-            history.append(_model_message(self._message))
-        await self._thread.store(turn=self.row, items=items, history=history)
+            history.append(self._message.entry())
+        await self._thread.store(turn=self.row, items=items, history=history, also=also)
 
     async def run(self) -> None:
         """From `turn/started` to `turn/completed`."""
@@ -244,11 +248,11 @@ class Turn:
     async def _keep_unread(self) -> None:
         """Store what a client was told is taken, though the turn ends before it was used."""
 
-    async def _add_message(self, user: UserMessage) -> None:
+    async def _add_message(self, message: Message) -> None:
         """Store and tell a message that came while the turn ran."""
-        item = user_item(user)
+        item = message.item()
         encoded = encode(item)
-        await self._thread.store(items=[self._item_row(encoded, item)], history=[_model_message(user)])
+        await self._thread.store(items=[self._item_row(encoded, item)], history=[message.entry()])
         self.items.tell(item, encoded)
 
     async def _flush_history(self) -> None:
@@ -285,6 +289,7 @@ class Turn:
                 self._entries.append(text_message("user", INTERRUPTED_NOTICE))
             entries, self._entries, self._notes = [*self._entries, *self._notes], [], []
             await self._thread.store(turn=self.row, history=entries)
+            await self._thread.goal_after(self, error)
         except StoreError as failure:
             logger.error("the end of turn %s cannot be stored: %s", self.id, failure)
         finally:
@@ -315,15 +320,3 @@ class RefusedTurn(Turn):
 
     async def _drive(self) -> None:
         raise TurnFailed(TurnError(message=self._reason, codex_error_info="other"))
-
-
-def user_item(user: UserMessage) -> UserMessageThreadItem:
-    """The item that shows a user's message."""
-    at = now_ms()
-    return UserMessageThreadItem(
-        id=uuid7(), client_id=user.client_id, content=list(user.inputs), started_at_ms=at, completed_at_ms=at
-    )
-
-
-def _model_message(user: UserMessage) -> bytes:
-    return orjson.dumps({"type": "message", "role": "user", "content": list(user.content)})

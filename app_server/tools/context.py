@@ -3,12 +3,13 @@
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from app_server.approvals.approvals import Approvals
 from app_server.approvals.network import NetworkApprovals
 from app_server.config.settings import Settings
 from app_server.exec.expiration import Expiration
+from app_server.exec.pause import Pause
 from app_server.model.catalog import ModelInfo
 from app_server.sandbox.permissions import PermissionProfile
 from app_server.sandbox.profiles import with_additional, with_managed_network
@@ -16,6 +17,9 @@ from app_server.tools.turn_diff import TurnDiff
 from protocol.methods import ServerNotification
 from protocol.v2.permissions import AskForApproval, GrantedPermissionProfile, GranularApproval
 from protocol.wire import Wire
+
+if TYPE_CHECKING:
+    from app_server.tools.goal import PursuedGoal
 
 INTERRUPTED = "interrupted"
 """The reason of an expiration that the user caused by stopping the turn."""
@@ -103,6 +107,10 @@ class TurnContext:
     """Permissions that the user added for this turn."""
     permission_profile: str | None = None
     """The name of the permission profile in force, if it has one."""
+    goal: "PursuedGoal | None" = None
+    """What the thread works towards; None where it can have no goal."""
+    pause: Pause = field(default_factory=Pause)
+    """While it is held, the limits of waits for commands stand still."""
     diff: TurnDiff = field(default_factory=TurnDiff)
     """What the turn's patches have changed."""
 

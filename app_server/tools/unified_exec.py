@@ -3,14 +3,17 @@
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any
 
 import anyio
 
 from app_server.approvals.approvals import Declined, TurnCancelled
+from app_server.approvals.network import Registration
 from app_server.exec.expiration import TIMEOUT, Expiration
 from app_server.exec.output import HeadTail
+from app_server.exec.pause import Pause
 from app_server.exec.pty import DEFAULT_SIZE
 from app_server.execpolicy import quoting
 from app_server.execpolicy.actions import actions
@@ -282,21 +285,39 @@ class _ShownCommand:
 async def wait(terminal: Terminal, seconds: float, turn: TurnContext) -> bool:
     """Wait for the end of a command, at most so long; whether an interrupt of the turn ended the wait.
 
-    While somebody is asked about the command's network the time stands still: it waits as well.
+    While somebody is asked about the command's network, or a client holds the thread's pause, the time stands still:
+    the command waits as well.
     """
     terminal.used_at = began = monotonic()
     registration = None if terminal.network is None else terminal.network.registration
-    asked_before = 0.0 if registration is None else registration.asked_seconds
+    stood_before = _stood_still(registration, turn)
     left = seconds
     while left > 0:
         reason = await _until(terminal.ended.wait, left, turn)
         if reason == TIMEOUT and registration is not None and registration.asks:
             reason = await _until(registration.answered, None, turn) or TIMEOUT
+        while reason == TIMEOUT and turn.pause.held and not terminal.ended.is_set():
+            reason = await _until(partial(_released_or_ended, turn.pause, terminal), None, turn) or TIMEOUT
         if reason != TIMEOUT:
             return reason is not None
-        asked = 0.0 if registration is None else registration.asked_seconds - asked_before
-        left = began + seconds + asked - monotonic()
+        left = began + seconds + _stood_still(registration, turn) - stood_before - monotonic()
     return False
+
+
+def _stood_still(registration: Registration | None, turn: TurnContext) -> float:
+    return turn.pause.seconds + (0.0 if registration is None else registration.asked_seconds)
+
+
+async def _released_or_ended(pause: Pause, terminal: Terminal) -> None:
+    async with anyio.create_task_group() as tasks:
+
+        async def end() -> None:
+            await terminal.ended.wait()
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(end)
+        await pause.released()
+        tasks.cancel_scope.cancel()
 
 
 async def _until(event: Callable[[], Awaitable[object]], seconds: float | None, turn: TurnContext) -> str | None:
