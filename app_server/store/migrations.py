@@ -122,6 +122,26 @@ STEPS: tuple[str, ...] = (
         updated_at_ms INTEGER NOT NULL
     );
     """,
+    # Session files of the reference, one for each of its threads. A row without a thread is of one that was deleted
+    # here, so that it is not listed again. The counts are those of what was read, and tell whether more came since.
+    """
+    CREATE TABLE session_files (
+        thread_id TEXT PRIMARY KEY,
+        thread INTEGER REFERENCES threads (number) ON DELETE SET NULL,
+        path TEXT NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        archived INTEGER NOT NULL,
+        name TEXT,
+        state TEXT NOT NULL,
+        read_mtime_ns INTEGER,
+        read_size INTEGER,
+        turns INTEGER,
+        items INTEGER,
+        history INTEGER
+    ) WITHOUT ROWID;
+    CREATE INDEX session_files_by_thread ON session_files (thread);
+    """,
 )
 
 VERSION = len(STEPS)
