@@ -2,10 +2,25 @@
 
 import ctypes
 import os
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from errno import EACCES, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR
+from errno import (
+    EACCES,
+    EBUSY,
+    EDQUOT,
+    EEXIST,
+    EISDIR,
+    ELOOP,
+    ENAMETOOLONG,
+    ENOENT,
+    ENOSPC,
+    ENOTDIR,
+    ENOTEMPTY,
+    EPERM,
+    EROFS,
+)
 from functools import cache
 from io import BytesIO
 from stat import S_ISDIR, S_ISLNK, S_ISREG
@@ -13,13 +28,30 @@ from stat import S_ISDIR, S_ISLNK, S_ISREG
 import pybase64
 from anyio import CapacityLimiter, to_thread
 
-from protocol.jsonrpc import RpcError, internal_error, invalid_request
+from protocol.jsonrpc import INTERNAL_ERROR, RpcError, invalid_request
 
 MAX_READ_BYTES = 47 * 1024 * 1024
 """The largest file that is read whole: its base64 just fits into the longest message, 64 MiB."""
 
 _CHUNK = 3 * 128 * 1024  # a multiple of 3, so that the base64 of the chunks joins to the base64 of the file
-_WORKERS = {"read": 4, "look": 8}
+_WORKERS = {"read": 4, "look": 8, "write": 4}
+_NO_DIGIT = re.compile(r"[^A-Za-z0-9+/]")
+
+_KINDS = {
+    ENOENT: "notFound",
+    EACCES: "permissionDenied",
+    EPERM: "permissionDenied",
+    EEXIST: "alreadyExists",
+    ENOTDIR: "notADirectory",
+    EISDIR: "isADirectory",
+    ENOTEMPTY: "directoryNotEmpty",
+    ENAMETOOLONG: "nameTooLong",
+    ELOOP: "linkLoop",
+    EROFS: "readOnly",
+    ENOSPC: "noSpace",
+    EDQUOT: "noSpace",
+    EBUSY: "busy",
+}
 
 _AT_FDCWD = -100
 _AT_SYMLINK_NOFOLLOW = 0x100
@@ -48,21 +80,29 @@ class Metadata:
     modified_at_ms: int
 
 
-def absolute(path: str) -> str:
-    """`path` without `.`, `..` and needless slashes, links not looked at. Raises -32600 unless it is absolute."""
+def absolute(path: str, field: str = "path") -> str:
+    """`path` without `.`, `..` and needless slashes, links not looked at.
+
+    Raises -32600, naming the `field` that it came in, unless it is absolute.
+    """
     if "\0" in path:
-        raise invalid_request("`path` contains a NUL character")
+        raise invalid_request(f"`{field}` contains a NUL character")
     if not os.path.isabs(path):
-        raise invalid_request(f"Invalid request: `path` must be absolute: {path}")
+        raise invalid_request(f"Invalid request: `{field}` must be absolute: {path}")
     normal = os.path.normpath(path)
     return normal[1:] if normal.startswith("//") else normal
 
 
 def file_error(error: OSError, path: str) -> RpcError:
-    """How a client is told that the system refused: the reason as the system names it, and the path."""
+    """How a client is told that the system refused: the reason as the system names it, and the path.
+
+    `data.kind` names the reason for programs: notFound, permissionDenied, alreadyExists, notADirectory, isADirectory,
+    directoryNotEmpty, nameTooLong, linkLoop, readOnly, noSpace, busy or other.
+    """
     if error.errno is None:
-        return internal_error(f"{error}: {path}")
-    return internal_error(f"{os.strerror(error.errno)} (os error {error.errno}): {path}")
+        return RpcError(INTERNAL_ERROR, f"{error}: {path}", {"kind": "other"})
+    reason = f"{os.strerror(error.errno)} (os error {error.errno}): {path}"
+    return RpcError(INTERNAL_ERROR, reason, {"kind": _KINDS.get(error.errno, "other")})
 
 
 async def metadata(path: str) -> Metadata:
@@ -82,6 +122,18 @@ async def read_file(path: str) -> bytes:
     path = absolute(path)
     try:
         return await to_thread.run_sync(_read, path, limiter=_workers("read"), abandon_on_cancel=True)
+    except OSError as error:
+        raise file_error(error, path) from None
+
+
+async def write_file(path: str, data_base64: str) -> None:
+    """Make the file at the absolute `path` hold exactly these bytes. A link is followed, an old file keeps its mode.
+
+    Raises -32600 for what is no base64 or no regular file; then the file is as it was.
+    """
+    path = absolute(path)
+    try:
+        await to_thread.run_sync(_write, path, data_base64, limiter=_workers("write"), abandon_on_cancel=True)
     except OSError as error:
         raise file_error(error, path) from None
 
@@ -112,11 +164,48 @@ def _read(path: str) -> bytes:
     raise invalid_request(f"file is too large to read: limit is {MAX_READ_BYTES} bytes: {path}")
 
 
+def _write(path: str, data_base64: str) -> None:
+    chunks = _decoded(data_base64)
+    try:
+        _refuse_unless_file(os.stat(path).st_mode, path, writing=True)
+    except FileNotFoundError:
+        pass
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    with open(os.open(path, flags, 0o666), "wb", buffering=0) as file:
+        _refuse_unless_file(os.fstat(file.fileno()).st_mode, path, writing=True)
+        file.truncate(0)
+        for chunk in chunks:
+            rest = memoryview(chunk)
+            while rest:
+                rest = rest[file.write(rest) :]
+
+
+def _decoded(data_base64: str) -> list[bytes]:
+    # In chunks, since base64 holds the interpreter lock; the digits of each come to whole bytes.
+    digits = _CHUNK // 3 * 4
+    place = data_base64.find("=")
+    if 0 <= place < len(data_base64) - 2:
+        raise _no_base64(f"`=` at character {place}, before the end")
+    try:
+        starts = range(0, len(data_base64), digits)
+        return [pybase64.b64decode(data_base64[start : start + digits], validate=True) for start in starts]
+    except ValueError:
+        wrong = _NO_DIGIT.search(data_base64.rstrip("="))
+        at = "the end is incomplete" if wrong is None else f"{wrong.group()!r} at character {wrong.start()}"
+        raise _no_base64(at) from None
+
+
+def _no_base64(reason: str) -> RpcError:
+    return invalid_request(f"fs/writeFile requires valid base64 dataBase64: {reason}")
+
+
 def _opener(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
-def _refuse_unless_file(mode: int, path: str) -> None:
+def _refuse_unless_file(mode: int, path: str, *, writing: bool = False) -> None:
+    if writing and S_ISDIR(mode):
+        raise OSError(EISDIR, os.strerror(EISDIR))
     if not S_ISREG(mode):
         raise invalid_request(f"path `{path}` is not a file")
 

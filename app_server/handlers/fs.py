@@ -1,6 +1,6 @@
-"""fs/*: looking at files and watching them."""
+"""fs/*: files and folders on this machine, and watching them."""
 
-from app_server.files import operations
+from app_server.files import operations, tree
 from app_server.handlers.context import RequestContext
 from app_server.handlers.registry import handles
 from protocol.methods import Encoded
@@ -22,6 +22,37 @@ async def get_metadata(ctx: RequestContext, params: wire.FsGetMetadataParams) ->
 @handles(wire.FS_READ_FILE)
 async def read_file(ctx: RequestContext, params: wire.FsReadFileParams) -> Encoded[wire.FsReadFileResponse]:
     return Encoded(b'{"dataBase64":"%b"}' % await operations.read_file(params.path))
+
+
+@handles(wire.FS_WRITE_FILE)
+async def write_file(ctx: RequestContext, params: wire.FsWriteFileParams) -> wire.FsWriteFileResponse:
+    await operations.write_file(params.path, params.data_base64)
+    return wire.FsWriteFileResponse()
+
+
+@handles(wire.FS_CREATE_DIRECTORY)
+async def create_directory(ctx: RequestContext, params: wire.FsCreateDirectoryParams) -> wire.FsCreateDirectoryResponse:
+    await tree.create_folder(params.path, recursive=params.recursive is not False)
+    return wire.FsCreateDirectoryResponse()
+
+
+@handles(wire.FS_READ_DIRECTORY)
+async def read_directory(
+    ctx: RequestContext, params: wire.FsReadDirectoryParams
+) -> Encoded[wire.FsReadDirectoryResponse]:
+    return Encoded(b'{"entries":%b}' % await tree.list_folder(params.path))
+
+
+@handles(wire.FS_REMOVE)
+async def remove(ctx: RequestContext, params: wire.FsRemoveParams) -> wire.FsRemoveResponse:
+    await tree.remove(params.path, recursive=params.recursive is not False, force=params.force is not False)
+    return wire.FsRemoveResponse()
+
+
+@handles(wire.FS_COPY)
+async def copy(ctx: RequestContext, params: wire.FsCopyParams) -> wire.FsCopyResponse:
+    await tree.copy(params.source_path, params.destination_path, recursive=params.recursive)
+    return wire.FsCopyResponse()
 
 
 @handles(wire.FS_WATCH)

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from app_server.files import operations
-from app_server.files.operations import MAX_READ_BYTES, Metadata, absolute, metadata, read_file
+from app_server.files.operations import MAX_READ_BYTES, Metadata, absolute, metadata, read_file, write_file
 from app_server.rpc.connection import MAX_MESSAGE_BYTES
 from protocol.jsonrpc import INTERNAL_ERROR, INVALID_REQUEST, RpcError
 
@@ -213,7 +213,7 @@ async def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
 
 _AS_NOBODY = """
 import os, sys, anyio
-from app_server.files.operations import RpcError, metadata, read_file
+from app_server.files.operations import RpcError, metadata, read_file, write_file
 
 async def main():
     if os.getuid() == 0:
@@ -250,3 +250,80 @@ async def test_permission_denied_is_named(public_folder: Path) -> None:
     denied = f"{INTERNAL_ERROR} Permission denied (os error 13): {name}"
     lines = [f"{denied}/secret/file", f"{denied}/secret/file", f"{denied}/unreadable"]
     assert done.stdout.decode().splitlines() == lines
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 393_215, 393_216, 393_217, 1_000_001])
+async def test_a_file_is_written_whole_over_what_it_held(tmp_path: Path, size: int) -> None:
+    content = os.urandom(size)
+    file = tmp_path / "file"
+    for _ in range(2):
+        await write_file(str(file), base64.b64encode(content).decode())
+        assert file.read_bytes() == content
+        file.write_bytes(os.urandom(size + 1000))
+
+
+async def test_writing_follows_links_and_keeps_the_mode_of_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "file").chmod(0o640)
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "to-nothing").symlink_to("new")
+    for name in ("link", "to-nothing"):
+        await write_file(str(tmp_path / name), "eA==")
+        assert (tmp_path / name).is_symlink()
+    assert (tmp_path / "file").read_text() == (tmp_path / "new").read_text() == "x"
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("eA=", "incomplete"),
+        ("eA", "incomplete"),
+        ("A" * 524_288 + "e", "incomplete"),
+        ("eA==\n", "`=` at character 2"),
+        ("eA==eA==", "`=` at character 2"),
+        ("AAA=" + "A" * 524_284, "`=` at character 3"),
+        ("not base64!!", "' ' at character 3"),
+        ("A" * 600_000 + "*AAA", "'\\*' at character 600000"),
+        ("-_8=", "'-' at character 0"),
+        ("\N{LATIN SMALL LETTER E WITH ACUTE}AAA", "at character 0"),
+    ],
+)
+async def test_what_is_no_base64_is_refused_with_the_place_and_writes_nothing(
+    tmp_path: Path, text: str, reason: str
+) -> None:
+    (tmp_path / "file").write_text("old")
+    for name in ("file", "new"):
+        with pytest.raises(RpcError, match=f"fs/writeFile requires valid base64 dataBase64: .*{reason}") as refused:
+            await write_file(str(tmp_path / name), text)
+        assert refused.value.code == INVALID_REQUEST
+    assert (tmp_path / "file").read_text() == "old"
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("folder", "isADirectory"),
+        ("missing/file", "notFound"),
+        ("file/below", "notADirectory"),
+        ("loop", "linkLoop"),
+        ("x" * 300, "nameTooLong"),
+    ],
+)
+async def test_what_cannot_be_written_says_why_for_people_and_programs(tmp_path: Path, name: str, kind: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(RpcError) as refused:
+        await write_file(str(tmp_path / name), "eA==")
+    assert (refused.value.code, refused.value.data) == (INTERNAL_ERROR, {"kind": kind})
+    assert refused.value.message.endswith(f": {tmp_path / name}")
+
+
+async def test_a_device_or_a_fifo_is_neither_written_nor_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (str(tmp_path / "fifo"), "/dev/null"):
+        with pytest.raises(RpcError, match="is not a file") as refused:
+            await write_file(path, "eA==")
+        assert refused.value.code == INVALID_REQUEST
