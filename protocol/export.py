@@ -48,6 +48,7 @@ ALL_MODULES = (
     "protocol.v2.usage",
     "protocol.v2.thread_goal",
     "protocol.v2.thread_queue",
+    "protocol.v2.thread_control",
     "protocol.v2.thread_metadata",
     "protocol.v2.thread_attachment",
     "protocol.v2.thread_section",

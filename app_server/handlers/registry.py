@@ -27,6 +27,15 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "skills": ("skills/",),
     "terminals": ("thread/backgroundTerminals/",),
     "thread": ("thread/",),
+    "thread_control": (
+        "thread/revert",
+        "thread/inject_items",
+        "thread/prepareApprovedPlan",
+        "thread/increment_elicitation",
+        "thread/decrement_elicitation",
+        "turn/settings/",
+    ),
+    "thread_goal": ("thread/goal/",),
     "thread_list": (
         "thread/read",
         "thread/list",
@@ -34,6 +43,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "thread/turns/list",
         "thread/items/list",
     ),
+    "thread_queue": ("thread/queue/",),
     "turn": ("turn/", "review/start", "thread/shellCommand", "thread/compact/start"),
 }
 """The modules of this package that hold handlers, each with how the methods that it handles begin. The longest

@@ -50,7 +50,7 @@ async def resume(
     thread = await ctx.threads.resume(params, ctx.connection.scope)
     asked = params.initial_turns_page
     # Between the last of these reads and the answer nothing is awaited: the follower misses and repeats no event.
-    newest, turns_cursor, items_cursor = await ctx.threads.newest_cursors(thread)
+    newest, turns_cursor, items_cursor = await ctx.threads.newest_cursors(thread.id)
     page = None
     if asked is not None:
         turns, rows = await ctx.threads.turns_page(

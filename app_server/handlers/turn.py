@@ -11,7 +11,7 @@ from protocol.v2 import turn as wire
 from protocol.v2.thread_data import Turn
 
 
-def _begun(turn_id: str) -> Turn:
+def begun(turn_id: str) -> Turn:
     """A turn as its starter is told of it."""
     return Turn(id=turn_id, root_turn_id=turn_id, items=[], items_view="notLoaded", status="inProgress")
 
@@ -22,7 +22,7 @@ async def start(ctx: RequestContext, params: wire.TurnStartParams) -> wire.TurnS
     _check_message(params)
     async with loaded.agenda.beginning:
         if not await loaded.settled():
-            return wire.TurnStartResponse(turn=_begun((await _join(loaded, params)).id))
+            return wire.TurnStartResponse(turn=begun((await _join(loaded, params)).id))
         changed = with_changes(loaded.settings, loaded.config, params)
         check_scope(ctx.connection.scope, loaded.settings, changed, config=loaded.config)
         (await loaded.apply(changed))()
@@ -34,7 +34,7 @@ async def start(ctx: RequestContext, params: wire.TurnStartParams) -> wire.TurnS
             additional_context=params.additional_context or {},
         )
         turn = await loaded.start_turn(params.input, options)
-    return wire.TurnStartResponse(turn=_begun(turn.id))
+    return wire.TurnStartResponse(turn=begun(turn.id))
 
 
 def _check_message(params: wire.TurnStartParams) -> None:
@@ -103,4 +103,4 @@ async def start_review(ctx: RequestContext, params: review.ReviewStartParams) ->
     # As for compaction: the terminal UI needs an answer that is no error.
     loaded: Thread = ctx.threads.loaded(params.thread_id)
     turn = await loaded.start_refused_turn("reviews are not available in this version of turnloom")
-    return review.ReviewStartResponse(turn=_begun(turn.id), review_thread_id=loaded.id)
+    return review.ReviewStartResponse(turn=begun(turn.id), review_thread_id=loaded.id)

@@ -389,12 +389,12 @@ class ThreadManager:
         turns, _ = await self.turns_page(thread.id, view="full", cursor=None, limit=1 << 31, descending=False)
         return turns
 
-    async def newest_cursors(self, thread: Thread) -> tuple[str | None, str | None, str | None]:
+    async def newest_cursors(self, thread_id: str) -> tuple[str | None, str | None, str | None]:
         """The newest turn's id, and cursors that begin at the newest turn and at the newest item."""
-        if thread.ephemeral:
+        if (thread := self._loaded.get(thread_id)) is not None and thread.ephemeral:
             return None, None, None
-        turns = await self._world.thread_store.turns(thread.id, limit=1, descending=True)
-        items = await self._world.thread_store.items(thread.id, limit=1, descending=True)
+        turns = await self._world.thread_store.turns(thread_id, limit=1, descending=True)
+        items = await self._world.thread_store.items(thread_id, limit=1, descending=True)
         newest = turns.rows[0].id if turns.rows else None
         return newest, turns.backwards_cursor, items.backwards_cursor
 

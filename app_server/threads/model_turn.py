@@ -1,12 +1,14 @@
 """A turn with the model: its stream becomes items and tool calls, then it is asked again, until no call is left."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import orjson
 
 from app_server.approvals.approvals import TurnCancelled
+from app_server.model.catalog import model_info
 from app_server.model.events import (
     Completed,
     Created,
@@ -26,12 +28,15 @@ from app_server.model.provider import ModelProvider, ModelRequest, backoff
 from app_server.store.ids import uuid7
 from app_server.threads.history import call_output, kept
 from app_server.threads.messages import Message
+from app_server.threads.settings import LOCAL_ENVIRONMENT, checked_cwd
 from app_server.threads.turn import Turn, TurnFailed
 from app_server.tools.context import ToolCall, ToolOutput
 from app_server.tools.goal import GOAL_TOOLS
 from app_server.tools.patch_preview import PatchPreviews
+from protocol.jsonrpc import invalid_request
 from protocol.v2.account import ACCOUNT_RATE_LIMITS_UPDATED
 from protocol.v2.thread_data import TurnError
+from protocol.v2.turn import TurnSettingsUpdateParams
 
 if TYPE_CHECKING:
     from app_server.threads.thread import Thread
@@ -55,6 +60,7 @@ class ModelTurn(Turn):
         super().__init__(thread, message)
         self._provider, self._output_schema = provider, output_schema
         self._service_tier = service_tier or thread.settings.service_tier
+        self._offers_tools = thread.offers_tools
         self._steered: list[Message] = []
         self._calling = 0
         self._injected = False
@@ -66,6 +72,23 @@ class ModelTurn(Turn):
         self._steered.append(message)
         if self._waiting is not None:
             self._waiting.cancel()
+
+    def change_settings(self, changes: TurnSettingsUpdateParams) -> None:
+        """Change what the user chose, from the next request to the model on."""
+        places = changes.environments
+        for place in places or ():
+            if place.environment_id != LOCAL_ENVIRONMENT:
+                raise invalid_request(f"unknown turn environment id `{place.environment_id}`")
+        cwd = checked_cwd(places[0].cwd) if places else None
+        super().change_settings(changes)
+        named = {"model": changes.model, "effort": changes.effort, "summary": changes.summary}
+        self._settings = replace(self._settings, **{name: value for name, value in named.items() if value is not None})
+        self._service_tier = changes.service_tier or self._service_tier
+        self._context.model = model_info(self._settings.model, self._thread.config)
+        if places is not None:
+            self._offers_tools = bool(places)
+        if cwd is not None:
+            self._context.cwd = cwd
 
     def after_call(self, work: Callable[[], None]) -> None:
         """Do something once a call that is being answered has its answer, or at once where there is none."""
@@ -90,7 +113,7 @@ class ModelTurn(Turn):
                 return
 
     def reads_again(self) -> None:
-        """Something was added to the history that the model has not read: it is asked again before the turn ends."""
+        """Something was added to the history: the model is asked once more before the turn ends."""
         self._injected = True
 
     def _take_injected(self) -> bool:
@@ -176,7 +199,7 @@ class ModelTurn(Turn):
             model=settings.model,
             instructions=settings.base_instructions or thread.base_instructions,
             input=thread.history,
-            tools=thread.tools.specs(self._context) if thread.offers_tools else (),
+            tools=thread.tools.specs(self._context) if self._offers_tools else (),
             effort=settings.effort,
             summary=settings.summary,
             verbosity=thread.config.model_verbosity,

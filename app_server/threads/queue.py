@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import orjson
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from app_server.rpc.outbound import encode
 from app_server.store.ids import uuid7
@@ -16,7 +16,7 @@ from protocol.v2.user_input import UserInput
 PAGE = 100
 """How many messages a page has for which the client names no limit."""
 
-_INPUT = TypeAdapter[list[UserInput]](list[UserInput])
+_INPUT = TypeAdapter[list[UserInput]](list[UserInput], config=ConfigDict(defer_build=True))
 
 
 def parsed_input(message: QueuedMessage) -> list[UserInput]:

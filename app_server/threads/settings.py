@@ -35,6 +35,9 @@ _SANDBOX: TypeAdapter[SandboxPolicy] = TypeAdapter(SandboxPolicy, config=_LATER)
 _TOOLS: TypeAdapter[list[DynamicToolSpec]] = TypeAdapter(list[DynamicToolSpec], config=_LATER)
 _MULTI_AGENT: TypeAdapter[MultiAgentMode] = TypeAdapter(MultiAgentMode, config=_LATER)
 
+LOCAL_ENVIRONMENT = "local"
+"""The id of the one place where turns work: this machine."""
+
 Overrides = wire.ThreadStartParams | wire.ThreadResumeParams | wire.ThreadForkParams
 Changes = wire.ThreadSettingsUpdateParams | TurnStartParams
 
@@ -88,7 +91,7 @@ class ThreadSettings:
     def environment(self) -> ThreadEnvironment:
         """Where the thread works: this machine."""
         return ThreadEnvironment(
-            cwd=self.cwd, environment_id="local", runtime_workspace_roots=list(self.workspace_roots)
+            cwd=self.cwd, environment_id=LOCAL_ENVIRONMENT, runtime_workspace_roots=list(self.workspace_roots)
         )
 
     def wire(self) -> wire.ThreadSettings:
@@ -249,7 +252,7 @@ def configured(settings: Settings, cwd: str, roots: tuple[str, ...] | None = Non
         cwd=cwd,
         workspace_roots=(cwd,) if roots is None else roots,
         approval_policy=_APPROVAL.validate_python(settings.approval_policy),
-        approvals_reviewer=_reviewer(settings.approvals_reviewer),
+        approvals_reviewer=reviewer_named(settings.approvals_reviewer),
         sandbox=sandbox_policy(settings.sandbox_mode, settings),
         service_tier=settings.service_tier,
         effort=settings.model_reasoning_effort,
@@ -263,7 +266,7 @@ def configured(settings: Settings, cwd: str, roots: tuple[str, ...] | None = Non
     return _with_profile(base, settings, settings.default_permissions)
 
 
-def _reviewer(name: str) -> ApprovalsReviewer:
+def reviewer_named(name: str) -> ApprovalsReviewer:
     """Who decides, by the name that clients are shown."""
     return "user" if name == "user" else "auto_review"
 
@@ -305,7 +308,7 @@ def with_overrides(base: ThreadSettings, settings: Settings, params: Overrides) 
     if params.runtime_workspace_roots is not None:
         changed["workspace_roots"] = tuple(params.runtime_workspace_roots)
     if "approvals_reviewer" in changed:
-        changed["approvals_reviewer"] = _reviewer(changed["approvals_reviewer"])
+        changed["approvals_reviewer"] = reviewer_named(changed["approvals_reviewer"])
     _check_provider(changed.get("model_provider"), settings)
     policy = None if params.sandbox is None else sandbox_policy(params.sandbox, settings)
     if policy is not None and params.permissions is not None:
@@ -321,7 +324,7 @@ def with_changes(base: ThreadSettings, settings: Settings, params: Changes) -> T
         if (value := getattr(params, name)) is not None:
             changed[name] = value
     if "approvals_reviewer" in changed:
-        changed["approvals_reviewer"] = _reviewer(changed["approvals_reviewer"])
+        changed["approvals_reviewer"] = reviewer_named(changed["approvals_reviewer"])
     if params.disabled_plugin_ids is not None:
         changed["disabled_plugin_ids"] = tuple(params.disabled_plugin_ids)
     if params.cwd is not None:

@@ -254,7 +254,8 @@ class Thread:
     @property
     def asks_the_user(self) -> bool:
         """Whether a user decides about approvals. Under `untrusted` that is always so."""
-        return self.settings.approvals_reviewer == "user" or self.settings.approval_kind == "untrusted"
+        chosen = None if self.active is None else self.active.reviewer
+        return (chosen or self.settings.approvals_reviewer) == "user" or self.settings.approval_kind == "untrusted"
 
     def may_answer(self) -> Iterable[Connection]:
         """The followers that are asked for approvals."""
@@ -352,6 +353,12 @@ class Thread:
         if not self.ephemeral:
             await self._world.thread_store.update(self.id, columns)
         self.row = replace(self.row, **columns)
+
+    async def inject(self, entries: Sequence[bytes]) -> None:
+        """Show entries to the model, in the running turn too, without a message of the user."""
+        await self.store(history=entries)
+        if self.active is not None and not self.active.ending:
+            self.active.reads_again()
 
     def replace_history(self, history: Sequence[bytes]) -> None:
         """Go on from another history, as it is on disk."""

@@ -19,10 +19,11 @@ from app_server.store.rows import ItemRow, TurnRow
 from app_server.threads.history import INTERRUPTED_NOTICE, aborted_output, text_message, unanswered_calls
 from app_server.threads.items import TurnItems
 from app_server.threads.messages import Message
-from app_server.threads.settings import turn_profile
+from app_server.threads.settings import reviewer_named, turn_profile
 from app_server.tools.context import INTERRUPTED, TurnContext
 from protocol.jsonrpc import invalid_request
 from protocol.v2 import turn as wire
+from protocol.v2.permissions import ApprovalsReviewer
 from protocol.v2.thread_data import TurnError
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class Turn:
         self._began = monotonic_ns()
         self._interrupted = self.stopped = False
         """`stopped` says that the user has interrupted it, not the end of the daemon or of the thread."""
+        self.reviewer: ApprovalsReviewer | None = None
+        """Who decides about approvals in this turn, where that is not the thread's choice."""
         self._done = False
         self._waiting: anyio.CancelScope | None = None
         self._beside = 0
@@ -142,6 +145,11 @@ class Turn:
         """Give the turn a further message. Raises -32600 where nobody would read it."""
         raise invalid_request("the running turn takes no messages; wait for its end")
 
+    def change_settings(self, changes: wire.TurnSettingsUpdateParams) -> None:
+        """Change what the user chose, for the rest of this turn. Raises -32600 for an environment that there is not."""
+        if changes.approvals_reviewer is not None:
+            self.reviewer = reviewer_named(changes.approvals_reviewer)
+
     def join(self, work: Callable[[TurnContext], Awaitable[bytes]]) -> Callable[[], Awaitable[None]]:
         """Let something of the user's run beside what the turn does; the turn ends after it. Await the result.
 
@@ -169,6 +177,9 @@ class Turn:
     async def _next_beside(self) -> None:
         self._beside_ended = anyio.Event()
         await self._beside_ended.wait()
+
+    def reads_again(self) -> None:
+        """Something was added to the history that the model should read before the turn ends."""
 
     def tell_model(self, text: str) -> None:
         """A developer message, to be added after the outputs of the calls that are being answered."""

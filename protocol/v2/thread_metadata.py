@@ -1,50 +1,12 @@
 """thread_metadata"""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from protocol.methods import ClientRequest, ServerNotification
 from protocol.v2.thread_data import Thread, ThreadReadState
 from protocol.wire import Experimental, Wire
-
-
-class ThreadIncrementElicitationParams(Wire):
-    thread_id: str
-
-
-class ThreadIncrementElicitationResponse(Wire):
-    count: int
-    paused: bool
-
-
-THREAD_INCREMENT_ELICITATION = ClientRequest(
-    "thread/increment_elicitation",
-    ThreadIncrementElicitationParams,
-    ThreadIncrementElicitationResponse,
-    experimental="thread/increment_elicitation",
-    access="act",
-    availability="later",
-)
-
-
-class ThreadDecrementElicitationParams(Wire):
-    thread_id: str
-
-
-class ThreadDecrementElicitationResponse(Wire):
-    count: int
-    paused: bool
-
-
-THREAD_DECREMENT_ELICITATION = ClientRequest(
-    "thread/decrement_elicitation",
-    ThreadDecrementElicitationParams,
-    ThreadDecrementElicitationResponse,
-    experimental="thread/decrement_elicitation",
-    access="act",
-    availability="later",
-)
 
 
 class ThreadMetadataGitInfoUpdateParams(Wire):
@@ -94,22 +56,6 @@ THREAD_MEMORY_MODE_SET = ClientRequest(
 )
 
 
-class ThreadRevertParams(Wire):
-    before_turn_id: str
-    thread_id: str
-
-
-class ThreadRevertResponse(Wire):
-    thread: Thread
-    items_backwards_cursor: str | None = None
-    turns_backwards_cursor: str | None = None
-
-
-THREAD_REVERT = ClientRequest(
-    "thread/revert", ThreadRevertParams, ThreadRevertResponse, access="act", availability="later"
-)
-
-
 class ReadThreadReadStateOperation(Wire):
     type: Literal["read"] = "read"
 
@@ -141,46 +87,6 @@ THREAD_READ_STATE_UPDATE = ClientRequest(
     access="act",
     availability="later",
 )
-
-
-class ThreadInjectItemsParams(Wire):
-    items: list[Any]
-    thread_id: str
-
-
-class ThreadInjectItemsResponse(Wire): ...
-
-
-THREAD_INJECT_ITEMS = ClientRequest(
-    "thread/inject_items", ThreadInjectItemsParams, ThreadInjectItemsResponse, access="act", availability="later"
-)
-
-
-class ThreadPrepareApprovedPlanParams(Wire):
-    markdown: str
-    thread_id: str
-    attachment_path: str | None = None
-
-
-class ThreadPrepareApprovedPlanResponse(Wire):
-    prompt: str
-
-
-THREAD_PREPARE_APPROVED_PLAN = ClientRequest(
-    "thread/prepareApprovedPlan",
-    ThreadPrepareApprovedPlanParams,
-    ThreadPrepareApprovedPlanResponse,
-    experimental="thread/prepareApprovedPlan",
-    access="act",
-    availability="later",
-)
-
-
-class ThreadRevertedNotification(Wire):
-    thread_id: str
-
-
-THREAD_REVERTED = ServerNotification("thread/reverted", ThreadRevertedNotification)
 
 
 class EnvironmentConnectionNotification(Wire):

@@ -1,12 +1,14 @@
-"""thread_queue"""
+"""The queue of a thread: messages that the server sends one by one, each when the turn before it has ended."""
 
-from protocol.methods import ClientRequest, ServerNotification
+from protocol.methods import ClientRequest, ServerNotification, by_thread, reads_thread
 from protocol.v2.thread_data import Turn
 from protocol.v2.user_input import UserInput
 from protocol.wire import UInt32, Wire
 
 
 class ThreadQueueAddParams(Wire):
+    """Put a message at the end of the queue. In an idle thread it is sent at once."""
+
     client_user_message_id: str
     input: list[UserInput]
     thread_id: str
@@ -14,6 +16,8 @@ class ThreadQueueAddParams(Wire):
 
 
 class QueuedSubmission(Wire):
+    """A message that waits. The user message that it becomes has `client_user_message_id` as its `clientId`."""
+
     client_user_message_id: str
     id: str
     input: list[UserInput]
@@ -21,6 +25,8 @@ class QueuedSubmission(Wire):
 
 
 class ThreadQueueAddResponse(Wire):
+    """The message is kept: it will be sent, also after the server was killed."""
+
     queued_submission: QueuedSubmission
 
 
@@ -28,19 +34,23 @@ THREAD_QUEUE_ADD = ClientRequest(
     "thread/queue/add",
     ThreadQueueAddParams,
     ThreadQueueAddResponse,
+    order=by_thread,
     experimental="thread/queue/add",
     access="act",
-    availability="later",
 )
 
 
 class ThreadQueueListParams(Wire):
+    """A page of the messages that wait, in the order in which they will be sent."""
+
     thread_id: str
     cursor: str | None = None
     limit: UInt32 | None = None
 
 
 class ThreadQueueListResponse(Wire):
+    """One page; `next_cursor` is None at the end."""
+
     data: list[QueuedSubmission]
     next_cursor: str | None = None
 
@@ -49,13 +59,15 @@ THREAD_QUEUE_LIST = ClientRequest(
     "thread/queue/list",
     ThreadQueueListParams,
     ThreadQueueListResponse,
+    order=reads_thread,
     experimental="thread/queue/list",
     access="read",
-    availability="later",
 )
 
 
 class ThreadQueueUpdateParams(Wire):
+    """Change what a waiting message says. Metadata of None stay as they are."""
+
     input: list[UserInput]
     queued_submission_id: str
     thread_id: str
@@ -63,6 +75,8 @@ class ThreadQueueUpdateParams(Wire):
 
 
 class ThreadQueueUpdateResponse(Wire):
+    """The message as it waits now."""
+
     queued_submission: QueuedSubmission
 
 
@@ -70,18 +84,22 @@ THREAD_QUEUE_UPDATE = ClientRequest(
     "thread/queue/update",
     ThreadQueueUpdateParams,
     ThreadQueueUpdateResponse,
+    order=by_thread,
     experimental="thread/queue/update",
     access="act",
-    availability="later",
 )
 
 
 class ThreadQueueDeleteParams(Wire):
+    """Take a message out of the queue."""
+
     queued_submission_id: str
     thread_id: str
 
 
 class ThreadQueueDeleteResponse(Wire):
+    """Whether it was still waiting; False if it was sent meanwhile."""
+
     deleted: bool
 
 
@@ -89,36 +107,43 @@ THREAD_QUEUE_DELETE = ClientRequest(
     "thread/queue/delete",
     ThreadQueueDeleteParams,
     ThreadQueueDeleteResponse,
+    order=by_thread,
     experimental="thread/queue/delete",
     access="act",
-    availability="later",
 )
 
 
 class ThreadQueueReorderParams(Wire):
+    """Send the messages in another order, which names every waiting one once."""
+
     queued_submission_ids: list[str]
     thread_id: str
 
 
-class ThreadQueueReorderResponse(Wire): ...
+class ThreadQueueReorderResponse(Wire):
+    """The order holds."""
 
 
 THREAD_QUEUE_REORDER = ClientRequest(
     "thread/queue/reorder",
     ThreadQueueReorderParams,
     ThreadQueueReorderResponse,
+    order=by_thread,
     experimental="thread/queue/reorder",
     access="act",
-    availability="later",
 )
 
 
 class ThreadQueueStartParams(Wire):
+    """Send a waiting message now, the first one if none is named. Wakes a queue that an interrupt has stopped."""
+
     thread_id: str
     queued_submission_id: str | None = None
 
 
 class ThreadQueueStartResponse(Wire):
+    """The turn that the message has begun."""
+
     turn: Turn
 
 
@@ -126,13 +151,15 @@ THREAD_QUEUE_START = ClientRequest(
     "thread/queue/start",
     ThreadQueueStartParams,
     ThreadQueueStartResponse,
+    order=by_thread,
     experimental="thread/queue/start",
     access="act",
-    availability="later",
 )
 
 
 class ThreadQueueChangedNotification(Wire):
+    """The queue of a thread is another one: list it again."""
+
     thread_id: str
 
 

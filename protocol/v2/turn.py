@@ -195,6 +195,9 @@ ITEM_FILE_CHANGE_PATCH_UPDATED = ServerNotification("item/fileChange/patchUpdate
 
 
 class TurnSettingsUpdateParams(Wire, extra="forbid"):
+    """Change settings of the turn that runs, from its next request to the model on; None leaves one as it is. Later
+    turns keep those of the thread. Without an environment the turn has no tools."""
+
     thread_id: str
     turn_id: str
     approvals_reviewer: ApprovalsReviewer | None = None
@@ -206,9 +209,12 @@ class TurnSettingsUpdateParams(Wire, extra="forbid"):
 
 
 TurnSettingsUpdateStatus = Literal["applied", "targetUnavailable"]
+"""`targetUnavailable`: the turn does not run (any more)."""
 
 
 class TurnSettingsUpdateResponse(Wire):
+    """What became of the change."""
+
     status: TurnSettingsUpdateStatus
 
 
@@ -218,7 +224,6 @@ TURN_SETTINGS_UPDATE = ClientRequest(
     TurnSettingsUpdateResponse,
     experimental="turn/settings/update",
     access="act",
-    availability="later",
 )
 
 
