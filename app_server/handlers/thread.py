@@ -87,6 +87,7 @@ async def fork(
     turns = [] if params.exclude_turns else await ctx.threads.all_turns(thread.row)
     thread.follow(ctx.connection)
     ctx.afterwards(partial(ctx.threads.tell_started, thread))
+    ctx.afterwards(thread.agenda.goal.tell)
     ctx.afterwards(thread.tell_warning)
     answer = wire.ThreadForkResponse(**_in_force(ctx, thread))
     return Encoded(with_turns(encode(answer), turns))

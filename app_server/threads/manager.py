@@ -199,6 +199,8 @@ class ThreadManager:
         else:
             await self._copy(source.id, row, params)
             thread.history = list(await self._world.thread_store.history(row.id))
+            if params.defer_goal_continuation:
+                await self._copy_goal(source.id, thread)
         await thread.briefing.load()
         self._loaded[thread.id] = thread
         return thread
@@ -212,6 +214,14 @@ class ThreadManager:
             )
         except TurnMissing as error:
             raise invalid_request(f"turn not found in thread {source_id}: {error.turn_id}") from None
+
+    async def _copy_goal(self, source_id: str, thread: Thread) -> None:
+        """The copy has the goal too, and goes on with it once a turn was begun there."""
+        goal = await self._world.goals.get(source_id)
+        if goal is not None:
+            await stored(self._world.goals.put(thread.id, goal))
+            await thread.agenda.goal.load()
+            thread.agenda.hold_goal()
 
     async def archive(self, thread_id: str) -> None:
         """Interrupt, unload and put away a thread."""

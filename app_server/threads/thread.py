@@ -16,6 +16,7 @@ from app_server.approvals.guardian import Guardian
 from app_server.approvals.network import AmendNetwork, AskingTurn, NetworkApprovals
 from app_server.config.settings import Settings
 from app_server.exec.pause import Pause
+from app_server.files.git import repository_state
 from app_server.model.catalog import model_info
 from app_server.model.events import Usage
 from app_server.model.provider import ModelProvider
@@ -58,6 +59,7 @@ from protocol.v2.platform import (
 )
 from protocol.v2.thread_data import (
     ActiveThreadStatus,
+    GitInfo,
     IdleThreadStatus,
     NotLoadedThreadStatus,
     SystemErrorThreadStatus,
@@ -195,6 +197,7 @@ class Thread:
         """Holds the time limits of its commands while clients ask users something on their behalf."""
         self._status = "idle"
         self._waits: tuple[ThreadActiveFlag, ...] = ()
+        self._repository_unknown = not ephemeral and row.git_info is None and not row.has_turns
 
     @property
     def id(self) -> str:
@@ -467,8 +470,18 @@ class Thread:
             raise
         self.turn_changes += 1
         self.agenda.goal.turn_began(automatic=automatic, counts=self.settings.mode != "plan")
+        if self._repository_unknown:
+            self._repository_unknown = False
+            self.spawn(self._note_repository)
         self.spawn(self._run, turn)
         return turn
+
+    async def _note_repository(self) -> None:
+        """Keep where the repository stood when the thread began, unless somebody has said it meanwhile."""
+        state = await repository_state(self.settings.cwd)
+        if state is not None and self.row.git_info is None:
+            info = GitInfo(branch=state.branch, sha=state.sha, origin_url=state.origin_url)
+            await self.change(git_info=info.model_dump_json(by_alias=True))
 
     async def _run(self, turn: Turn) -> None:
         await turn.run()
