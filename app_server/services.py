@@ -43,7 +43,10 @@ from app_server.store.decisions import DecisionLog
 from app_server.store.errors import StoreError
 from app_server.store.goals import GoalStore
 from app_server.store.queues import QueueStore
+from app_server.store.rollouts.sessions import Sessions
+from app_server.store.rollouts.settings import SessionSettings
 from app_server.store.threads import ThreadStore
+from app_server.threads.imported import imported_settings
 from app_server.threads.manager import ConfigSource, ThreadManager
 from app_server.tools.apply_patch import ApplyPatchTool
 from app_server.tools.context import TurnContext
@@ -121,6 +124,7 @@ class Daemon:
                     self.spawn(self.watcher.run)
                     self.spawn(_build_validators)
                     self.spawn(self.threads.unload_idle)
+                    self.spawn(self._sessions.keep)
                     self.spawn(self._look_at_rules)
                     self.spawn(self._tell_confinement)
                     try:
@@ -139,7 +143,8 @@ class Daemon:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = await stack.enter_async_context(DaemonLock(folder / "daemons", self._options.listen_url))
             database = await stack.enter_async_context(Database(folder / "threads.sqlite3"))
-            self.thread_store = ThreadStore(database, lock)
+            self._sessions = Sessions(self._home, database, lock, self._session_settings, self.settings.model_provider)
+            self.thread_store = ThreadStore(database, lock, self._sessions)
             self.goals, self.queues = GoalStore(database, self.thread_store), QueueStore(database, self.thread_store)
             await self.thread_store.mark_cut_turns()
         except StoreError as error:
@@ -195,6 +200,9 @@ class Daemon:
         for warning in self.config.warnings:
             place = None if warning.line is None else {"line": warning.line, "column": warning.column or 1}
             self._warnings.append(_config_warning(warning.summary, warning.details, warning.path, place))
+
+    def _session_settings(self, found: SessionSettings) -> str:
+        return imported_settings(found, self.settings)
 
     async def _rules_for(self, turn: TurnContext) -> LoadedRules:
         """The exec rules in force: of the system, the user, and a trusted project."""

@@ -10,8 +10,9 @@ from app_server.store import listing, writing
 from app_server.store.cursors import Cursor, decode
 from app_server.store.daemons import Daemon
 from app_server.store.database import Database
-from app_server.store.errors import ThreadInUse, TurnMissing
+from app_server.store.errors import ThreadInUse, ThreadMissing, TurnMissing
 from app_server.store.recovery import close_cut_turns
+from app_server.store.rollouts.sessions import Sessions
 from app_server.store.rows import ItemRow, Page, ThreadColumns, ThreadQuery, ThreadRow, TurnRow
 
 T = TypeVar("T")
@@ -31,8 +32,9 @@ class ThreadStore:
     writing to it raises `ThreadInUse`. An unknown thread id raises `ThreadMissing`, other trouble `StoreError`.
     """
 
-    def __init__(self, database: Database, daemon: Daemon) -> None:
-        self._database, self._daemon = database, daemon
+    def __init__(self, database: Database, daemon: Daemon, sessions: Sessions | None = None) -> None:
+        """With `sessions` those of the reference are among the threads; what they hold is read when it is asked for."""
+        self._database, self._daemon, self._sessions = database, daemon, sessions
 
     @property
     def path(self) -> str:
@@ -47,7 +49,15 @@ class ThreadStore:
         await self._database.write(lambda connection: writing.insert_thread(connection, row))
 
     async def get(self, thread_id: str) -> ThreadRow:
-        return await self._database.read(lambda connection: listing.thread(connection, thread_id))
+        def work(connection: sqlite3.Connection) -> ThreadRow:
+            return listing.thread(connection, thread_id)
+
+        try:
+            return await self._database.read(work)
+        except ThreadMissing:
+            if self._sessions is None or not await self._sessions.find(thread_id):
+                raise
+        return await self._database.read(work)
 
     async def update(self, thread_id: str, columns: ThreadColumns) -> None:
         """Set some of the thread's columns, by the names of `ThreadRow`; id, owner and has_turns are not settable."""
@@ -55,6 +65,8 @@ class ThreadStore:
 
     async def list(self, query: ThreadQuery) -> Page[ThreadRow]:
         """Threads that match; `BadCursor` when the cursor is not one of this list and sort key."""
+        if self._sessions is not None:
+            await self._sessions.look(archived=query.archived)
         return await self._database.read(lambda connection: listing.threads(connection, query))
 
     async def count(self, archived: bool | None = None) -> int:
@@ -88,6 +100,7 @@ class ThreadStore:
         the newest; `TurnMissing` when the source has no such turn. A turn in progress is copied as interrupted.
         """
         row = replace(row, owner=self._daemon.id)
+        await self._bring(source_id)
 
         def copy(connection: sqlite3.Connection) -> None:
             source = writing.number_of(connection, source_id)[0]
@@ -152,7 +165,7 @@ class ThreadStore:
             )
             return _page([TurnRow(*row) for row in rows], scope, limit)
 
-        return await self._database.read(work)
+        return await self._read(thread_id, work)
 
     async def has_turn(self, thread_id: str, turn_id: str) -> bool:
         """Whether the thread has this turn."""
@@ -165,7 +178,7 @@ class ThreadStore:
                 return False
             return True
 
-        return await self._database.read(work)
+        return await self._read(thread_id, work)
 
     async def items(
         self,
@@ -191,7 +204,7 @@ class ThreadStore:
             )
             return _page([ItemRow(*row) for row in rows], scope, limit)
 
-        return await self._database.read(work)
+        return await self._read(thread_id, work)
 
     async def item_cursor(self, thread_id: str, item_id: str) -> str | None:
         """A cursor for `items` that starts with this item, or None when the thread has no such item."""
@@ -202,7 +215,7 @@ class ThreadStore:
             found = row.fetchone()
             return Cursor(f"items:{thread_id}", (found[0],), inclusive=True).encode() if found else None
 
-        return await self._database.read(work)
+        return await self._read(thread_id, work)
 
     async def items_of_turns(
         self, thread_id: str, turn_ids: Collection[str], types: Collection[str] | None = None
@@ -220,7 +233,7 @@ class ThreadStore:
             )
             return [ItemRow(*row) for row in rows]
 
-        return await self._database.read(work)
+        return await self._read(thread_id, work)
 
     async def history(self, thread_id: str) -> Sequence[bytes]:
         """What the model has been shown, oldest first: one JSON text for each entry."""
@@ -230,7 +243,7 @@ class ThreadStore:
             rows = connection.execute("SELECT payload FROM history WHERE thread = ? ORDER BY ordinal", (number,))
             return [row[0] for row in rows]
 
-        return await self._database.read(work)
+        return await self._read(thread_id, work)
 
     # Ownership
 
@@ -239,8 +252,12 @@ class ThreadStore:
 
         Turns that a dead owner left in progress are closed first.
         """
-
+        await self._bring(thread_id)
         await self._write(thread_id, lambda _connection, _number: None, claiming=True)
+
+    async def notice(self, thread_id: str) -> str | None:
+        """What who resumes the thread should know: that it went on in the reference, too."""
+        return None if self._sessions is None else await self._sessions.warning(thread_id)
 
     async def release(self, thread_id: str) -> None:
         """Let other daemons have the thread. Nothing happens when it is gone or not ours."""
@@ -266,6 +283,17 @@ class ThreadStore:
             )
 
         return await self._database.write(work)
+
+    async def _read(self, thread_id: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Read content of a thread; what a session of the reference holds is brought up to date before."""
+        if self._sessions is not None:
+            await self._sessions.refresh(thread_id)
+        return await self._database.read(work)
+
+    async def _bring(self, thread_id: str) -> None:
+        """Have all of a thread's content, for it goes on from there; `ThreadMissing` when it cannot be had."""
+        if self._sessions is not None and not await self._sessions.refresh(thread_id):
+            raise ThreadMissing(thread_id)
 
     async def _write(
         self, thread_id: str, work: Callable[[sqlite3.Connection, int], T], *, claiming: bool = False
