@@ -15,6 +15,15 @@ from protocol.v2 import thread_list as wire
 _NO_TURNS = b'"turns":[]'
 
 
+_INTERACTIVE = ("cli", "vscode")
+
+
+def _kinds_by_default(params: wire.ThreadListParams) -> Sequence[str] | None:
+    """Threads that people talk to, unless those are asked for that a thread has started."""
+    below = params.parent_thread_id is not None or params.ancestor_thread_id is not None
+    return None if below else _INTERACTIVE
+
+
 def with_turns(encoded: bytes, turns: Sequence[bytes]) -> bytes:
     """Put encoded turns into an encoded answer that holds a thread without turns."""
     # The quotes of these bytes cannot stand within a JSON string, so the first place found is the member itself.
@@ -47,7 +56,7 @@ async def list_threads(ctx: RequestContext, params: wire.ThreadListParams) -> wi
             archived=bool(params.archived),
             cwds=[params.cwd] if isinstance(params.cwd, str) else params.cwd,
             model_providers=params.model_providers or None,
-            source_kinds=params.source_kinds or None,
+            source_kinds=params.source_kinds or _kinds_by_default(params),
             originators=params.originators,
             excluded_ids=params.excluded_thread_ids,
             search=params.search_term,

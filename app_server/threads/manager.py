@@ -156,7 +156,7 @@ class ThreadManager:
         history = list(await store.history(thread_id))
         settings, warning = with_known_profile(self._restored_settings(row), config)
         thread = Thread(self._world, row, settings, config, history=history, waits=True)
-        thread.warning = warning
+        thread.warning = warning or await store.notice(thread_id)
         await thread.agenda.goal.load()
         await thread.briefing.load()
         if self._ending:
@@ -214,6 +214,8 @@ class ThreadManager:
             )
         except TurnMissing as error:
             raise invalid_request(f"turn not found in thread {source_id}: {error.turn_id}") from None
+        except ThreadMissing:
+            raise invalid_request(f"no rollout found for thread id {source_id}") from None
 
     async def _copy_goal(self, source_id: str, thread: Thread) -> None:
         """The copy has the goal too, and goes on with it once a turn was begun there."""
