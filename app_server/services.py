@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -267,7 +268,7 @@ class Daemon:
             self.network,
             self.network_decisions,
         )
-        return Surface(find_handler, lambda connection: RequestContext(services, connection), refuse)
+        return Surface(find_handler, partial(RequestContext, services), refuse)
 
     def spawn(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Run what outlives the request and the client that started it. An error is logged and takes nothing along."""

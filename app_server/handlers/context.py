@@ -13,6 +13,7 @@ from app_server.sandbox.sandbox import Sandbox
 from app_server.threads.manager import ThreadManager
 from app_server.tools.guarded_network import NetworkAccess
 from app_server.tools.terminals import Terminals
+from protocol.jsonrpc import RequestId
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,10 @@ class Services:
 class RequestContext:
     """One request: where it came from, and what it can reach."""
 
-    __slots__ = ("_afterwards", "connection", "services")
+    __slots__ = ("_afterwards", "connection", "request_id", "services")
 
-    def __init__(self, services: Services, connection: Connection) -> None:
-        self.services, self.connection = services, connection
+    def __init__(self, services: Services, connection: Connection, request_id: RequestId) -> None:
+        self.services, self.connection, self.request_id = services, connection, request_id
         self._afterwards: list[Callable[[], None]] = []
 
     @property

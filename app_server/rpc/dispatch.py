@@ -70,7 +70,7 @@ class Surface(Generic[C]):
 
     find: Callable[[str], Endpoint[C] | None]
     """What answers a method; None where there is no such method."""
-    context: Callable[[Connection], C]
+    context: Callable[[Connection, RequestId], C]
     refuse: Callable[[str], RpcError | None]
     """Asked with the method before each request; for example while the daemon is shutting down."""
 
@@ -233,7 +233,7 @@ class Dispatcher(Generic[C]):
 
     async def _answer(self, connection: Connection, request_id: RequestId, endpoint: Endpoint[C], params: Any) -> None:
         assert self._surface is not None
-        context = self._surface.context(connection)
+        context = self._surface.context(connection, request_id)
         try:
             # From the handler's last await to the push nothing else runs, so no event can slip in between.
             encoded = encode(await endpoint.handler(context, params))
@@ -246,7 +246,7 @@ class Dispatcher(Generic[C]):
         self, connection: Connection, request_id: RequestId, endpoint: Endpoint[C], params: Any
     ) -> None:
         assert self._surface is not None
-        context = self._surface.context(connection)
+        context = self._surface.context(connection, request_id)
         try:
             encoded = encode(endpoint.handler(context, params))
             self._push_answer(connection, request_id, endpoint, context, encoded)

@@ -18,7 +18,7 @@ from app_server.rpc.dispatch import Dispatcher, Endpoint, Surface
 from app_server.rpc.handshake import Hello, Welcome
 from app_server.rpc.outbound import DeltaStream, Outbound, notification_json
 from app_server.rpc.server_requests import ServerRequests
-from protocol.jsonrpc import RpcError
+from protocol.jsonrpc import RequestId, RpcError
 from protocol.methods import Access, ClientRequest, Order, OrderKey, unordered
 from protocol.wire import Empty, Experimental, Wire
 
@@ -73,8 +73,8 @@ class ExperimentalParams(Wire):
 class FakeContext:
     """What the handlers below see of a request."""
 
-    def __init__(self, app: "FakeApp", connection: Connection) -> None:
-        self._app, self.connection = app, connection
+    def __init__(self, app: "FakeApp", connection: Connection, request_id: RequestId) -> None:
+        self._app, self.connection, self.request_id = app, connection, request_id
 
     def answered(self) -> None:
         """Count the answers that were queued."""
