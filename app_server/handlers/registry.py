@@ -25,6 +25,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "permission_profiles": ("permissionProfile/",),
     "process": ("process/",),
     "skills": ("skills/",),
+    "sampling": ("thread/sample",),
     "terminals": ("thread/backgroundTerminals/",),
     "thread": ("thread/",),
     "thread_control": (

@@ -133,6 +133,8 @@ async def update_settings(
     changed = with_changes(thread.settings, thread.config, params)
     check_scope(ctx.connection.scope, thread.settings, changed, config=thread.config)
     ctx.afterwards(await thread.apply(changed))
+    # A goal that has rested in plan mode goes on outside it.
+    ctx.afterwards(thread.agenda.go_on_soon)
     return wire.ThreadSettingsUpdateResponse()
 
 

@@ -207,7 +207,7 @@ class Goal:
         if row is None or (row.status != "active" and not self._tokens):
             self._since, self._counting = None, False
             return None
-        before, row, warning = row, self._counted(row), None
+        before, shown, row, warning = row, self.shown(), self._counted(row), None
         self._since, self._counting = None, False
         if row.status == "active":
             self._idle_turns = self._idle_turns + 1 if automatic and not self._worked else 0
@@ -218,8 +218,10 @@ class Goal:
             elif self._idle_turns >= IDLE_TURNS:
                 row, warning = replace(row, status="blocked"), _NO_PROGRESS
         if row != before:
-            await self._put(replace(row, updated_at_ms=now_ms()))
-            self.tell(turn_id)
+            at = now_ms() if (row.tokens_used, row.status) != (before.tokens_used, before.status) else row.updated_at_ms
+            await self._put(replace(row, updated_at_ms=at))
+            if self.shown() != shown:
+                self.tell(turn_id)
         return warning
 
     def _counted(self, row: GoalRow) -> GoalRow:

@@ -26,6 +26,7 @@ from app_server.store.threads import ThreadStore
 from app_server.threads.goal import Goal
 from app_server.threads.history import aborted_output, unanswered_calls
 from app_server.threads.queue import MessageQueue
+from app_server.threads.sampling import Samples
 from app_server.threads.settings import (
     ThreadSettings,
     check_scope,
@@ -64,6 +65,8 @@ class ThreadManager:
         self._world, self._config = world, config
         self._loaded: dict[str, Thread] = {}
         self._ending = False
+        self.samples = Samples()
+        """What the model is being asked aside."""
 
     def network_rule_kept(self, host: str, action: HostAction) -> None:
         """A rule holds for a whole host from now on: the open questions about it are answered, in every thread."""

@@ -100,8 +100,7 @@ class ModelTurn(Turn):
     async def _drive(self) -> None:
         while not self._interrupted:
             calls = await self._ask_model()
-            note = await self._thread.agenda.goal.settle(self.id)
-            if note is not None and calls:
+            if calls and (note := await self._thread.agenda.goal.settle(self.id)) is not None:
                 self.tell_model(note)
             await self._run_calls(calls)
             if calls or self._steered:
@@ -189,11 +188,12 @@ class ModelTurn(Turn):
                 self._waiting = None
 
     async def _read(self, answer: "_Answer") -> None:
-        async with self._provider.stream(self._request()) as stream:
+        async with self._provider.stream(self.request()) as stream:
             async for event in stream:
                 await self._on_event(event, answer)
 
-    def _request(self) -> ModelRequest:
+    def request(self) -> ModelRequest:
+        """What the model is asked next."""
         thread, settings = self._thread, self._settings
         return ModelRequest(
             model=settings.model,

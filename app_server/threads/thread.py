@@ -389,6 +389,10 @@ class Thread:
 
     # Turns
 
+    def provider(self) -> ModelProvider:
+        """Whom its turns ask. Raises -32600 where it is not configured."""
+        return self._world.provider(self.settings.model_provider, self.config)
+
     async def start_turn(self, inputs: Sequence[UserInput], options: TurnOptions) -> Turn:
         """Store a new turn and run it; the caller answers before the turn tells anything."""
         self.left_at = monotonic()
@@ -424,9 +428,8 @@ class Thread:
         also: AlsoStored | None = None,
         automatic: bool = False,
     ) -> Turn:
-        provider = self._world.provider(self.settings.model_provider, self.config)
         turn = ModelTurn(
-            self, provider, message, output_schema=options.output_schema, service_tier=options.service_tier
+            self, self.provider(), message, output_schema=options.output_schema, service_tier=options.service_tier
         )
         named = [text_message("user", _named_context(*named)) for named in options.additional_context.items()]
         if not self.row.preview:
@@ -444,8 +447,7 @@ class Thread:
         """Run the user's own command: inside the running turn, or in a turn of its own."""
         async with self.agenda.beginning:
             if await self.settled() or self.active is None:
-                provider = self._world.provider(self.settings.model_provider, self.config)
-                turn = ShellTurn(self, provider, self._world.shell, script, timeout_ms)
+                turn = ShellTurn(self, self.provider(), self._world.shell, script, timeout_ms)
                 await self._begin(turn, await self.briefing.news())
             else:
                 self.spawn(self.active.join(partial(run_user_command, self._world.shell, script, timeout_ms)))

@@ -1,4 +1,4 @@
-"""sampling"""
+"""Asking the model something aside, and predictions of what the user will say next."""
 
 from typing import Annotated, Literal
 
@@ -12,6 +12,12 @@ from protocol.wire import Wire
 
 
 class ThreadSampleParams(Wire):
+    """Ask the model of a thread something, without tools being run and without the thread knowing of it.
+
+    `prompt` has at most 4000 bytes. `expected_turn_id` is the newest finished turn or, with
+    `allow_in_progress_turn`, the one that runs.
+    """
+
     expected_turn_id: str
     prompt: str
     thread_id: str
@@ -25,6 +31,8 @@ class ThreadSampleParams(Wire):
 
 
 class ThreadSampleResponse(Wire):
+    """The answer; `text` is None if the model only called tools, token counts where the provider tells none."""
+
     response_id: str
     source_turn_id: str
     cached_input_tokens: int | None = None
@@ -39,15 +47,17 @@ THREAD_SAMPLE = ClientRequest(
     ThreadSampleResponse,
     experimental="thread/sample",
     access="act",
-    availability="later",
 )
 
 
 class ThreadSampleCancelParams(Wire, extra="forbid"):
+    """Give up a `thread/sample` of this connection, named by the id of its request."""
+
     request_id: RequestId
 
 
-class ThreadSampleCancelResponse(Wire): ...
+class ThreadSampleCancelResponse(Wire):
+    """The sample has ended, or had before."""
 
 
 THREAD_SAMPLE_CANCEL = ClientRequest(
@@ -56,16 +66,18 @@ THREAD_SAMPLE_CANCEL = ClientRequest(
     ThreadSampleCancelResponse,
     experimental="thread/sample/cancel",
     access="act",
-    availability="later",
 )
 
 
 class ThreadPredictionRequestParams(Wire):
+    """Ask for a guess at the user's next message after a turn."""
+
     source_turn_id: str
     thread_id: str
 
 
-class ThreadPredictionRequestResponse(Wire): ...
+class ThreadPredictionRequestResponse(Wire):
+    """The guess comes as `thread/prediction/updated`."""
 
 
 THREAD_PREDICTION_REQUEST = ClientRequest(
@@ -79,20 +91,27 @@ THREAD_PREDICTION_REQUEST = ClientRequest(
 
 
 class CompletedThreadPredictionResult(Wire):
+    """A guess; None if there is none."""
+
     type: Literal["completed"] = "completed"
     text: str | None = None
 
 
 class FailedThreadPredictionResult(Wire):
+    """The model could not be asked."""
+
     type: Literal["failed"] = "failed"
 
 
 ThreadPredictionResult = Annotated[
     CompletedThreadPredictionResult | FailedThreadPredictionResult, Field(discriminator="type")
 ]
+"""How a prediction ended."""
 
 
 class ThreadPredictionUpdatedNotification(Wire):
+    """A guess at what the user will say after `source_turn_id`."""
+
     result: ThreadPredictionResult
     source_turn_id: str
     thread_id: str
