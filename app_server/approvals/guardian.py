@@ -149,6 +149,19 @@ class Guardian:
             self._count(turn_id, denied=verdict.assessment is not None and not verdict.approved)
         return verdict
 
+    async def assess(self, action: Action) -> Assessment | None:
+        """What the reviewer thinks of an action that nobody waits for; None where it comes to no verdict."""
+        thread = self._thread
+        try:
+            model = thread.reviewing_model()
+            with anyio.move_on_after(thread.review_seconds):
+                return await Reviewer(thread.id).assess(
+                    model, action, thread.reviewed_history(), thread.reviewed_permissions()
+                )
+        except ReviewFailed:
+            pass
+        return None
+
     async def _decide(self, review_id: str, action: Action) -> Verdict:
         thread = self._thread
         try:

@@ -13,7 +13,7 @@ async def sample(ctx: RequestContext, params: wire.ThreadSampleParams) -> wire.T
     newest, _, _ = await ctx.threads.newest_cursors(thread.id)
     check_source(thread, newest, params.expected_turn_id, while_running=params.allow_in_progress_turn)
     key = ctx.connection.id, ctx.request_id
-    answer = await ctx.threads.samples.take(key, thread, thread.provider(), params.prompt, params.effort)
+    answer = await ctx.threads.course.samples.take(key, thread, thread.provider(), params.prompt, params.effort)
     usage = answer.usage
     return wire.ThreadSampleResponse(
         response_id=answer.response_id,
@@ -27,5 +27,5 @@ async def sample(ctx: RequestContext, params: wire.ThreadSampleParams) -> wire.T
 
 @handles(wire.THREAD_SAMPLE_CANCEL)
 def cancel_sample(ctx: RequestContext, params: wire.ThreadSampleCancelParams) -> wire.ThreadSampleCancelResponse:
-    ctx.threads.samples.cancel((ctx.connection.id, params.request_id))
+    ctx.threads.course.samples.cancel((ctx.connection.id, params.request_id))
     return wire.ThreadSampleCancelResponse()

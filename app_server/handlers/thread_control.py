@@ -1,19 +1,22 @@
 """What clients do to the course of a thread: revert, injected items and plans, held clocks, settings of a turn."""
 
+from dataclasses import asdict
 from functools import partial
 
 from app_server.handlers.context import RequestContext
 from app_server.handlers.registry import handles
+from app_server.threads.direct_review import review_last_call
 from app_server.threads.injection import PLAN_PROMPT, approved_plan, checked_items
-from app_server.threads.manager import stored
+from app_server.threads.storing import stored
 from protocol.jsonrpc import invalid_request
+from protocol.v2 import review
 from protocol.v2 import thread_control as wire
 from protocol.v2.turn import TURN_SETTINGS_UPDATE, TurnSettingsUpdateParams, TurnSettingsUpdateResponse
 
 
 @handles(wire.THREAD_REVERT)
 async def revert(ctx: RequestContext, params: wire.ThreadRevertParams) -> wire.ThreadRevertResponse:
-    row = await ctx.threads.revert(params.thread_id, params.before_turn_id)
+    row = await ctx.threads.course.revert(params.thread_id, params.before_turn_id)
     _, turns, items = await ctx.threads.newest_cursors(row.id)
     ctx.afterwards(partial(ctx.threads.tell, wire.THREAD_REVERTED, row.id))
     return wire.ThreadRevertResponse(
@@ -35,6 +38,15 @@ async def prepare_approved_plan(
     thread = ctx.threads.loaded(params.thread_id)
     await stored(thread.inject([await approved_plan(params.markdown, params.attachment_path)]))
     return wire.ThreadPrepareApprovedPlanResponse(prompt=PLAN_PROMPT)
+
+
+@handles(review.THREAD_GUARDIAN_REVIEW)
+async def guardian_review(
+    ctx: RequestContext, params: review.ThreadGuardianReviewParams
+) -> review.ThreadGuardianReviewResponse:
+    call_id, found = await review_last_call(ctx.threads.loaded(params.thread_id))
+    assessment = None if found is None else review.ThreadGuardianAssessment(**asdict(found))
+    return review.ThreadGuardianReviewResponse(call_id=call_id, assessment=assessment)
 
 
 @handles(wire.THREAD_INCREMENT_ELICITATION)

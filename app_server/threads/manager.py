@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -18,15 +18,11 @@ from app_server.rpc.connection import Connection
 from app_server.rpc.experimental import stripper
 from app_server.rpc.outbound import notification, notification_json, now_ms
 from app_server.rpc.scopes import FULL, Scope
-from app_server.store.errors import BadCursor, StoreError, ThreadInUse, ThreadMissing, TurnMissing
+from app_server.store.errors import BadCursor, ThreadMissing, TurnMissing
 from app_server.store.ids import uuid7
-from app_server.store.reverting import remove_turns_from
 from app_server.store.rows import ItemRow, Page, ThreadQuery, ThreadRow, TurnRow
-from app_server.store.threads import ThreadStore
-from app_server.threads.goal import Goal
+from app_server.threads.course import Course
 from app_server.threads.history import aborted_output, unanswered_calls
-from app_server.threads.queue import MessageQueue
-from app_server.threads.sampling import Samples
 from app_server.threads.settings import (
     ThreadSettings,
     check_scope,
@@ -36,10 +32,11 @@ from app_server.threads.settings import (
     with_known_profile,
     with_overrides,
 )
+from app_server.threads.storing import stored
 from app_server.threads.thread import Thread, World
-from app_server.threads.turn import turn_json
+from app_server.threads.turn import Turn, turn_json
 from app_server.version import PROTOCOL_VERSION
-from protocol.jsonrpc import INVALID_REQUEST, RpcError, internal_error, invalid_request
+from protocol.jsonrpc import INVALID_REQUEST, RpcError, invalid_request
 from protocol.methods import ServerNotification
 from protocol.v2 import thread as wire
 from protocol.v2.thread_data import GitInfo, NotLoadedThreadStatus, ThreadStatus
@@ -65,8 +62,8 @@ class ThreadManager:
         self._world, self._config = world, config
         self._loaded: dict[str, Thread] = {}
         self._ending = False
-        self.samples = Samples()
-        """What the model is being asked aside."""
+        self.course = Course(self, world)
+        """What threads do next."""
 
     def network_rule_kept(self, host: str, action: HostAction) -> None:
         """A rule holds for a whole host from now on: the open questions about it are answered, in every thread."""
@@ -90,6 +87,10 @@ class ThreadManager:
     def find(self, thread_id: str) -> Thread | None:
         """The thread if it is loaded."""
         return self._loaded.get(thread_id)
+
+    def running_turns(self) -> list[Turn]:
+        """The turn of each thread that has one running."""
+        return [thread.active for thread in self._loaded.values() if thread.active is not None]
 
     async def row(self, thread_id: str) -> ThreadRow:
         """A thread's row, loaded or stored. Raises -32600 for an unknown one."""
@@ -124,6 +125,7 @@ class ThreadManager:
         await thread.briefing.load()
         if not thread.ephemeral:
             await stored(self._world.thread_store.create(row))
+            thread.spawn(thread.note_repository)
         self._loaded[thread.id] = thread
         return thread
 
@@ -202,8 +204,9 @@ class ThreadManager:
         else:
             await self._copy(source.id, row, params)
             thread.history = list(await self._world.thread_store.history(row.id))
+            thread.spawn(thread.note_repository)
             if params.defer_goal_continuation:
-                await self._copy_goal(source.id, thread)
+                await self.course.copy_goal(source.id, thread)
         await thread.briefing.load()
         self._loaded[thread.id] = thread
         return thread
@@ -219,14 +222,6 @@ class ThreadManager:
             raise invalid_request(f"turn not found in thread {source_id}: {error.turn_id}") from None
         except ThreadMissing:
             raise invalid_request(f"no rollout found for thread id {source_id}") from None
-
-    async def _copy_goal(self, source_id: str, thread: Thread) -> None:
-        """The copy has the goal too, and goes on with it once a turn was begun there."""
-        goal = await self._world.goals.get(source_id)
-        if goal is not None:
-            await stored(self._world.goals.put(thread.id, goal))
-            await thread.agenda.goal.load()
-            thread.agenda.hold_goal()
 
     async def archive(self, thread_id: str) -> None:
         """Interrupt, unload and put away a thread."""
@@ -263,44 +258,6 @@ class ThreadManager:
             await stored(self._world.thread_store.update(thread_id, {"name": name}))
         params = wire.ThreadNameUpdatedNotification(thread_id=thread_id, thread_name=name)
         return partial(self._world.broadcast, notification(wire.THREAD_NAME_UPDATED, params))
-
-    async def goal(self, thread_id: str) -> Goal:
-        """The goal of a thread, loaded or stored. Raises -32600 for one that cannot have a goal."""
-        await self.row(thread_id)
-        if (thread := self._loaded.get(thread_id)) is not None:
-            if thread.ephemeral:
-                raise invalid_request(f"ephemeral thread does not support goals: {thread_id}")
-            return thread.agenda.goal
-        goal = Goal(thread_id, self._world.goals, self._world.broadcast)
-        await goal.load()
-        return goal
-
-    async def queue(self, thread_id: str) -> MessageQueue:
-        """The queue of a thread, loaded or stored. Raises -32600 for one that cannot have a queue."""
-        await self.row(thread_id)
-        if (thread := self._loaded.get(thread_id)) is not None:
-            if thread.ephemeral:
-                raise invalid_request(f"ephemeral thread does not support queued submissions: {thread_id}")
-            return thread.agenda.queue
-        return MessageQueue(thread_id, self._world.queues, _nobody_follows)
-
-    async def revert(self, thread_id: str, turn_id: str) -> ThreadRow:
-        """Take back a turn and all later ones; one that runs is interrupted first."""
-        row = await self.row(thread_id)
-        if (thread := self._loaded.get(thread_id)) is None:
-            await _removed_from(self._world.thread_store, thread_id, turn_id)
-            return row
-        if thread.ephemeral:
-            raise invalid_request("ephemeral threads do not support thread/revert")
-        if not await self._world.thread_store.has_turn(thread_id, turn_id):
-            raise invalid_request(f"turn not found: {turn_id}")
-        thread.agenda.hold()
-        self._world.terminals.kill(thread_id)
-        await thread.stop()
-        await self._world.terminals.close(thread_id)
-        await _removed_from(self._world.thread_store, thread_id, turn_id)
-        thread.replace_history(await self._world.thread_store.history(thread_id))
-        return thread.row
 
     def unsubscribe(self, thread_id: str, connection: Connection) -> wire.ThreadUnsubscribeStatus:
         """`unsubscribed`, `notSubscribed`, or `notLoaded`."""
@@ -355,13 +312,13 @@ class ThreadManager:
     async def settle(self) -> None:
         """Let no thread go on by itself any more, and wait until no turn runs."""
         self._begin_nothing()
-        while running := [thread.active for thread in self._loaded.values() if thread.active is not None]:
+        while running := self.running_turns():
             await running[0].finished.wait()
 
     async def stop(self) -> None:
         """Interrupt every turn and wait for their ends."""
         self._begin_nothing()
-        running = [thread.active for thread in self._loaded.values() if thread.active is not None]
+        running = self.running_turns()
         self._world.terminals.kill()
         for turn in running:
             turn.abandon()
@@ -551,27 +508,6 @@ class ConfigSource:
             return self._stack.with_thread_config(overrides or {})
         except ConfigError as error:
             raise RpcError(INVALID_REQUEST, f"failed to load configuration: {error}") from None
-
-
-async def stored(write: Awaitable[T]) -> T:
-    """Await a write to the store; trouble becomes an error that the client may read."""
-    try:
-        return await write
-    except ThreadInUse as error:
-        raise invalid_request(str(error)) from None
-    except StoreError as error:
-        raise internal_error(str(error)) from error
-
-
-async def _removed_from(store: ThreadStore, thread_id: str, turn_id: str) -> None:
-    try:
-        await stored(remove_turns_from(store, thread_id, turn_id))
-    except TurnMissing as error:
-        raise invalid_request(f"turn not found: {error.turn_id}") from None
-
-
-def _nobody_follows() -> None:
-    pass
 
 
 def check_id(thread_id: str) -> None:

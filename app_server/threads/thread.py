@@ -197,7 +197,6 @@ class Thread:
         """Holds the time limits of its commands while clients ask users something on their behalf."""
         self._status = "idle"
         self._waits: tuple[ThreadActiveFlag, ...] = ()
-        self._repository_unknown = not ephemeral and row.git_info is None and not row.has_turns
 
     @property
     def id(self) -> str:
@@ -472,14 +471,11 @@ class Thread:
             raise
         self.turn_changes += 1
         self.agenda.goal.turn_began(automatic=automatic, counts=self.settings.mode != "plan")
-        if self._repository_unknown:
-            self._repository_unknown = False
-            self.spawn(self._note_repository)
         self.spawn(self._run, turn)
         return turn
 
-    async def _note_repository(self) -> None:
-        """Keep where the repository stood when the thread began, unless somebody has said it meanwhile."""
+    async def note_repository(self) -> None:
+        """Keep where the repository stands as the thread begins, unless somebody has said it meanwhile."""
         state = await repository_state(self.settings.cwd)
         if state is not None and self.row.git_info is None:
             info = GitInfo(branch=state.branch, sha=state.sha, origin_url=state.origin_url)

@@ -72,7 +72,7 @@ class RequestPermissionsTool:
         if not _may_ask(turn):
             raise ToolError("the approval policy does not allow asking the user for permissions")
         arguments = Arguments.parse(call.arguments)
-        wanted = _wanted(arguments.table("permissions"), turn.cwd)
+        wanted = wanted_permissions(arguments.table("permissions"), turn.cwd)
         reason = arguments.optional_text("reason")
         answer = await turn.approvals.ask_permissions(turn.turn_id, call.call_id, turn.cwd, wanted, reason)
         if answer.scope == "turn":
@@ -94,7 +94,7 @@ def _may_ask(turn: TurnContext) -> bool:
     return turn.approval_kind != "never"
 
 
-def _wanted(permissions: Arguments, cwd: str) -> RequestPermissionProfile:
+def wanted_permissions(permissions: Arguments, cwd: str) -> RequestPermissionProfile:
     files, network = permissions.table("file_system"), permissions.table("network").flag("enabled")
     read, write = (_absolute(files.texts(name), cwd) for name in ("read", "write"))
     if not read and not write and not network:

@@ -249,13 +249,18 @@ THREAD_APPROVE_GUARDIAN_DENIED_ACTION = ClientRequest(
 
 
 class ThreadGuardianReviewParams(Wire):
+    """Have the call reviewed that the model's history ends with. No turn may run."""
+
     thread_id: str
 
 
 GuardianAssessmentOutcome = Literal["allow", "deny"]
+"""Whether the action may happen."""
 
 
 class ThreadGuardianAssessment(Wire):
+    """What the reviewing model thinks of an action, and why."""
+
     outcome: GuardianAssessmentOutcome
     rationale: str
     risk_level: GuardianRiskLevel
@@ -263,6 +268,8 @@ class ThreadGuardianAssessment(Wire):
 
 
 class ThreadGuardianReviewResponse(Wire):
+    """The call, and the verdict; None where a user and no model decides, and where the model came to none."""
+
     call_id: str
     assessment: ThreadGuardianAssessment | None = None
 
@@ -273,5 +280,4 @@ THREAD_GUARDIAN_REVIEW = ClientRequest(
     ThreadGuardianReviewResponse,
     experimental="thread/guardianReview",
     access="act",
-    availability="later",
 )
