@@ -145,6 +145,7 @@ class App:
         daemon = Daemon(self._home, self._options, self._connections, self._server_requests)
         async with daemon.running():
             self._daemon = daemon
+            daemon.platform.gauges.add("app.requests.queued", lambda: self._dispatcher.waiting)
             self._dispatcher.load(daemon.surface(self._refuse))
             for connection in self._connections.initialized():
                 daemon.welcome(connection)

@@ -31,6 +31,7 @@ from app_server.model.provider import ModelProvider, build_provider
 from app_server.network.decisions import NetworkDecisions
 from app_server.network.policy import LiveRules, NetworkProtocol
 from app_server.network.proxy import NetworkProxy
+from app_server.platform.platform import Platform
 from app_server.rpc.connection import Connection, Connections
 from app_server.rpc.dispatch import Surface
 from app_server.rpc.outbound import Frame, notification_json
@@ -105,6 +106,7 @@ class Daemon:
             self.settings: Settings = self.config.settings()
         except ConfigError as error:
             raise StartError(str(error)) from error
+        self.platform = Platform(home, self.broadcast, self.spawn)
         self._journal = home / "turnloom" / "sandbox-roots"
         tokens = (options.auth.token_file, options.auth.shared_secret_file)
         secrets = Secrets(home, tuple(file for file in tokens if file is not None))
@@ -153,7 +155,7 @@ class Daemon:
         except OSError as error:
             raise StartError(f"{folder} cannot be used for threads: {error.strerror or error}") from error
         try:
-            await anyio.to_thread.run_sync(sweep, self._journal)
+            await anyio.to_thread.run_sync(self._tidy)
         except SandboxUnavailable as error:
             logger.warning("%s", error)
         for other in await lock.others():
@@ -255,6 +257,10 @@ class Daemon:
         self._live_network_rules.hosts[host] = action
         self.threads.network_rule_kept(host, action)
 
+    def _tidy(self) -> None:
+        self.platform.remote_control.installation_id()
+        sweep(self._journal)
+
     def surface(self, refuse: Callable[[str], RpcError | None]) -> Surface[RequestContext]:
         """What clients can call."""
         services = Services(
@@ -267,8 +273,26 @@ class Daemon:
             self.watcher,
             self.network,
             self.network_decisions,
+            self.platform,
         )
+        self._add_gauges()
         return Surface(find_handler, partial(RequestContext, services), refuse)
+
+    def _add_gauges(self) -> None:
+        gauges, threads = self.platform.gauges, self.threads
+        gauges.add("app.connections.open", lambda: len(self.connections))
+        gauges.add("app.outbound.queued_bytes", lambda: sum(c.outbound.queued_bytes for c in self.connections))
+        gauges.add("app.requests.in_flight", lambda: sum(c.in_flight for c in self.connections))
+        gauges.add("app.server_requests.open", lambda: self.server_requests.open_count)
+        gauges.add("core.commands.running", lambda: self.commands.running_count)
+        gauges.add("core.terminals.running", lambda: sum(len(self.terminals.running(t)) for t in threads.loaded_ids()))
+        gauges.add("core.threads.live", lambda: len(threads.loaded_ids()))
+        gauges.add("core.turns.active", lambda: sum(map(self._runs_turn, threads.loaded_ids())))
+        gauges.add_store(self._home / "turnloom" / "threads.sqlite3")
+
+    def _runs_turn(self, thread_id: str) -> bool:
+        thread = self.threads.find(thread_id)
+        return thread is not None and thread.active is not None
 
     def spawn(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Run what outlives the request and the client that started it. An error is logged and takes nothing along."""
@@ -277,7 +301,8 @@ class Daemon:
     # Clients
 
     def welcome(self, connection: Connection) -> None:
-        """Tell a client that has just initialised what is wrong with the configuration."""
+        """Tell a client that has just initialised the state of things, and what is wrong with the configuration."""
+        connection.push(self.platform.remote_control.frame())
         for params in self._warnings:
             connection.push(notification_json("configWarning", params))
 

@@ -93,6 +93,11 @@ class CommandSessions:
         self._all: set[_Running] = set()
         self._closing = False
 
+    @property
+    def running_count(self) -> int:
+        """How many commands run."""
+        return len(self._all)
+
     async def run(self, connection_id: int, sink: OutputSink, request: CommandRequest) -> CommandResult:
         """Run a command to its end. Raises RpcError with the codes and texts that clients know."""
         running = self._enter(connection_id, request)

@@ -8,6 +8,7 @@ from app_server.config.settings import Settings
 from app_server.exec.sessions import CommandSessions
 from app_server.files.watch import Watcher
 from app_server.network.decisions import NetworkDecisions
+from app_server.platform.platform import Platform
 from app_server.rpc.connection import Connection
 from app_server.sandbox.sandbox import Sandbox
 from app_server.threads.manager import ThreadManager
@@ -29,6 +30,7 @@ class Services:
     watcher: Watcher
     network: NetworkAccess
     network_decisions: NetworkDecisions
+    platform: Platform
 
 
 class RequestContext:
@@ -79,6 +81,11 @@ class RequestContext:
     def watcher(self) -> Watcher:
         """Watches on files."""
         return self.services.watcher
+
+    @property
+    def platform(self) -> Platform:
+        """What the machine and the program themselves are asked."""
+        return self.services.platform
 
     def afterwards(self, tell: Callable[[], None]) -> None:
         """Run `tell` right after the answer was queued, before any other event of this request's thread."""

@@ -19,11 +19,17 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "account": ("account/",),
     "command_exec": ("command/exec",),
     "config": ("config/", "configRequirements/"),
+    "diagnostics": ("server/diagnostics", "mock/"),
+    "environment": ("environment/",),
+    "feedback": ("feedback/",),
     "fs": ("fs/",),
+    "memory": ("memory/", "thread/memory/", "rollout/"),
     "model": ("model/", "collaborationMode/"),
     "network": ("turnloom/network/",),
     "permission_profiles": ("permissionProfile/",),
     "process": ("process/",),
+    "realtime": ("thread/realtime/",),
+    "remote_control": ("remoteControl/",),
     "skills": ("skills/",),
     "sampling": ("thread/sample",),
     "terminals": ("thread/backgroundTerminals/",),
@@ -46,6 +52,8 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     ),
     "thread_queue": ("thread/queue/",),
     "turn": ("turn/", "review/start", "thread/shellCommand", "thread/compact/start"),
+    "user_verification": ("userVerification/",),
+    "windows": ("windowsSandbox/",),
 }
 """The modules of this package that hold handlers, each with how the methods that it handles begin. The longest
 beginning counts. A module is imported with the first request that it handles: a daemon that just started would let its

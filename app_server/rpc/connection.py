@@ -1,6 +1,6 @@
 """One client: what it said about itself, its requests in flight, and what ends with it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import count
@@ -178,6 +178,9 @@ class Connections:
 
     def __len__(self) -> int:
         return len(self._all)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(self._all.values())
 
     def initialized(self) -> Iterable[Connection]:
         """The clients that have said who they are."""

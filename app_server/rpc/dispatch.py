@@ -92,6 +92,11 @@ class Dispatcher(Generic[C]):
         self._call: Callable[[Connection, dict[str, Any]], Any] | None = None
         self._loaded = anyio.Event()
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for others of the same queue."""
+        return self._order.waiting
+
     def load(self, surface: Surface[C]) -> None:
         """Open the door for everything but `initialize`; requests that came earlier go on now."""
         self._surface = surface

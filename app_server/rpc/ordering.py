@@ -30,6 +30,11 @@ class Turnstile:
     ) -> None:
         self.leave()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the request may run."""
+        return self._open.is_set()
+
     def leave(self) -> None:
         """Let the next one pass; also for a request that never ran."""
         queue = self._queues.get(self._order.key)
@@ -61,6 +66,11 @@ class RequestOrder:
     def idle(self) -> bool:
         """Whether no request waits or runs."""
         return not self._queues
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for others."""
+        return sum(not place.is_open for queue in self._queues.values() for place in queue)
 
     def enqueue(self, order: Order) -> Turnstile:
         """Take the next place under `order.key`. Synchronous, so that arrival order is queue order."""

@@ -145,6 +145,11 @@ class ServerRequests:
             question.done.set()
             question.closed()
 
+    @property
+    def open_count(self) -> int:
+        """How many requests wait for an answer."""
+        return len(self._open)
+
     def pending(self, topic: str) -> set[str]:
         """The methods of the topic's open questions."""
         return {question.method for question in self._open.values() if question.topic == topic}

@@ -3,7 +3,9 @@
 import logging
 import os
 import select
+from collections import deque
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
 import orjson
@@ -11,6 +13,8 @@ import orjson
 DEFAULT_LEVEL = logging.WARNING
 _ATOMIC_WRITE_BYTES = 4096
 """A descriptor that polls as writable takes this much without waiting (PIPE_BUF on Linux)."""
+RECENT_CHARACTERS = 256 * 1024
+"""How much of the log is kept in memory."""
 _LEVELS = {
     "trace": logging.DEBUG,
     "debug": logging.DEBUG,
@@ -129,6 +133,38 @@ class DroppingHandler(logging.Handler):
         return not rest
 
 
+class RecentLines(logging.Handler):
+    """Keeps the newest lines for reports of problems."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(TextFormatter())
+        self._lines: deque[str] = deque()
+        self._size = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line, and forget the oldest ones beyond `RECENT_CHARACTERS`."""
+        try:
+            text = self.format(record)[: RECENT_CHARACTERS - 1]
+        except Exception:  # a broken log call must not break what it reports on
+            text = f"unprintable log record from {record.name}"
+        self._lines.append(text)
+        self._size += len(text) + 1
+        while self._size > RECENT_CHARACTERS:
+            self._size -= len(self._lines.popleft()) + 1
+
+    def text(self) -> str:
+        """All of them, oldest first."""
+        with self.lock or nullcontext():
+            return "".join(f"{line}\n" for line in self._lines)
+
+
+def recent_lines() -> str:
+    """The newest lines of the log, at the level at which it is written; at most `RECENT_CHARACTERS`."""
+    kept = (handler for handler in logging.getLogger().handlers if isinstance(handler, RecentLines))
+    return "".join(handler.text() for handler in kept)
+
+
 def configure(environment: Mapping[str, str] = os.environ, fd: int = 2) -> None:
     """Send the log of the whole process to `fd`. Calling it again replaces what was configured."""
     handler = DroppingHandler(fd)
@@ -136,7 +172,7 @@ def configure(environment: Mapping[str, str] = os.environ, fd: int = 2) -> None:
     handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
     logging.raiseExceptions = False
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [handler, RecentLines()]
     root.setLevel(level_from(environment))
     logging.getLogger(_NOTICES).setLevel(logging.INFO)
     # At debug it prints every statement with its values: what people wrote, and nothing that helps.

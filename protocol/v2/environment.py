@@ -1,4 +1,4 @@
-"""environment"""
+"""The places where commands of threads can run, and the client's clock."""
 
 from typing import Literal
 
@@ -7,10 +7,18 @@ from protocol.wire import UInt, Wire
 
 
 class EnvironmentSkillsParams(Wire):
+    """Skills that must be found in the environment, by name."""
+
     required: list[str] | None = None
 
 
 class EnvironmentAddParams(Wire):
+    """Make a place elsewhere known by a name, or give a known one another address.
+
+    `exec_server_url` is a websocket (`ws://...`) that is dialled within `connect_timeout_ms`, with the bearer token if
+    there is one. `websocket_request_id` names the request in the other server's logs.
+    """
+
     environment_id: str
     exec_server_url: str
     auth_bearer_token: str | None = None
@@ -19,7 +27,8 @@ class EnvironmentAddParams(Wire):
     websocket_request_id: str | None = None
 
 
-class EnvironmentAddResponse(Wire): ...
+class EnvironmentAddResponse(Wire):
+    """The name is known from now on; whether commands can run there is told by `environment/status`."""
 
 
 ENVIRONMENT_ADD = ClientRequest(
@@ -32,18 +41,25 @@ ENVIRONMENT_ADD = ClientRequest(
 
 
 class EnvironmentInfoParams(Wire):
+    """Ask about an environment. This machine is `local`."""
+
     environment_id: str
 
 
 PathUri = str
+"""A path as `file:///...`."""
 
 
 class EnvironmentShellInfo(Wire):
+    """The shell of an environment's user: the name as in `bash`, and where it is."""
+
     name: str
     path: str
 
 
 class EnvironmentInfoResponse(Wire):
+    """What commands meet in an environment; `cwd` is where they run if they say nothing else."""
+
     shell: EnvironmentShellInfo
     cwd: PathUri | None = None
 
@@ -54,18 +70,22 @@ ENVIRONMENT_INFO = ClientRequest(
     EnvironmentInfoResponse,
     experimental="environment/info",
     access="read",
-    availability="later",
 )
 
 
 class EnvironmentStatusParams(Wire):
+    """Ask whether commands can run in an environment."""
+
     environment_id: str
 
 
 EnvironmentStatusKind = Literal["ready", "pending", "disconnected", "unknown"]
+"""`pending` is connecting; `unknown` says that there is no environment of that name."""
 
 
 class EnvironmentStatusResponse(Wire):
+    """Whether commands can run there; `error` says why not."""
+
     status: EnvironmentStatusKind
     error: str | None = None
 
@@ -76,15 +96,18 @@ ENVIRONMENT_STATUS = ClientRequest(
     EnvironmentStatusResponse,
     experimental="environment/status",
     access="read",
-    availability="later",
 )
 
 
 class CurrentTimeReadParams(Wire):
+    """What time is it for the user of the thread?"""
+
     thread_id: str
 
 
 class CurrentTimeReadResponse(Wire):
+    """Unix time in seconds."""
+
     current_time_at: int
 
 

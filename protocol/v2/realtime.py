@@ -1,30 +1,39 @@
-"""realtime"""
+"""Speaking with a thread: live audio and text between the user and a realtime model that hands work to the thread."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from protocol.methods import ClientRequest, ServerNotification
+from protocol.methods import ClientRequest, ServerNotification, by_thread
 from protocol.wire import UInt16, UInt32, Wire
 
 CodexResponseHandoffMode = Literal["thinking", "commentary", "bemTags"]
+"""What of the thread's answers the realtime model is given, and in which form."""
 
 
 ConversationTextRole = Literal["user", "developer", "assistant"]
+"""Who says a text."""
 
 
 ThreadRealtimeTranscriptRole = Literal["user", "assistant"]
+"""Who was heard."""
 
 
 class WholeItemThreadRealtimeBemItemPresentation(Wire):
+    """All of it."""
+
     type: Literal["wholeItem"] = "wholeItem"
 
 
 class InlineMarkdownThreadRealtimeBemItemPresentation(Wire):
+    """Its text."""
+
     type: Literal["inlineMarkdown"] = "inlineMarkdown"
 
 
 class InlineVisualizationThreadRealtimeBemItemPresentation(Wire):
+    """One of its pictures, counted from 0."""
+
     type: Literal["inlineVisualization"] = "inlineVisualization"
     index: UInt32
 
@@ -35,9 +44,11 @@ ThreadRealtimeBemItemPresentation = Annotated[
     | InlineVisualizationThreadRealtimeBemItemPresentation,
     Field(discriminator="type"),
 ]
+"""How much of the promoted item is shown in the conversation."""
 
 
 ThreadRealtimeSessionOutcome = Literal["ended", "failed"]
+"""How a realtime session came to its end."""
 
 
 class _ThreadRealtimeItem(Wire):
@@ -46,16 +57,22 @@ class _ThreadRealtimeItem(Wire):
 
 
 class RealtimeSessionStartedThreadRealtimeItem(_ThreadRealtimeItem):
+    """A session began."""
+
     type: Literal["realtimeSessionStarted"] = "realtimeSessionStarted"
 
 
 class TranscriptSegmentThreadRealtimeItem(_ThreadRealtimeItem):
+    """Something was said."""
+
     type: Literal["transcriptSegment"] = "transcriptSegment"
     role: ThreadRealtimeTranscriptRole
     text: str
 
 
 class BemItemPromotedThreadRealtimeItem(_ThreadRealtimeItem):
+    """An item of one of the thread's turns is shown in the conversation."""
+
     type: Literal["bemItemPromoted"] = "bemItemPromoted"
     item_id: Annotated[str, Field(alias="item_id")]
     presentation: ThreadRealtimeBemItemPresentation
@@ -63,6 +80,8 @@ class BemItemPromotedThreadRealtimeItem(_ThreadRealtimeItem):
 
 
 class RealtimeSessionClosedThreadRealtimeItem(_ThreadRealtimeItem):
+    """A session ended."""
+
     type: Literal["realtimeSessionClosed"] = "realtimeSessionClosed"
     outcome: ThreadRealtimeSessionOutcome
 
@@ -74,26 +93,36 @@ ThreadRealtimeItem = Annotated[
     | RealtimeSessionClosedThreadRealtimeItem,
     Field(discriminator="type"),
 ]
+"""An entry of a realtime conversation."""
 
 
 class ThreadRealtimeInitialItem(Wire):
+    """Something that was said before the session."""
+
     role: ConversationTextRole
     text: str
 
 
 RealtimeOutputModality = Literal["text", "audio"]
+"""Whether the realtime model answers in writing or in speech."""
 
 
 class WebsocketThreadRealtimeStartTransport(Wire):
+    """Audio travels in `thread/realtime/appendAudio` and `thread/realtime/outputAudio/delta`."""
+
     type: Literal["websocket"] = "websocket"
 
 
 class WebrtcThreadRealtimeStartTransport(Wire):
+    """The client's WebRTC offer; the answer comes as `thread/realtime/sdp`."""
+
     type: Literal["webrtc"] = "webrtc"
     sdp: str
 
 
 class ExistingCallThreadRealtimeStartTransport(Wire):
+    """A call that the client has opened."""
+
     type: Literal["existingCall"] = "existingCall"
     call_id: str
 
@@ -104,9 +133,11 @@ ThreadRealtimeStartTransport = Annotated[
     | ExistingCallThreadRealtimeStartTransport,
     Field(discriminator="type"),
 ]
+"""The way of the audio: this connection, WebRTC from the client, or a call that is there already."""
 
 
 RealtimeConversationVersion = Literal["v1", "v2", "v3"]
+"""The version of the realtime API."""
 
 
 RealtimeVoice = Literal[
@@ -146,9 +177,17 @@ RealtimeVoice = Literal[
     "verse",
     "viola",
 ]
+"""A voice of the realtime model."""
 
 
 class ThreadRealtimeStartParams(Wire):
+    """Begin a realtime session in a thread. None leaves a setting to the server.
+
+    `transport` defaults to the websocket, `voice` to that of the version. `initial_items` are what was said before,
+    `prompt` and the two `*_instructions` are for the realtime model, and the members about handoffs say what it is told
+    of the thread's work. `realtime_session_id` continues a session.
+    """
+
     output_modality: RealtimeOutputModality
     thread_id: str
     backend_reasoning_status: bool = False
@@ -172,7 +211,8 @@ class ThreadRealtimeStartParams(Wire):
     voice_session_id: str | None = None
 
 
-class ThreadRealtimeStartResponse(Wire): ...
+class ThreadRealtimeStartResponse(Wire):
+    """The session is being opened: `thread/realtime/started` or `thread/realtime/error` follows."""
 
 
 THREAD_REALTIME_START = ClientRequest(
@@ -180,12 +220,15 @@ THREAD_REALTIME_START = ClientRequest(
     ThreadRealtimeStartParams,
     ThreadRealtimeStartResponse,
     experimental="thread/realtime/start",
+    order=by_thread,
     access="act",
     availability="later",
 )
 
 
 class ThreadRealtimeAudioChunk(Wire):
+    """Samples of 16 bits in base64, with their rate in Hz and the number of channels."""
+
     data: str
     num_channels: UInt16
     sample_rate: UInt32
@@ -194,11 +237,14 @@ class ThreadRealtimeAudioChunk(Wire):
 
 
 class ThreadRealtimeAppendAudioParams(Wire):
+    """The user speaks."""
+
     audio: ThreadRealtimeAudioChunk
     thread_id: str
 
 
-class ThreadRealtimeAppendAudioResponse(Wire): ...
+class ThreadRealtimeAppendAudioResponse(Wire):
+    """The audio was taken."""
 
 
 THREAD_REALTIME_APPEND_AUDIO = ClientRequest(
@@ -206,18 +252,22 @@ THREAD_REALTIME_APPEND_AUDIO = ClientRequest(
     ThreadRealtimeAppendAudioParams,
     ThreadRealtimeAppendAudioResponse,
     experimental="thread/realtime/appendAudio",
+    order=by_thread,
     access="act",
     availability="later",
 )
 
 
 class ThreadRealtimeAppendTextParams(Wire):
+    """Somebody writes to the realtime model."""
+
     text: str
     thread_id: str
     role: ConversationTextRole = "user"
 
 
-class ThreadRealtimeAppendTextResponse(Wire): ...
+class ThreadRealtimeAppendTextResponse(Wire):
+    """The text was taken."""
 
 
 THREAD_REALTIME_APPEND_TEXT = ClientRequest(
@@ -225,17 +275,21 @@ THREAD_REALTIME_APPEND_TEXT = ClientRequest(
     ThreadRealtimeAppendTextParams,
     ThreadRealtimeAppendTextResponse,
     experimental="thread/realtime/appendText",
+    order=by_thread,
     access="act",
     availability="later",
 )
 
 
 class ThreadRealtimeAppendSpeechParams(Wire):
+    """A text that the realtime model shall say."""
+
     text: str
     thread_id: str
 
 
-class ThreadRealtimeAppendSpeechResponse(Wire): ...
+class ThreadRealtimeAppendSpeechResponse(Wire):
+    """The text was taken."""
 
 
 THREAD_REALTIME_APPEND_SPEECH = ClientRequest(
@@ -243,16 +297,20 @@ THREAD_REALTIME_APPEND_SPEECH = ClientRequest(
     ThreadRealtimeAppendSpeechParams,
     ThreadRealtimeAppendSpeechResponse,
     experimental="thread/realtime/appendSpeech",
+    order=by_thread,
     access="act",
     availability="later",
 )
 
 
 class ThreadRealtimeStopParams(Wire):
+    """End the session."""
+
     thread_id: str
 
 
-class ThreadRealtimeStopResponse(Wire): ...
+class ThreadRealtimeStopResponse(Wire):
+    """The session is being closed: `thread/realtime/closed` follows."""
 
 
 THREAD_REALTIME_STOP = ClientRequest(
@@ -260,15 +318,19 @@ THREAD_REALTIME_STOP = ClientRequest(
     ThreadRealtimeStopParams,
     ThreadRealtimeStopResponse,
     experimental="thread/realtime/stop",
+    order=by_thread,
     access="act",
     availability="later",
 )
 
 
-class ThreadRealtimeListVoicesParams(Wire): ...
+class ThreadRealtimeListVoicesParams(Wire):
+    """Ask which voices there are."""
 
 
 class RealtimeVoicesList(Wire):
+    """The voices of each version of the realtime API, and the defaults; the third version has the first one's."""
+
     default_v1: RealtimeVoice
     default_v2: RealtimeVoice
     v1: list[RealtimeVoice]
@@ -277,6 +339,8 @@ class RealtimeVoicesList(Wire):
 
 
 class ThreadRealtimeListVoicesResponse(Wire):
+    """All voices."""
+
     voices: RealtimeVoicesList
 
 
@@ -286,11 +350,12 @@ THREAD_REALTIME_LIST_VOICES = ClientRequest(
     ThreadRealtimeListVoicesResponse,
     experimental="thread/realtime/listVoices",
     access="read",
-    availability="later",
 )
 
 
 class ThreadRealtimeStartedNotification(Wire):
+    """The session is open."""
+
     thread_id: str
     version: RealtimeConversationVersion
     realtime_session_id: str | None = None
@@ -300,6 +365,8 @@ THREAD_REALTIME_STARTED = ServerNotification("thread/realtime/started", ThreadRe
 
 
 class ThreadRealtimeItemAddedNotification(Wire):
+    """An event of the realtime API as it came."""
+
     item: Any
     thread_id: str
 
@@ -308,6 +375,8 @@ THREAD_REALTIME_ITEM_ADDED = ServerNotification("thread/realtime/itemAdded", Thr
 
 
 class ThreadRealtimeItemStartedNotification(Wire):
+    """An entry of the conversation began."""
+
     item: ThreadRealtimeItem
     thread_id: str
 
@@ -316,6 +385,8 @@ THREAD_REALTIME_ITEM_STARTED = ServerNotification("thread/realtime/item/started"
 
 
 class ThreadRealtimeItemTranscriptDeltaNotification(Wire):
+    """More of what is being said in an entry."""
+
     delta: str
     item_id: str
     thread_id: str
@@ -327,6 +398,8 @@ THREAD_REALTIME_ITEM_TRANSCRIPT_DELTA = ServerNotification(
 
 
 class ThreadRealtimeItemCompletedNotification(Wire):
+    """An entry is complete."""
+
     item: ThreadRealtimeItem
     thread_id: str
 
@@ -337,6 +410,8 @@ THREAD_REALTIME_ITEM_COMPLETED = ServerNotification(
 
 
 class ThreadRealtimeTranscriptDeltaNotification(Wire):
+    """More of what is being said."""
+
     delta: str
     role: str
     thread_id: str
@@ -348,6 +423,8 @@ THREAD_REALTIME_TRANSCRIPT_DELTA = ServerNotification(
 
 
 class ThreadRealtimeTranscriptDoneNotification(Wire):
+    """What was said, complete."""
+
     role: str
     text: str
     thread_id: str
@@ -359,6 +436,8 @@ THREAD_REALTIME_TRANSCRIPT_DONE = ServerNotification(
 
 
 class ThreadRealtimeOutputAudioDeltaNotification(Wire):
+    """The realtime model speaks."""
+
     audio: ThreadRealtimeAudioChunk
     thread_id: str
 
@@ -369,6 +448,8 @@ THREAD_REALTIME_OUTPUT_AUDIO_DELTA = ServerNotification(
 
 
 class ThreadRealtimeSdpNotification(Wire):
+    """The answer to a WebRTC offer."""
+
     sdp: str
     thread_id: str
 
@@ -377,6 +458,8 @@ THREAD_REALTIME_SDP = ServerNotification("thread/realtime/sdp", ThreadRealtimeSd
 
 
 class ThreadRealtimeErrorNotification(Wire):
+    """The session could not be opened, or failed."""
+
     message: str
     thread_id: str
 
@@ -385,6 +468,8 @@ THREAD_REALTIME_ERROR = ServerNotification("thread/realtime/error", ThreadRealti
 
 
 class ThreadRealtimeClosedNotification(Wire):
+    """The session is over; `reason` is `requested` where a client asked for it."""
+
     thread_id: str
     reason: str | None = None
 

@@ -122,7 +122,7 @@ def test_a_log_call_that_cannot_be_printed_breaks_nothing(stderr: Stderr) -> Non
 
 def test_a_full_pipe_holds_nobody_up_and_what_was_lost_is_counted(stderr: Stderr) -> None:
     configure({}, stderr.fd)
-    (handler,) = logging.getLogger().handlers
+    handler = logging.getLogger().handlers[0]
     assert isinstance(handler, DroppingHandler)
     while not handler.dropped:
         logger.warning("filling %s", "x" * 3000)
