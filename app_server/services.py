@@ -23,6 +23,7 @@ from app_server.execpolicy.folders import rules_folders
 from app_server.execpolicy.loading import rules_files
 from app_server.execpolicy.rules import RuleSet
 from app_server.execpolicy.store import LoadedRules, RulesError, RulesStore
+from app_server.files.search import FileSearch
 from app_server.files.watch import Watcher
 from app_server.handlers.context import RequestContext, Services
 from app_server.handlers.registry import find_handler, load_handlers
@@ -113,6 +114,7 @@ class Daemon:
         self.sandbox = choose_sandbox(self._journal, secrets)
         self.patches = ApplyPatchTool(secrets.denied())
         self.watcher = Watcher(self._tell_changed)
+        self.search = FileSearch(self._tell_found)
         self._providers: dict[str, ModelProvider] = {}
         self._pool = HttpPool()
         self._warnings: list[bytes] = []
@@ -125,6 +127,7 @@ class Daemon:
                 await self._open(stack)
                 async with anyio.create_task_group() as self._tasks:
                     self.spawn(self.watcher.run)
+                    self.spawn(self.search.run)
                     self.spawn(_build_validators)
                     self.spawn(self.threads.unload_idle)
                     self.spawn(self._sessions.keep)
@@ -271,6 +274,7 @@ class Daemon:
             self.terminals,
             self.sandbox,
             self.watcher,
+            self.search,
             self.network,
             self.network_decisions,
             self.platform,
@@ -319,6 +323,7 @@ class Daemon:
         """A client has gone: its commands and watches end, its turns go on."""
         self.threads.leave(connection)
         await self.watcher.close_connection(connection.id)
+        self.search.close_connection(connection.id)
         await self.commands.close_connection(connection.id)
 
     async def end_work(self, connection: Connection) -> None:
@@ -333,6 +338,9 @@ class Daemon:
     def _tell_changed(self, connection_id: int, watch_id: str, paths: list[str]) -> None:
         params = orjson.dumps({"watchId": watch_id, "changedPaths": paths})
         self.connections.push_to(connection_id, notification_json("fs/changed", params))
+
+    def _tell_found(self, connection_id: int, method: str, params: bytes) -> None:
+        self.connections.push_to(connection_id, notification_json(method, params))
 
     # Models
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from app_server.config.layers import LayerStack
 from app_server.config.settings import Settings
 from app_server.exec.sessions import CommandSessions
+from app_server.files.search import FileSearch
 from app_server.files.watch import Watcher
 from app_server.network.decisions import NetworkDecisions
 from app_server.platform.platform import Platform
@@ -28,6 +29,7 @@ class Services:
     terminals: Terminals
     sandbox: Sandbox
     watcher: Watcher
+    search: FileSearch
     network: NetworkAccess
     network_decisions: NetworkDecisions
     platform: Platform
@@ -86,6 +88,11 @@ class RequestContext:
     def platform(self) -> Platform:
         """What the machine and the program themselves are asked."""
         return self.services.platform
+
+    @property
+    def search(self) -> FileSearch:
+        """Searches for files."""
+        return self.services.search
 
     def afterwards(self, tell: Callable[[], None]) -> None:
         """Run `tell` right after the answer was queued, before any other event of this request's thread."""

@@ -23,6 +23,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "environment": ("environment/",),
     "feedback": ("feedback/",),
     "fs": ("fs/",),
+    "fuzzy_search": ("fuzzyFileSearch",),
     "memory": ("memory/", "thread/memory/", "rollout/"),
     "model": ("model/", "collaborationMode/"),
     "network": ("turnloom/network/",),
