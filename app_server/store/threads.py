@@ -66,7 +66,7 @@ class ThreadStore:
     async def list(self, query: ThreadQuery) -> Page[ThreadRow]:
         """Threads that match; `BadCursor` when the cursor is not one of this list and sort key."""
         if self._sessions is not None:
-            await self._sessions.look(archived=query.archived)
+            await self._sessions.look(archived=query.archived, further=query.cursor is not None)
         return await self._database.read(lambda connection: listing.threads(connection, query))
 
     async def count(self, archived: bool | None = None) -> int:

@@ -130,7 +130,7 @@ def records(path: str, end: int | None = None) -> Iterator[Record]:
 
     What is no JSON object, such as a torn last line, is passed over; invalid UTF-8 is replaced. Raises OSError.
     """
-    with open(path, "rb") as file:
+    with open(path, "rb", buffering=_PIECE) as file:
         for line in lines(file, end):
             if (record := parsed(line)) is not None:
                 yield record
@@ -139,14 +139,26 @@ def records(path: str, end: int | None = None) -> Iterator[Record]:
 def lines(file: IO[bytes], end: int | None = None) -> Iterator[bytes]:
     """The lines of a file from where it stands, none longer than LINE_BYTES and none that ends after byte `end`."""
     while True:
-        line = file.readline(LINE_BYTES)
-        if not line or (end is not None and file.tell() > end):
+        line = _line(file)
+        if line == b"" or (end is not None and file.tell() > end):
             return
-        if len(line) == LINE_BYTES and not line.endswith(b"\n"):
-            while (rest := file.readline(_PIECE)) and not rest.endswith(b"\n"):
-                pass
-            continue
-        yield line
+        if line is not None:
+            yield line
+
+
+def _line(file: IO[bytes]) -> bytes | None:
+    """The next line: nothing at the end, None for one that is too long. Read in pieces that hold up nobody else."""
+    line = file.readline(_PIECE)
+    if len(line) < _PIECE or line.endswith(b"\n"):
+        return line
+    pieces, size = [line], _PIECE
+    while (piece := file.readline(_PIECE)) != b"":
+        size += len(piece)
+        if size <= LINE_BYTES:
+            pieces.append(piece)
+        if piece.endswith(b"\n"):
+            break
+    return b"".join(pieces) if size <= LINE_BYTES else None
 
 
 def parsed(line: bytes) -> Record | None:

@@ -14,6 +14,7 @@ from app_server.store.rollouts.history import Entry, compacted, kept, paired
 from app_server.store.rollouts.settings import SessionSettings
 from app_server.store.rollouts.summary import message_text, spoken
 from app_server.store.rows import ItemRow, TurnRow, TurnStatus
+from protocol.v2.item import ReasoningThreadItem
 
 Json = Mapping[str, Any]
 
@@ -51,11 +52,13 @@ class _Turn:
         return TurnRow(self.id, status, self.started_at_ms, self.completed_at_ms, self.duration_ms, self.error)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Item:
-    item: Any  # Any: one of the wire's items
-    at_ms: int
+    """An item as it is stored: of a long session there are many, and a model takes far more room than its text."""
+
+    row: ItemRow
     place: int
+    thoughts: ReasoningThreadItem | None
 
 
 def replay(records: Iterable[Record], paginated: bool) -> Session:
@@ -245,12 +248,11 @@ class _Reader:
             return
         turn = self._somewhere()
         last = next(reversed(turn.items.values()), None)
-        if last is None or last.item.type != "reasoning":
-            self._add(turn, items.reasoning(self._new_id(), [summary] if summary else [], [content] if content else []))
-            return
-        thoughts = last.item
-        summaries = [*thoughts.summary, *([summary] if summary else [])]
-        last.item = items.reasoning(thoughts.id, summaries, [*thoughts.content, *([content] if content else [])])
+        thoughts = None if last is None else last.thoughts
+        item_id = self._new_id() if thoughts is None else thoughts.id
+        summaries, contents = ([], []) if thoughts is None else (thoughts.summary, thoughts.content)
+        summaries = [*summaries, *([summary] if summary else [])]
+        self._add(turn, items.reasoning(item_id, summaries, [*contents, *([content] if content else [])]))
 
     def _roll_back(self, count: int) -> None:
         for turn_id in list(self._turns)[len(self._turns) - min(count, len(self._turns)) :]:
@@ -279,11 +281,14 @@ class _Reader:
     def _add(self, turn: _Turn, item: Any) -> None:
         if item is None:
             return
-        if (known := turn.items.get(item.id)) is not None:
-            known.item = item
-            return
-        self._places += 1
-        turn.items[item.id] = _Item(item, self._at_ms, self._places)
+        known = turn.items.get(item.id)
+        if known is None:
+            self._places += 1
+        place, at_ms = (self._places, self._at_ms) if known is None else (known.place, known.row.started_at_ms)
+        started = at_ms if item.started_at_ms is None else item.started_at_ms
+        ended = at_ms if item.completed_at_ms is None else item.completed_at_ms
+        row = ItemRow(turn.id, item.id, item.type, encode(item), started, ended)
+        turn.items[item.id] = _Item(row, place, item if item.type == "reasoning" else None)
 
     def _turns_of_history(self) -> None:
         """Make turns of what the model was shown, for files that tell nothing else."""
@@ -305,23 +310,15 @@ class _Reader:
         if not self._turns and self._history:
             self._turns_of_history()
         placed = sorted(
-            ((turn.id, item) for turn in self._turns.values() for item in turn.items.values()),
-            key=lambda pair: pair[1].place,
+            (item for turn in self._turns.values() for item in turn.items.values()), key=lambda item: item.place
         )
         return Session(
             [turn.row() for turn in self._turns.values()],
-            [_item_row(turn_id, item) for turn_id, item in placed],
+            [item.row for item in placed],
             [(turn_id if turn_id in self._turns else None, encoded) for turn_id, encoded in paired(self._history)],
             self._settings,
             _tokens_json(self._tokens),
         )
-
-
-def _item_row(turn_id: str, entry: _Item) -> ItemRow:
-    item = entry.item
-    started = item.started_at_ms if item.started_at_ms is not None else entry.at_ms
-    ended = item.completed_at_ms if item.completed_at_ms is not None else entry.at_ms
-    return ItemRow(turn_id, item.id, item.type, encode(item), started, ended)
 
 
 def _error_json(error: Json) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Final, Literal
 
 import anyio
@@ -31,8 +31,8 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 1.0
 """How old what lists show of the newest sessions may be."""
-LOOK_COUNT: Final = 100
-"""How many of the newest sessions are looked at before a list is answered."""
+LOOK_COUNT: Final = 101
+"""How many of the newest sessions are looked at before a list is answered: a page, and one that tells of the next."""
 SCAN_SECONDS: Final = 60.0
 """How long after a look at all sessions a list causes the next."""
 IDLE_SECONDS: Final = 2.0
@@ -41,6 +41,11 @@ FRESH_SECONDS: Final = 0.25
 """How long a session that was just compared with its file is taken for the same: one request asks several times."""
 CACHED: Final = 10_000
 BATCH_FILES: Final = 50
+BREATH_SECONDS: Final = 0.0005
+"""How long a thread that looks at many files lets others have the interpreter now and then."""
+BREATH_FILES: Final = 4
+FURTHER_SECONDS: Final = 10.0
+"""How long a list of older sessions waits until all are found."""
 PIECE_BYTES: Final = 4 << 20
 PIECE_ROWS: Final = 2000
 """How much of a session is written in one transaction."""
@@ -70,6 +75,8 @@ class Sessions:
         self._looked: dict[bool, float] = {}
         self._scanned: float | None = None
         self._wanted = anyio.Event()
+        self._complete = anyio.Event()
+        self._awaited = False
         self._reading: dict[str, anyio.Lock] = {}
         self._useless: dict[str, tuple[int, int]] = {}
         self._others: dict[str, float] = {}
@@ -86,8 +93,11 @@ class Sessions:
             await self.scan()
             await self._wanted.wait()
 
-    async def look(self, *, archived: bool) -> None:
-        """Take note of the newest sessions before they are listed; what is older is seen to in the background."""
+    async def look(self, *, archived: bool, further: bool = False) -> None:
+        """Take note of the newest sessions before they are listed; what is older is seen to in the background.
+
+        `further` says that a list goes on to older ones: in a new home it waits until all are found.
+        """
         async with self._looking:
             last = self._looked.get(archived)
             if last is None or monotonic() - last >= LOOK_SECONDS:
@@ -96,25 +106,25 @@ class Sessions:
                 self._looked[archived] = monotonic()
         if self._scanned is None or monotonic() - self._scanned >= SCAN_SECONDS:
             self._wanted.set()
+        if further and not self._complete.is_set():
+            self._awaited = True
+            with anyio.move_on_after(FURTHER_SECONDS):
+                await self._complete.wait()
 
     async def scan(self) -> None:
         """Take note of all sessions and of those that are gone, a few at a time."""
         self._scanned = monotonic()
-        before = await self._database.read(table.known)
-        counting: dict[str, SessionFile] = {}
-        for folder, archived in await anyio.to_thread.run_sync(folders, self._home):
-            for file in await anyio.to_thread.run_sync(files_in, folder, archived):
-                if file.thread_id not in counting or file.rank > counting[file.thread_id].rank:
-                    counting[file.thread_id] = file
-        files = list(counting.values())
-        for start in range(0, len(files), BATCH_FILES):
+        known = await self._database.read(table.known)
+        changed, lost = await anyio.to_thread.run_sync(_survey, self._home, known, self._useless)
+        for start in range(0, len(changed), BATCH_FILES):
             began = monotonic()
-            await self._take(files[start : start + BATCH_FILES], before)
-            # The interpreter is shared with those who wait for answers.
-            await anyio.sleep(monotonic() - began)
-        lost = before.keys() - {file.path for file in files}
+            await self._take(changed[start : start + BATCH_FILES])
+            if not self._awaited:
+                # The interpreter is shared with those who wait for answers.
+                await anyio.sleep(monotonic() - began)
         if lost:
             await self._forget(lost)
+        self._complete.set()
 
     async def find(self, thread_id: str) -> bool:
         """Whether a session of this id is there after all; it is listed then."""
@@ -122,14 +132,13 @@ class Sessions:
         await self._take(files[:1])
         return await self._database.read(lambda connection: table.owned(connection, thread_id)) is not None
 
-    async def _take(self, files: Sequence[SessionFile], known: dict[str, tuple[int, int]] | None = None) -> None:
+    async def _take(self, files: Sequence[SessionFile]) -> None:
         """Take note of these files as far as they are not known as they are."""
         if not files:
             return
-        if known is None:
-            paths = [file.path for file in files]
-            known = await self._database.read(lambda connection: table.known(connection, paths))
-        known = known | self._useless
+        paths = [file.path for file in files]
+        known = await self._database.read(lambda connection: table.known(connection, paths))
+        known |= {path: self._useless[path] for path in paths if path in self._useless}
         found, useless = await anyio.to_thread.run_sync(self._changed, files, known)
         self._useless |= useless
         names, changed = await anyio.to_thread.run_sync(self._names.read)
@@ -151,12 +160,14 @@ class Sessions:
         """The files that are new or changed, and those that are no sessions. Reads files."""
         found: list[table.Found] = []
         useless: dict[str, tuple[int, int]] = {}
-        for file in files:
+        for place, file in enumerate(files):
             try:
                 status = os.stat(file.path)
                 state = status.st_mtime_ns, status.st_size
                 if known.get(file.path) == state:
                     continue
+                if place % BREATH_FILES == 0 and not self._awaited:
+                    sleep(BREATH_SECONDS)
                 try:
                     summary = summarise(file.path, file.archived, self._default_provider, self._beginning)
                 except NoSession as error:
@@ -309,6 +320,34 @@ class Sessions:
         if await self._database.write(begin):
             for piece in others:
                 await self._database.write(piece)
+
+
+def _survey(
+    home: Path, known: dict[str, tuple[int, int]], useless: dict[str, tuple[int, int]]
+) -> tuple[list[SessionFile], list[str]]:
+    """The session files that are not known as they are, and the paths of those that are known and are no more.
+
+    Of the files of one thread only the newest counts.
+    """
+    counting: dict[str, SessionFile] = {}
+    for folder, archived in folders(home):
+        for file in files_in(folder, archived):
+            if file.thread_id not in counting or file.rank > counting[file.thread_id].rank:
+                counting[file.thread_id] = file
+        sleep(BREATH_SECONDS)
+    changed: list[SessionFile] = []
+    for place, file in enumerate(counting.values()):
+        if place % BATCH_FILES == 0:
+            sleep(BREATH_SECONDS)
+        try:
+            status = os.stat(file.path)
+        except OSError:
+            continue
+        state = status.st_mtime_ns, status.st_size
+        if known.get(file.path) != state and useless.get(file.path) != state:
+            changed.append(file)
+    present = {file.path for file in counting.values()}
+    return changed, [path for path in known if path not in present]
 
 
 def _has_changed(found: table.Entry) -> bool:
