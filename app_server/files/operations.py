@@ -22,7 +22,6 @@ from errno import (
     EROFS,
 )
 from functools import cache
-from io import BytesIO
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 
 import pybase64
@@ -52,6 +51,9 @@ _KINDS = {
     EDQUOT: "noSpace",
     EBUSY: "busy",
 }
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT_BLOCK, _KEPT_BYTES = 4 * 1024 * 1024, 16 * 1024 * 1024
 
 _AT_FDCWD = -100
 _AT_SYMLINK_NOFOLLOW = 0x100
@@ -146,6 +148,7 @@ def _workers(kind: str) -> CapacityLimiter:
 
 
 def _read(path: str) -> bytes:
+    _keep_freed_memory()
     # Looked at before it is opened: opening a device can do things. And once more, it may have been replaced;
     # with O_NONBLOCK a FIFO without a writer opens at once.
     _refuse_unless_file(os.stat(path).st_mode, path)
@@ -153,15 +156,27 @@ def _read(path: str) -> bytes:
         state = os.fstat(file.fileno())
         _refuse_unless_file(state.st_mode, path)
         # In chunks, since base64 holds the interpreter lock; the size is only a hint, in /proc it is 0.
-        encoded, size = BytesIO(), state.st_size
+        encoded, size = list[bytes](), state.st_size
         left = MAX_READ_BYTES
         while size <= MAX_READ_BYTES and left >= 0:
             chunk = _full_chunk(file.read)
             if not chunk:
-                return encoded.getvalue()
+                return b"".join(encoded)
             left -= len(chunk)
-            encoded.write(pybase64.b64encode(chunk))
+            encoded.append(pybase64.b64encode(chunk))
     raise invalid_request(f"file is too large to read: limit is {MAX_READ_BYTES} bytes: {path}")
+
+
+@cache
+def _keep_freed_memory() -> None:
+    # glibc gives blocks of the size of a file back to the system at once, and with the next file each page of them is
+    # fetched again: four fifths of the time that reading a megabyte takes.
+    try:
+        set_option = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return
+    set_option(_M_MMAP_THRESHOLD, _KEPT_BLOCK)
+    set_option(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def _write(path: str, data_base64: str) -> None:
