@@ -305,7 +305,8 @@ def _model(patient: _Patient) -> None:
         known = ", ".join(sorted(settings.model_providers))
         patient.note("model", "problem", f"model_provider `{name}` is not configured; known providers: {known}")
         return
-    present = provider.api_key() is not None
+    signed_in = provider.requires_openai_auth and patient.stack.signed_in
+    present = signed_in or provider.api_key() is not None
     wanted = provider.env_key is not None
     key = "a key is there" if present else f"no key: set {provider.env_key}" if wanted else "it needs no key"
     patient.note("model", "note" if wanted and not present else "ok", f"{settings.model or 'default'} of {name}; {key}")

@@ -69,7 +69,8 @@ class LayerStack:
     codex_home: Path
     layers: tuple[Layer, ...]
     broken: tuple[ConfigWarning, ...] = ()
-    stored_key: str | None = field(default=None, repr=False)
+    signed_in: bool = False
+    """Whether the user has signed in to an account, which some defaults depend on."""
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     requirements: Layer | None = None
     """What an organisation demands, which no layer can change."""
@@ -144,7 +145,7 @@ class LayerStack:
 
     @cached_property
     def _read(self) -> tuple[Settings, TableReader]:
-        return read_settings(self._deciding(), self.codex_home, self.stored_key, self.environ, self._demands[0])
+        return read_settings(self._deciding(), self.codex_home, self.signed_in, self.environ, self._demands[0])
 
     @cached_property
     def _demands(self) -> tuple[NetworkRequirements | None, Sequence[Problem]]:
@@ -247,7 +248,7 @@ def load_settings(
         broken.append(warning)
         table = {"experimental_network": {"enabled": False}}
     requirements = Layer({"type": "requirements", "file": str(path)}, table, text)
-    stack = LayerStack(codex_home, tuple(layers), tuple(broken), _stored_key(codex_home), environ, requirements)
+    stack = LayerStack(codex_home, tuple(layers), tuple(broken), _signed_in(codex_home), environ, requirements)
     if flags and not broken:
         # A mistake on the command line is told there, at once; one in a file only when a thread needs it.
         for problem in stack.problems:
@@ -394,10 +395,9 @@ def _read_file(path: Path) -> tuple[Table, str, ConfigWarning | None]:
         return {}, text, ConfigWarning(summary, f"{path}:{line}:{column}: {reason}", str(path), line, column)
 
 
-def _stored_key(codex_home: Path) -> str | None:
+def _signed_in(codex_home: Path) -> bool:
     try:
         stored: Any = json.loads((codex_home / "auth.json").read_bytes())
     except (OSError, ValueError):
-        return None
-    key = cast("Table", stored).get("OPENAI_API_KEY") if isinstance(stored, dict) else None
-    return key.strip() or None if isinstance(key, str) else None
+        return False
+    return isinstance(stored, dict) and any(cast("Table", stored).get(key) for key in ("OPENAI_API_KEY", "tokens"))

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
+from app_server.config.account import DEFAULT_ACCOUNT, AccountSettings, read_account
 from app_server.config.auto_review import DEFAULT_AUTO_REVIEW, AutoReviewSettings, read_auto_review
 from app_server.config.network_proxy import NetworkProxySettings, NetworkRequirements
 from app_server.config.network_tables import managed_network
@@ -17,6 +18,15 @@ DEFAULT_MODELS = MappingProxyType(
     {"openai": "gpt-6.1-sol", "demo": "demo", "ollama": "gpt-oss:20b", "lmstudio": "openai/gpt-oss-20b"}
 )
 """The model that a provider is asked for when configuration names none."""
+
+CLOUD_PROVIDERS = MappingProxyType(
+    {
+        "amazon-bedrock": "Amazon Bedrock Mantle",
+        "amazon-bedrock-runtime": "Amazon Bedrock Runtime",
+        "gcp": "Google Cloud Vertex AI",
+    }
+)
+"""The names of providers of other clouds by their keys. Their settings are kept; they answer nobody yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +43,19 @@ class ModelProviderSettings:
     request_max_retries: int = 4
     stream_max_retries: int = 5
     stream_idle_timeout_ms: int = 300_000
-    requires_openai_auth: bool = False
     wire_api: str = "responses"
     experimental_bearer_token: str | None = field(default=None, repr=False)
-    stored_api_key: str | None = field(default=None, repr=False)
-    """The key in `$CODEX_HOME/auth.json`, for the provider that uses it."""
+    requires_openai_auth: bool = False
+    """Whether requests carry what the user has signed in with."""
+    sign_in_first: bool = False
+    """Whether that goes before `env_key`, because nobody chose the variable."""
+    follows_account: bool = False
+    """Whether a ChatGPT account is asked at the place of such accounts and not at `base_url`."""
 
     def api_key(self, environ: Mapping[str, str] = os.environ) -> str | None:
-        """The key to send: the variable `env_key`, else the configured token, else the stored key."""
+        """The key that needs no signing in: the variable `env_key`, else the configured token."""
         from_environment = environ.get(self.env_key, "").strip() if self.env_key else ""
-        return from_environment or self.experimental_bearer_token or self.stored_api_key
+        return from_environment or self.experimental_bearer_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +131,9 @@ class Settings:
     tool_output_token_limit: int = 10_000
     """The most that the model is given of a command's output, whatever it asks for."""
     model_providers: Mapping[str, ModelProviderSettings] = field(default_factory=dict[str, ModelProviderSettings])
+    cloud_providers: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+    """What is configured of the providers in CLOUD_PROVIDERS, which cannot be used yet."""
+    account: AccountSettings = DEFAULT_ACCOUNT
     base_instructions: str | None = None
     developer_instructions: str | None = None
     personality: str | None = None
@@ -150,19 +166,18 @@ COMMAND_LIMITS = ("memory_mb", "processes", "cpu_seconds")
 REVIEWERS = ("user", "auto_review", "guardian_subagent")
 
 
-def built_in_providers(
-    openai_base_url: str | None, stored_key: str | None, environ: Mapping[str, str]
-) -> dict[str, ModelProviderSettings]:
+def built_in_providers(openai_base_url: str | None, environ: Mapping[str, str]) -> dict[str, ModelProviderSettings]:
     """The providers that need no entry in a file."""
-    openai_url = openai_base_url or environ.get("OPENAI_BASE_URL", "").strip() or "https://api.openai.com/v1"
+    openai_url = openai_base_url or environ.get("OPENAI_BASE_URL", "").strip()
     return {
         "openai": ModelProviderSettings(
             "OpenAI",
-            openai_url,
+            openai_url or "https://api.openai.com/v1",
             env_key="OPENAI_API_KEY",
             env_key_instructions="Create a key at https://platform.openai.com/api-keys",
             requires_openai_auth=True,
-            stored_api_key=stored_key,
+            sign_in_first=True,
+            follows_account=not openai_url,
         ),
         "ollama": ModelProviderSettings("Ollama", "http://localhost:11434/v1"),
         "lmstudio": ModelProviderSettings("LM Studio", "http://localhost:1234/v1"),
@@ -173,16 +188,22 @@ def built_in_providers(
 def read_settings(
     table: Mapping[str, Any],
     codex_home: Path,
-    stored_key: str | None,
+    signed_in: bool,
     environ: Mapping[str, str],
     network_requirements: NetworkRequirements | None = None,
 ) -> tuple[Settings, TableReader]:
-    """Turn a merged table into settings. What is wrong is left at its default and noted in the reader's problems."""
+    """Turn a merged table into settings. What is wrong is left at its default and noted in the reader's problems.
+
+    `signed_in` tells whether there are credentials of an account, which makes OpenAI the provider where none is chosen.
+    """
     reader = TableReader(table)
-    providers = _read_providers(reader, stored_key, environ)
+    providers, clouds = _read_providers(reader, environ)
     provider = reader.text("model_provider", decisive=True)
     if provider is None:
-        provider = "openai" if providers["openai"].api_key(environ) else "demo"
+        provider = "openai" if signed_in or providers["openai"].api_key(environ) else "demo"
+    elif provider in CLOUD_PROVIDERS:
+        reader.problem("model_provider", f"turnloom does not support {CLOUD_PROVIDERS[provider]} yet", decisive=True)
+        provider = "demo"
     elif provider not in providers:
         known = ", ".join(sorted(providers))
         reader.problem(
@@ -202,6 +223,8 @@ def read_settings(
         "model": reader.text("model") or DEFAULT_MODELS.get(provider, DEFAULT_MODELS["openai"]),
         "model_provider": provider,
         "model_providers": MappingProxyType(providers),
+        "cloud_providers": MappingProxyType(clouds),
+        "account": read_account(reader),
         "approval_policy": _read_approval_policy(reader),
         "sandbox_mode": sandbox_mode,
         "default_permissions": profile,
@@ -240,10 +263,16 @@ def read_settings(
 
 
 def _read_providers(
-    reader: TableReader, stored_key: str | None, environ: Mapping[str, str]
-) -> dict[str, ModelProviderSettings]:
-    providers = built_in_providers(reader.text("openai_base_url", decisive=True), stored_key, environ)
+    reader: TableReader, environ: Mapping[str, str]
+) -> tuple[dict[str, ModelProviderSettings], dict[str, Mapping[str, str]]]:
+    providers = built_in_providers(reader.text("openai_base_url", decisive=True), environ)
+    clouds: dict[str, Mapping[str, str]] = {}
     for name, entry in reader.tables("model_providers", decisive=True):
+        if name in CLOUD_PROVIDERS:
+            place = entry if name == "gcp" else entry.table("aws")
+            known = ("profile", "region", "project_id", "location", "credential_file")
+            clouds[name] = {key: value for key in known if (value := place.text(key)) is not None}
+            continue
         if name in ("openai", "demo"):
             entry.problem("", f"model_providers.{name} is built in and cannot be redefined", decisive=True)
             continue
@@ -262,7 +291,8 @@ def _read_providers(
             entry.problem("base_url", f"base_url must begin with http:// or https://, got `{base_url}`", decisive=True)
         needs_login = entry.flag("requires_openai_auth", decisive=True) or False
         env_key = entry.text("env_key", decisive=True)
-        if env_key is None and needs_login:
+        implied = env_key is None and needs_login
+        if implied:
             env_key = "OPENAI_API_KEY"
         chosen: dict[str, Any] = {
             "base_url": base_url,
@@ -276,11 +306,11 @@ def _read_providers(
             "stream_idle_timeout_ms": entry.count("stream_idle_timeout_ms", least=1),
             "requires_openai_auth": needs_login,
             "experimental_bearer_token": entry.text("experimental_bearer_token", decisive=True),
-            "stored_api_key": stored_key if needs_login else None,
+            "sign_in_first": implied,
         }
         present = {key: value for key, value in chosen.items() if value is not None}
         providers[name] = ModelProviderSettings(entry.text("name") or name, **present)
-    return providers
+    return providers, clouds
 
 
 def _read_approval_policy(reader: TableReader) -> str | Mapping[str, Any] | None:
