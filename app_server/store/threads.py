@@ -65,9 +65,17 @@ class ThreadStore:
 
     async def list(self, query: ThreadQuery) -> Page[ThreadRow]:
         """Threads that match; `BadCursor` when the cursor is not one of this list and sort key."""
-        if self._sessions is not None:
-            await self._sessions.look(archived=query.archived, further=query.cursor is not None)
-        return await self._database.read(lambda connection: listing.threads(connection, query))
+
+        def work(connection: sqlite3.Connection) -> Page[ThreadRow]:
+            return listing.threads(connection, query)
+
+        if self._sessions is None:
+            return await self._database.read(work)
+        await self._sessions.look(archived=query.archived)
+        page = await self._database.read(work)
+        if page.next_cursor is None and await self._sessions.more(archived=query.archived):
+            return await self._database.read(work)
+        return page
 
     async def count(self, archived: bool | None = None) -> int:
         """How many threads are stored, empty ones included; None counts archived and others."""

@@ -32,8 +32,8 @@ class Chain:
 
     def records(self) -> Iterator[Record]:
         """All records, those of the session itself first. Raises OSError."""
-        newest = self.parts[-1]
-        yield from _first(newest.path)
+        if len(self.parts) > 1:
+            yield from _first(self.parts[-1].path)
         for part in self.parts:
             yield from records(part.path, part.end)
 

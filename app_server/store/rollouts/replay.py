@@ -80,12 +80,14 @@ class _Reader:
         self._settings = SessionSettings()
         self._begun = False
         self._tokens: Json | None = None
+        self._records = 0
         self._numbered = 0
         self._places = 0
         self._calls: dict[str, list[str]] = {}
         self._at_ms = 0
 
     def take(self, record: Record) -> None:
+        self._records += 1
         self._at_ms = record.at_ms or self._at_ms
         payload = record.payload
         match record.type:
@@ -154,7 +156,7 @@ class _Reader:
             if root not in self._turns:
                 self._current = self._open(root, started_at_ms, explicit=True)
             return
-        self._current = self._open(turn_id or f"rollout-{self._numbered + 1}", started_at_ms, explicit=True)
+        self._current = self._open(turn_id or self._implicit_id(), started_at_ms, explicit=True)
 
     def _open(self, turn_id: str, started_at_ms: int, *, explicit: bool) -> _Turn:
         if (turn := self._turns.get(turn_id)) is None:
@@ -269,7 +271,7 @@ class _Reader:
         return self._current
 
     def _implicit_id(self) -> str:
-        return f"rollout-{self._numbered + 1}"
+        return f"rollout-{self._records - 1}"
 
     def _next_id(self) -> str:
         return f"item-{self._numbered + 1}"
@@ -293,7 +295,9 @@ class _Reader:
     def _turns_of_history(self) -> None:
         """Make turns of what the model was shown, for files that tell nothing else."""
         entries, self._history = self._history, []
+        self._records = 1
         for _, encoded in entries:
+            self._records += 1
             item = orjson.loads(encoded)
             if spoken(item) is not None:
                 self._current = self._open(self._implicit_id(), self._at_ms, explicit=False)

@@ -44,8 +44,8 @@ BATCH_FILES: Final = 50
 BREATH_SECONDS: Final = 0.0005
 """How long a thread that looks at many files lets others have the interpreter now and then."""
 BREATH_FILES: Final = 4
-FURTHER_SECONDS: Final = 10.0
-"""How long a list of older sessions waits until all are found."""
+FURTHER_SECONDS: Final = 2.0
+"""How long the end of a list waits until all sessions of a new home are found."""
 PIECE_BYTES: Final = 4 << 20
 PIECE_ROWS: Final = 2000
 """How much of a session is written in one transaction."""
@@ -77,6 +77,7 @@ class Sessions:
         self._wanted = anyio.Event()
         self._complete = anyio.Event()
         self._awaited = False
+        self._seen: set[bool] = set()
         self._reading: dict[str, anyio.Lock] = {}
         self._useless: dict[str, tuple[int, int]] = {}
         self._others: dict[str, float] = {}
@@ -93,23 +94,32 @@ class Sessions:
             await self.scan()
             await self._wanted.wait()
 
-    async def look(self, *, archived: bool, further: bool = False) -> None:
-        """Take note of the newest sessions before they are listed; what is older is seen to in the background.
-
-        `further` says that a list goes on to older ones: in a new home it waits until all are found.
-        """
+    async def look(self, *, archived: bool) -> None:
+        """Take note of the newest sessions before they are listed; what is older is seen to in the background."""
         async with self._looking:
+            if not self._looked and await self._database.read(table.is_begun):
+                self._complete.set()  # all but what was changed since was found by an earlier daemon
             last = self._looked.get(archived)
             if last is None or monotonic() - last >= LOOK_SECONDS:
                 files = await anyio.to_thread.run_sync(partial(newest, self._home, LOOK_COUNT, archived=archived))
                 await self._take(files)
                 self._looked[archived] = monotonic()
+                if len(files) < LOOK_COUNT:
+                    self._seen.add(archived)
         if self._scanned is None or monotonic() - self._scanned >= SCAN_SECONDS:
             self._wanted.set()
-        if further and not self._complete.is_set():
-            self._awaited = True
-            with anyio.move_on_after(FURTHER_SECONDS):
-                await self._complete.wait()
+
+    async def more(self, *, archived: bool) -> bool:
+        """Whether a list that seems to be at its end may go on after all: in a new home all sessions are found by now.
+
+        It waits for that, but not for long.
+        """
+        if archived in self._seen or self._complete.is_set():
+            return False
+        self._awaited = True
+        with anyio.move_on_after(FURTHER_SECONDS):
+            await self._complete.wait()
+        return True
 
     async def scan(self) -> None:
         """Take note of all sessions and of those that are gone, a few at a time."""
@@ -174,7 +184,9 @@ class Sessions:
                     logger.info("%s is passed over: %s", file.path, error)
                     useless[file.path] = state
                 else:
-                    found.append(table.Found(file, *state, summary))
+                    # By its name a file is found again, whatever it says of itself.
+                    row = replace(summary.row, id=file.thread_id)
+                    found.append(table.Found(file, *state, replace(summary, row=row)))
             except OSError as error:
                 logger.info("%s cannot be read: %s", file.path, error.strerror or error)
         return found, useless

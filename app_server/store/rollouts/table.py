@@ -85,6 +85,11 @@ def owned(connection: sqlite3.Connection, thread_id: str) -> tuple[Entry, str | 
     return None if row is None else (Entry(*row[:-1]), row[-1])
 
 
+def is_begun(connection: sqlite3.Connection) -> bool:
+    """Whether any session file was ever found."""
+    return connection.execute("SELECT 1 FROM session_files LIMIT 1").fetchone() is not None
+
+
 def count(connection: sqlite3.Connection) -> tuple[int, int]:
     """How many sessions are shown as threads, and how many are not because they were deleted here."""
     row = connection.execute("SELECT count(thread), count(*) - count(thread) FROM session_files").fetchone()
