@@ -142,6 +142,87 @@ STEPS: tuple[str, ...] = (
     ) WITHOUT ROWID;
     CREATE INDEX session_files_by_thread ON session_files (thread);
     """,
+    # How users keep their threads: in sections and projects, with attachments, read or not. `first_unread` is the id of
+    # a turn, or empty for the thread's start; null says that all was read. A key of a project outlives the project.
+    """
+    ALTER TABLE threads ADD COLUMN section_id TEXT;
+    ALTER TABLE threads ADD COLUMN section_position INTEGER;
+    ALTER TABLE threads ADD COLUMN section_entered_at_ms INTEGER;
+    ALTER TABLE threads ADD COLUMN project_id TEXT;
+    ALTER TABLE threads ADD COLUMN daybreak_enabled INTEGER;
+    ALTER TABLE threads ADD COLUMN memory_mode TEXT;
+    ALTER TABLE threads ADD COLUMN read_revision TEXT;
+    ALTER TABLE threads ADD COLUMN first_unread TEXT;
+    CREATE INDEX threads_by_section ON threads (section_id, section_position) WHERE section_id IS NOT NULL;
+    CREATE INDEX threads_by_project ON threads (project_id, recency_at_ms) WHERE project_id IS NOT NULL;
+
+    CREATE TABLE sections (
+        number INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        name TEXT NOT NULL,
+        appearance TEXT
+    );
+    INSERT INTO sections (id, name) VALUES ('01984de2-8f74-7c91-a3b2-5c5e937cf318', 'Pinned');
+
+    CREATE TABLE projects (
+        number INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        name TEXT NOT NULL,
+        roots TEXT NOT NULL,
+        metadata TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        created_at_ms INTEGER NOT NULL,
+        updated_at_ms INTEGER NOT NULL
+    );
+    CREATE TABLE project_keys (
+        idempotency_key TEXT PRIMARY KEY,
+        project_id TEXT NOT NULL
+    ) WITHOUT ROWID;
+
+    CREATE TABLE attachments (
+        number INTEGER PRIMARY KEY,
+        thread INTEGER NOT NULL REFERENCES threads (number) ON DELETE CASCADE,
+        id TEXT NOT NULL,
+        type TEXT NOT NULL,
+        identity_key TEXT NOT NULL,
+        payload TEXT NOT NULL,
+        created_at_ms INTEGER NOT NULL
+    );
+    CREATE UNIQUE INDEX attachments_by_key ON attachments (type, identity_key, thread);
+    CREATE INDEX attachments_by_thread ON attachments (thread, number);
+    """,
+    # The index of all text, by the rowids of items. It holds no text, and for each three characters no more than the
+    # items that have them. Items come into it soon after they are completed, from the queue; what was there before this
+    # step, from the backlog. A removed item leaves what is needed to take it out again.
+    """
+    CREATE VIRTUAL TABLE search USING fts5 (
+        text, content = '', columnsize = 0, detail = none, tokenize = 'trigram case_sensitive 1'
+    );
+    CREATE VIRTUAL TABLE search_terms USING fts5vocab (search, row);
+    CREATE TABLE search_docs (item INTEGER PRIMARY KEY, thread INTEGER NOT NULL);
+    CREATE TABLE search_queue (item INTEGER PRIMARY KEY);
+    CREATE TABLE search_removed (
+        number INTEGER PRIMARY KEY,
+        item INTEGER NOT NULL,
+        type TEXT NOT NULL,
+        payload BLOB NOT NULL
+    );
+    CREATE TABLE search_backlog (after INTEGER NOT NULL, through INTEGER NOT NULL);
+    INSERT INTO search_backlog SELECT 0, coalesce(max(rowid), 0) FROM items;
+    CREATE TRIGGER items_stored AFTER INSERT ON items WHEN new.completed_at_ms IS NOT NULL BEGIN
+        INSERT OR IGNORE INTO search_queue VALUES (new.rowid);
+    END;
+    CREATE TRIGGER items_completed AFTER UPDATE ON items
+    WHEN old.completed_at_ms IS NULL AND new.completed_at_ms IS NOT NULL BEGIN
+        INSERT OR IGNORE INTO search_queue VALUES (new.rowid);
+    END;
+    CREATE TRIGGER items_removed AFTER DELETE ON items BEGIN
+        DELETE FROM search_queue WHERE item = old.rowid;
+        INSERT INTO search_removed (item, type, payload)
+        SELECT item, old.type, old.payload FROM search_docs WHERE item = old.rowid;
+        DELETE FROM search_docs WHERE item = old.rowid;
+    END;
+    """,
 )
 
 VERSION = len(STEPS)
@@ -170,4 +251,12 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 def _statements(script: str) -> list[str]:
     # Not `executescript`: it commits first, and a step must be whole or absent.
-    return [statement for statement in script.split(";") if statement.strip()]
+    statements: list[str] = []
+    begun = ""
+    for piece in script.split(";"):
+        begun += piece + ";"
+        # The statements of a trigger end with semicolons of their own.
+        if sqlite3.complete_statement(begun):
+            statements.append(begun)
+            begun = ""
+    return [statement for statement in statements if statement.strip(" \n;")]

@@ -63,17 +63,17 @@ async def test_missing_steps_are_taken_in_order_and_content_is_kept(
         row = await add_thread(home.store)
     later = (
         *migrations.STEPS,
-        "ALTER TABLE threads ADD COLUMN section TEXT; UPDATE threads SET section = 'inbox'",
-        "CREATE INDEX threads_by_section ON threads (section)",
+        "ALTER TABLE threads ADD COLUMN shelf TEXT; UPDATE threads SET shelf = 'inbox'",
+        "CREATE INDEX threads_by_shelf ON threads (shelf)",
     )
     monkeypatch.setattr(migrations, "STEPS", later)
     monkeypatch.setattr(migrations, "VERSION", len(later))
     async with opened(tmp_path) as home:
         assert (await home.store.get(row.id)).preview == row.preview
-        sections = await home.database.read(
-            lambda connection: connection.execute("SELECT section FROM threads").fetchall()
+        shelves = await home.database.read(
+            lambda connection: connection.execute("SELECT shelf FROM threads").fetchall()
         )
-        assert sections == [("inbox",)]
+        assert shelves == [("inbox",)]
     assert _version(tmp_path / "threads.sqlite3") == len(later)
 
 
