@@ -42,6 +42,8 @@ NEW_WORK = frozenset(
         "thread/fork",
         "thread/compact/start",
         "thread/shellCommand",
+        "thread/queue/start",
+        "thread/sample",
         "turn/start",
         "review/start",
         "command/exec",

@@ -39,6 +39,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "thread/revert",
         "thread/inject_items",
         "thread/prepareApprovedPlan",
+        "thread/guardianReview",
         "thread/increment_elicitation",
         "thread/decrement_elicitation",
         "turn/settings/",
