@@ -29,7 +29,14 @@ RETRY_SECONDS = 5.0
 LOOK_SECONDS = 5.0
 """How long paths are looked at (a network file system may hang) before the old picture of them is kept."""
 
-_LISTENERS = 4
+_LISTENERS = 16
+_PARTS = 8
+"""How many watchers of the system share the work before one takes it over: each new folder gets one at first, since
+opening one for all folders takes long."""
+
+QUIET_SECONDS = 1.0
+"""After how long without new folders one takes over anyway: each costs a thread that looks around now and then."""
+
 _LOOKERS = 8
 _ROUNDS = 5
 _MAX_LINKS = 40
@@ -98,8 +105,9 @@ class Watcher:
     """All watches of all clients, over one watcher of the system.
 
     The system watches folders, not files: a file that is replaced by renaming stays watched, and what does not
-    exist yet is heard of when it appears. When the set of folders changes, a new watcher starts before the old one
-    is retired, so nothing is missed and something may be told twice. While nothing is watched no thread is held.
+    exist yet is heard of when it appears. New folders get a watcher of their own; now and then a new one for all
+    starts before the old ones are retired, so nothing is missed and something may be told twice. While nothing is
+    watched no thread is held.
     A link among the folders above a watched path is followed once: that it points elsewhere later goes unseen.
     """
 
@@ -116,6 +124,8 @@ class Watcher:
         self._users: dict[str, set[_Watch]] = defaultdict(set)
         self._wanted: dict[str, Identity] = {}
         self._live: dict[str, Identity] = {}
+        self._opened: set[str] = set()
+        self._unite = False
         self._lost: set[str] = set()
         self._lacking = False
         self._wake = anyio.Event()
@@ -136,8 +146,12 @@ class Watcher:
         async with anyio.create_task_group() as self._tasks:
             try:
                 while True:
-                    with anyio.move_on_after(RETRY_SECONDS if self._lacking else None):
+                    in_parts = sum(not listener.retired for listener in self._listeners) > 1
+                    pause = RETRY_SECONDS if self._lacking else QUIET_SECONDS if in_parts else None
+                    with anyio.move_on_after(pause):
                         await self._wake.wait()
+                    if in_parts and not self._wake.is_set():
+                        self._unite = True
                     self._wake = anyio.Event()
                     await self._settle()
             finally:
@@ -277,7 +291,7 @@ class Watcher:
                 return
             covered = all(self._live.get(folder) == identity for folder, identity in self._wanted.items())
             # What is watched in vain costs little, and a restart for each unwatch would cost more.
-            if covered and len(self._live) <= 2 * len(self._wanted) + 8:
+            if covered and not self._unite and len(self._live) <= 2 * len(self._wanted) + 8:
                 break
             if round_number:
                 await anyio.sleep(STEP_MS / 1000)
@@ -318,20 +332,27 @@ class Watcher:
         """Watch what is wanted now; returns why that failed."""
         while len(self._listeners) >= _LISTENERS:
             await self._one_ended.wait()
-        before, folders = self._live, list(self._wanted)
+        before, folders = dict(self._live), list(self._wanted)
+        retiring = {listener for listener in self._listeners if not listener.retired}
+        missing = [folder for folder, identity in self._wanted.items() if before.get(folder) != identity]
+        # A watcher that knows a folder of that path may still hear of an older one, which is elsewhere now.
+        is_part = bool(missing) and len(retiring) < _PARTS and self._opened.isdisjoint(missing)
+        self._unite = False
         self._lost = set()
         try:
-            notify, found = await to_thread.run_sync(_open, folders, abandon_on_cancel=True)
+            notify, found = await to_thread.run_sync(_open, missing if is_part else folders, abandon_on_cancel=True)
         except OSError as error:
             logger.warning("%d folders cannot be watched: %s", len(folders), error)
             return str(error)
-        retiring = set(self._listeners)
         listener = _Listener(notify)
         self._listeners.add(listener)
         assert self._tasks is not None
         self._tasks.start_soon(self._listen, listener)
-        self._retire(retiring)
-        self._live = {folder: identity for folder, identity in found.items() if folder not in self._lost}
+        if not is_part:
+            self._retire(retiring)
+            self._live, self._opened = {}, set()
+        self._opened.update(found)
+        self._live.update((folder, identity) for folder, identity in found.items() if folder not in self._lost)
         # Between the look and the start of the new watcher anything may have happened in folders new to it.
         for folder, identity in self._wanted.items():
             if before.get(folder) != identity or self._live.get(folder) != identity:

@@ -284,3 +284,47 @@ async def _hears_of_entries(folder: Path, news: News) -> None:
         number += 1
         with anyio.move_on_after(0.2):
             await news.until(heard)
+
+
+async def test_folders_that_are_added_one_by_one_soon_share_one_watcher_of_the_system(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[int] = []
+
+    def count(folders: list[str]) -> object:
+        opened.append(len(folders))
+        return real(folders)
+
+    real = module._open  # pyright: ignore[reportPrivateUsage] how often the system is asked is seen nowhere else
+    monkeypatch.setattr(module, "_open", count)
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0.2)
+    folders = [folder / str(number) for number in range(40)]
+    async with watching() as (watcher, news):
+        for new in folders:
+            new.mkdir()
+            await watcher.add(1, new.name, str(new))
+        while len(watcher._listeners) > 1:  # pyright: ignore[reportPrivateUsage]
+            await watcher._one_ended.wait()  # pyright: ignore[reportPrivateUsage]
+        # A watch of a folder is one of the folder above it too.
+        assert opened[-1] == len(folders) + 1
+        assert sum(opened) < len(folders) * len(folders) / 2
+        for new in folders:
+            (new / "file").touch()
+        for new in folders:
+            await news.of(1, new.name, str(new / "file"))
+
+
+async def test_a_folder_that_was_moved_away_is_not_mistaken_for_the_one_in_its_place(folder: Path) -> None:
+    async with watching() as (watcher, news):
+        for name in ("one", "two", "three"):
+            (folder / name).mkdir()
+            await watcher.add(1, name, str(folder / name))
+        (folder / "two").rename(folder / "old")
+        (folder / "two").mkdir()
+        await news.of(1, "two", f"{folder}/two")
+        (folder / "two" / "new").touch()
+        await news.of(1, "two", f"{folder}/two/new")
+        (folder / "old" / "elsewhere").touch()
+        (folder / "two" / "last").touch()
+        await news.until(lambda: f"{folder}/two/last" in news.paths(1, "two"))
+        assert f"{folder}/two/elsewhere" not in news.paths(1, "two")
