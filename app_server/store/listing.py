@@ -1,53 +1,88 @@
 """The statements that find threads. All of them run in the reader's thread and see one moment."""
 
+import json
 import sqlite3
-from collections.abc import Collection, Sequence
-from typing import Any, Final
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Final, TypeVar
 
 from app_server.store.cursors import Cursor, decode
 from app_server.store.errors import ThreadMissing
-from app_server.store.rows import THREAD_COLUMNS, Page, ThreadQuery, ThreadRow
+from app_server.store.rows import Page, ThreadQuery, ThreadRow
 
-_COLUMNS: Final = ", ".join(THREAD_COLUMNS)
-_SORT_COLUMNS: Final = {
+T = TypeVar("T")
+
+_SECTION: Final = (
+    "(SELECT json_object('id', sections.id, 'name', sections.name, 'appearance', json(sections.appearance))"
+    " FROM sections WHERE sections.id = threads.section_id)"
+)
+COLUMNS: Final = ", ".join(
+    _SECTION if name == "section" else f"threads.{name}" for name in ThreadRow.__dataclass_fields__
+)
+"""What `thread_row` takes, of the table `threads`."""
+SORT_COLUMNS: Final = {
     "created_at": "created_at_ms",
     "updated_at": "updated_at_ms",
     "recency_at": "recency_at_ms",
-    # Sections are not stored yet: all threads are in none, ordered by creation.
-    "section_position": "created_at_ms",
+    "section_position": "section_position",
 }
 _SUB_AGENT_KINDS: Final = ("subAgentReview", "subAgentCompact", "subAgentThreadSpawn", "subAgentOther")
 
 
 def thread(connection: sqlite3.Connection, thread_id: str) -> ThreadRow:
-    row = connection.execute(f"SELECT {_COLUMNS} FROM threads WHERE id = ?", (thread_id,)).fetchone()
+    row = connection.execute(f"SELECT {COLUMNS} FROM threads WHERE id = ?", (thread_id,)).fetchone()
     if row is None:
         raise ThreadMissing(thread_id)
-    return _thread_row(row)
+    return thread_row(row)
 
 
 def threads(connection: sqlite3.Connection, query: ThreadQuery) -> Page[ThreadRow]:
-    column = _SORT_COLUMNS[query.sort_key]
-    order, comparison = ("DESC", "<") if query.descending else ("ASC", ">")
-    conditions, values = _conditions(query)
-    if query.cursor is not None:
-        place = decode(query.cursor, f"threads:{query.sort_key}", 2)
-        conditions.append(f"({column}, number) {comparison}{'=' if place.inclusive else ''} (?, ?)")
-        values += place.place
-    rows = connection.execute(
-        f"SELECT {_COLUMNS}, {column}, number FROM threads WHERE {' AND '.join(conditions)}"
-        f" ORDER BY {column} {order}, number {order} LIMIT ?",
-        (*values, query.limit + 1),
-    ).fetchall()
-    shown = rows[: query.limit]
+    found = places(connection, query, "threads", more=f", {COLUMNS}", limit=query.limit + 1)
+    return page([(row[:2], thread_row(row[2:])) for row in found], query, "threads")
 
-    def cursor(row: tuple[int, ...], inclusive: bool) -> str:
-        return Cursor(f"threads:{query.sort_key}", row[-2:], inclusive).encode()
+
+def places(
+    connection: sqlite3.Connection,
+    query: ThreadQuery,
+    scope: str,
+    *,
+    more: str = "",
+    limit: int = -1,
+    among: Collection[int] | None = None,
+) -> Iterator[tuple[Any, ...]]:  # Any: a column has its own type each
+    """The sort key and the number of each thread that matches, and `more` columns, in order from the query's cursor on.
+
+    With `among`, of these numbers only. `scope` is that of cursors. Raises BadCursor.
+    """
+    column = SORT_COLUMNS[query.sort_key]
+    order, comparison = ("DESC", "<") if query.descending else ("ASC", ">")
+    where, values = _conditions(query)
+    if query.cursor is not None:
+        place = decode(query.cursor, f"{scope}:{query.sort_key}", 2)
+        where.append(f"({column}, number) {comparison}{'=' if place.inclusive else ''} (?, ?)")
+        values += place.place
+    source = "threads"
+    if among is not None:
+        source = "json_each(?) AS among CROSS JOIN threads ON threads.number = among.value"
+        values = [json.dumps(list(among)), *values]
+    rows = connection.execute(
+        f"SELECT {column}, number{more} FROM {source} WHERE {' AND '.join(where)}"
+        f" ORDER BY {column} {order}, number {order} LIMIT ?",
+        (*values, limit),
+    )
+    yield from rows
+
+
+def page(found: Sequence[tuple[tuple[int, ...], T]], query: ThreadQuery, scope: str) -> Page[T]:
+    """A page of what was found, each with its thread's place; one more than a page holds says that more follow."""
+    shown = found[: query.limit]
+
+    def cursor(place: tuple[int, ...], inclusive: bool) -> str:
+        return Cursor(f"{scope}:{query.sort_key}", place, inclusive).encode()
 
     return Page(
-        tuple(_thread_row(row[:-2]) for row in shown),
-        cursor(shown[-1], inclusive=False) if len(rows) > len(shown) else None,
-        cursor(shown[0], inclusive=True) if shown else None,
+        tuple(row for _, row in shown),
+        cursor(shown[-1][0], inclusive=False) if len(found) > len(shown) else None,
+        cursor(shown[0][0], inclusive=True) if shown else None,
     )
 
 
@@ -79,7 +114,7 @@ def _conditions(query: ThreadQuery) -> tuple[list[str], list[str | int]]:
             conditions.append(condition)
             values += names
     if query.excluded_ids:
-        condition, names = is_in("id", query.excluded_ids)
+        condition, names = is_in("threads.id", query.excluded_ids)
         conditions.append(f"NOT {condition}")
         values += names
     if query.parent_id is not None:
@@ -87,16 +122,27 @@ def _conditions(query: ThreadQuery) -> tuple[list[str], list[str | int]]:
         values.append(query.parent_id)
     if query.ancestor_id is not None:
         conditions.append(
-            "id IN (WITH RECURSIVE below (id) AS (SELECT id FROM threads WHERE parent_thread_id = ? UNION"
+            "threads.id IN (WITH RECURSIVE below (id) AS (SELECT id FROM threads WHERE parent_thread_id = ? UNION"
             " SELECT threads.id FROM threads JOIN below ON threads.parent_thread_id = below.id) SELECT id FROM below)"
         )
         values.append(query.ancestor_id)
+    for column, wanted_id in (("section_id", query.section_id), ("project_id", query.project_id)):
+        if wanted_id:
+            conditions.append(f"{column} = ?")
+            values.append(wanted_id)
+        elif wanted_id is not None:
+            conditions.append(f"{column} IS NULL")
     if query.search:
         conditions.append("(contains_fold(name, ?) OR contains_fold(preview, ?))")
         values += [query.search.casefold()] * 2
     return conditions, values
 
 
-def _thread_row(row: Sequence[Any]) -> ThreadRow:  # Any: a column has its own type each
-    *others, archived, has_turns = row
-    return ThreadRow(*others, archived=bool(archived), has_turns=bool(has_turns))
+def thread_row(row: Sequence[Any]) -> ThreadRow:  # Any: a column has its own type each
+    *others, daybreak, archived, has_turns = row
+    return ThreadRow(
+        *others,
+        daybreak_enabled=None if daybreak is None else bool(daybreak),
+        archived=bool(archived),
+        has_turns=bool(has_turns),
+    )

@@ -7,9 +7,9 @@ from app_server.store.threads import ThreadStore
 
 
 async def remove_turns_from(store: ThreadStore, thread_id: str, turn_id: str) -> None:
-    """Remove the turn and all later ones, with their items and what the model was shown since it began. The thread stays in the lists.
+    """Remove the turn and all later ones, with their items and what the model was shown since it began.
 
-    Raises `TurnMissing`, and what a change to the thread raises.
+    The thread stays in the lists. Raises `TurnMissing`, and what a change to the thread raises.
     """
 
     def work(connection: sqlite3.Connection, number: int) -> None:

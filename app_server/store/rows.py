@@ -17,7 +17,9 @@ class ThreadRow:
     """A thread without its turns. Times are milliseconds since 1970.
 
     `source` is the wire's SessionSource as JSON, `settings` belongs to the threads room, `owner` is the id of the
-    daemon that has the thread open; `create` and `fork` set it and ignore what is given.
+    daemon that has the thread open; `create` and `fork` set it and ignore what is given. `section` is the wire's
+    ThreadSection as JSON; it is set by moving the thread. `read_revision` is None until somebody could have read
+    something; `first_unread` is the id of a turn, "" for the thread's start, or None when all was read.
     """
 
     id: str
@@ -40,6 +42,13 @@ class ThreadRow:
     git_info: str | None = None
     token_usage: str | None = None
     owner: str | None = None
+    project_id: str | None = None
+    memory_mode: str | None = None
+    section: str | None = None
+    section_entered_at_ms: int | None = None
+    read_revision: str | None = None
+    first_unread: str | None = None
+    daybreak_enabled: bool | None = None
     archived: bool = False
     has_turns: bool = False
 
@@ -88,7 +97,8 @@ class ThreadQuery:
     """Which threads to list. A filter that is None does not filter; an empty collection lets nothing through.
 
     `source_kinds` are the wire's ThreadSourceKind values; "subAgent" stands for all of its kinds. `search` is looked
-    for in names and previews, whatever its case. Threads without a turn are left out unless `with_empty`.
+    for in names and previews, whatever its case. `section_id` and `project_id` may be "": threads in none. Threads
+    without a turn are left out unless `with_empty`. The sort key `section_position` is for one section.
     """
 
     archived: bool = False
@@ -100,6 +110,8 @@ class ThreadQuery:
     search: str | None = None
     parent_id: str | None = None
     ancestor_id: str | None = None
+    section_id: str | None = None
+    project_id: str | None = None
     with_empty: bool = False
     sort_key: SortKey = "created_at"
     descending: bool = True
@@ -109,7 +121,8 @@ class ThreadQuery:
 
 ThreadColumns = Mapping[str, str | int | bool | None]
 
-THREAD_COLUMNS: Final = tuple(ThreadRow.__dataclass_fields__)
+THREAD_COLUMNS: Final = tuple(name for name in ThreadRow.__dataclass_fields__ if name != "section")
+"""What the table of threads has of a `ThreadRow`; its section is in a table of its own."""
 
 
 def cut_preview(text: str) -> str:

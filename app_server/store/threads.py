@@ -102,10 +102,11 @@ class ThreadStore:
         through_turn_id: str | None = None,
         before_turn_id: str | None = None,
     ) -> None:
-        """Store `row` as a new thread, owned by this daemon, with a copy of the source's turns, items and history.
+        """Store `row` as a new thread, owned by this daemon, with a copy of what the source holds.
 
-        The copies keep their ids. The last turn copied is `through_turn_id`, or the one before `before_turn_id`, or
-        the newest; `TurnMissing` when the source has no such turn. A turn in progress is copied as interrupted.
+        That is its turns, items, history and attachments. Turns and items keep their ids. The last turn copied is
+        `through_turn_id`, or the one before `before_turn_id`, or the newest; `TurnMissing` when the source has no such
+        turn. A turn in progress is copied as interrupted.
         """
         row = replace(row, owner=self._daemon.id)
         await self._bring(source_id)
@@ -115,6 +116,7 @@ class ThreadStore:
             end = _end_of_copy(connection, source, through_turn_id, before_turn_id)
             number = writing.insert_thread(connection, row)
             writing.copy_turns(connection, source, number, end)
+            writing.copy_attachments(connection, source, number)
             close_cut_turns(connection, number)
 
         await self._database.write(copy)

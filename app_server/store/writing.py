@@ -7,9 +7,10 @@ from typing import Any, Final
 import orjson
 
 from app_server.store.errors import ThreadMissing, TurnMissing
+from app_server.store.ids import uuid7
 from app_server.store.rows import THREAD_COLUMNS, ItemRow, ThreadColumns, ThreadRow, TurnRow, cut_preview
 
-_SETTABLE: Final = frozenset(THREAD_COLUMNS) - {"id", "owner", "has_turns"}
+_SETTABLE: Final = frozenset(THREAD_COLUMNS) - {"id", "owner", "has_turns", "section_entered_at_ms"}
 _INSERT_THREAD: Final = (
     f"INSERT INTO threads ({', '.join(THREAD_COLUMNS)}, source_kind)"
     f" VALUES ({', '.join('?' * (len(THREAD_COLUMNS) + 1))})"
@@ -49,6 +50,12 @@ def set_columns(connection: sqlite3.Connection, number: int, columns: ThreadColu
     if values:
         settings = ", ".join(f"{name} = ?" for name in values)
         connection.execute(f"UPDATE threads SET {settings} WHERE number = ?", (*values.values(), number))
+
+
+def join_project(connection: sqlite3.Connection, thread_id: str, project_id: str | None) -> bool:
+    """Let a thread belong to a project or to none; False if there is no such thread."""
+    joined = connection.execute("UPDATE threads SET project_id = ? WHERE id = ?", (project_id, thread_id))
+    return joined.rowcount > 0
 
 
 def put_turn(connection: sqlite3.Connection, number: int, turn: TurnRow) -> None:
@@ -130,6 +137,17 @@ def copy_turns(connection: sqlite3.Connection, source: int, target: int, end: in
         (target, source, end),
     )
     connection.execute("UPDATE threads SET has_turns = ? WHERE number = ?", (copied.rowcount > 0, target))
+
+
+def copy_attachments(connection: sqlite3.Connection, source: int, target: int) -> None:
+    """Hang the attachments of one thread on another one too, under ids of their own."""
+    rows = connection.execute(
+        "SELECT type, identity_key, payload, created_at_ms FROM attachments WHERE thread = ? ORDER BY number", (source,)
+    ).fetchall()
+    connection.executemany(
+        "INSERT INTO attachments (thread, id, type, identity_key, payload, created_at_ms) VALUES (?, ?, ?, ?, ?, ?)",
+        [(target, uuid7(), *row) for row in rows],
+    )
 
 
 def _source_kind(source: str) -> str:

@@ -27,6 +27,11 @@ EVERY_COLUMN = thread(
     parent_thread_id="p",
     git_info='{"branch":"main"}',
     token_usage='{"total":1}',
+    project_id="project",
+    memory_mode="disabled",
+    read_revision="r",
+    first_unread="",
+    daybreak_enabled=True,
     archived=True,
 )
 
@@ -40,7 +45,8 @@ async def test_a_thread_comes_back_as_it_was_stored(tmp_path: Path) -> None:
 
 
 async def test_every_column_but_identity_and_ownership_can_be_updated(tmp_path: Path) -> None:
-    settable = [name for name in ThreadRow.__dataclass_fields__ if name not in {"id", "owner", "has_turns"}]
+    others = {"id", "owner", "has_turns", "section", "section_entered_at_ms"}
+    settable = [name for name in ThreadRow.__dataclass_fields__ if name not in others]
     async with opened(tmp_path) as home:
         row = thread()
         await home.store.create(row)
