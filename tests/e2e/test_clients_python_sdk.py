@@ -246,3 +246,45 @@ async def test_the_sdk_answers_for_its_user(
     assert turn.status.value == turn_status
     assert [item["status"] for item in items if item["type"] == "commandExecution"] == [item_status]
     assert note.exists() == (decision == "accept")
+
+
+async def test_the_sdk_drives_a_goal_over_several_turns(stage: Stage, config: Any) -> None:
+    """To the SDK all turns of a goal are one, which ends when the goal does."""
+    goals: Any = pytest.importorskip("openai_codex._goal")
+
+    def drive() -> tuple[list[str], Any]:
+        with sdk.client.CodexClient(config) as client:
+            client.initialize()
+            thread = client.thread_start({"cwd": config.cwd, "approvalPolicy": "never"}).thread.id
+            state, turn_id = client.start_goal_operation(thread, "Reach it.")
+            stream = goals._GoalNotificationStream(
+                state=state,
+                next_notification=lambda: client.next_goal_notification(state),
+                unregister=lambda: client.unregister_goal_operation(state),
+                cancel_goal=lambda: client.cancel_goal_operation(state),
+            )
+            told = list(stream)
+            assert {note.payload.turn.id for note in told if hasattr(note.payload, "turn")} == {turn_id}
+            return [note.method for note in told], client._request_raw("thread/goal/get", {"threadId": thread})
+
+    stage.model.script(tool_call("update_plan", {"plan": []}))
+    stage.model.script(say("one"))
+    stage.model.script(tool_call("update_goal", {"status": "complete"}))
+    stage.model.script(say("two"))
+    methods, found = await to_thread.run_sync(drive)
+    assert (methods.count("turn/started"), methods.count("turn/completed")) == (1, 1)
+    assert methods[-1] == "turn/completed"
+    assert (found["goal"]["status"], found["goal"]["objective"]) == ("complete", "Reach it.")
+
+
+async def test_the_sdk_delivers_what_another_program_says(stage: Stage, config: Any) -> None:
+    stage.model.script(say("I have read it."))
+    async with started(config) as (_, thread):
+        result = await thread.run(sdk.ExternalMessage(tool_name="mail", content="You have mail", namespace="inbox"))
+    assert (result.final_response, result.status.value) == ("I have read it.", "completed")
+    assert stage.model.requests[0]["input"][-1] == {
+        "type": "function_call_output",
+        "name": "mail",
+        "namespace": "inbox",
+        "output": "You have mail",
+    }
