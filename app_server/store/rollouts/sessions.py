@@ -139,6 +139,8 @@ class Sessions:
     async def find(self, thread_id: str) -> bool:
         """Whether a session of this id is there after all; it is listed then."""
         files = await anyio.to_thread.run_sync(files_of, self._home, thread_id)
+        if not files and not self._complete.is_set():
+            files = await anyio.to_thread.run_sync(partial(files_of, self._home, thread_id, everywhere=True))
         await self._take(files[:1])
         return await self._database.read(lambda connection: table.owned(connection, thread_id)) is not None
 
