@@ -109,7 +109,7 @@ class ThreadStore:
         turn. A turn in progress is copied as interrupted.
         """
         row = replace(row, owner=self._daemon.id)
-        await self._bring(source_id)
+        await self.bring(source_id)
 
         def copy(connection: sqlite3.Connection) -> None:
             source = writing.number_of(connection, source_id)[0]
@@ -262,7 +262,7 @@ class ThreadStore:
 
         Turns that a dead owner left in progress are closed first.
         """
-        await self._bring(thread_id)
+        await self.bring(thread_id)
         await self._write(thread_id, lambda _connection, _number: None, claiming=True)
 
     async def notice(self, thread_id: str) -> str | None:
@@ -300,8 +300,8 @@ class ThreadStore:
             await self._sessions.refresh(thread_id)
         return await self._database.read(work)
 
-    async def _bring(self, thread_id: str) -> None:
-        """Have all of a thread's content, for it goes on from there; `ThreadMissing` when it cannot be had."""
+    async def bring(self, thread_id: str) -> None:
+        """Have all of a thread in the store, for it is to be gone on from; `ThreadMissing` when it cannot be had."""
         if self._sessions is not None and not await self._sessions.refresh(thread_id):
             raise ThreadMissing(thread_id)
 

@@ -173,6 +173,7 @@ class ThreadManager:
         """A copy of a thread up to a turn, with settings of its own, followed by `connection`."""
         if params.path not in (None, self._world.thread_store.path):
             raise invalid_request("`path`: only stored threads can be forked, by `threadId`")
+        await self._bring(params.thread_id)
         source = await self.row(params.thread_id)
         loaded = self._loaded.get(params.thread_id)
         settings = self._config.thread_settings(params.config)
@@ -211,6 +212,13 @@ class ThreadManager:
         self._loaded[thread.id] = thread
         return thread
 
+    async def _bring(self, thread_id: str) -> None:
+        check_id(thread_id)
+        try:
+            await stored(self._world.thread_store.bring(thread_id))
+        except ThreadMissing:
+            raise invalid_request(f"no rollout found for thread id {thread_id}") from None
+
     async def _copy(self, source_id: str, row: ThreadRow, params: wire.ThreadForkParams) -> None:
         try:
             await stored(
@@ -220,8 +228,6 @@ class ThreadManager:
             )
         except TurnMissing as error:
             raise invalid_request(f"turn not found in thread {source_id}: {error.turn_id}") from None
-        except ThreadMissing:
-            raise invalid_request(f"no rollout found for thread id {source_id}") from None
 
     async def archive(self, thread_id: str) -> None:
         """Interrupt, unload and put away a thread."""

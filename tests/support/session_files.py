@@ -32,7 +32,7 @@ def item(turn_id: str, thread_id: str = THREAD, **members: Any) -> Record:
 
 def said(turn_id: str, text: str, item_id: str = "u") -> list[Record]:
     """A user's message of a paginated session, as the model and the user see it."""
-    content = [{"type": "text", "text": text, "text_elements": []}]
+    content: list[Any] = [{"type": "text", "text": text, "text_elements": []}]
     return [shown("user", text), item(turn_id, type="UserMessage", id=f"{item_id}-{turn_id}", content=content)]
 
 
