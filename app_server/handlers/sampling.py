@@ -13,7 +13,10 @@ async def sample(ctx: RequestContext, params: wire.ThreadSampleParams) -> wire.T
     newest, _, _ = await ctx.threads.newest_cursors(thread.id)
     check_source(thread, newest, params.expected_turn_id, while_running=params.allow_in_progress_turn)
     key = ctx.connection.id, ctx.request_id
-    answer = await ctx.threads.course.samples.take(key, thread, thread.provider(), params.prompt, params.effort)
+    metadata = params.responsesapi_client_metadata
+    answer = await ctx.threads.course.samples.take(
+        key, thread, thread.provider(), params.prompt, params.effort, metadata
+    )
     usage = answer.usage
     return wire.ThreadSampleResponse(
         response_id=answer.response_id,

@@ -2,8 +2,9 @@
 
 from app_server.handlers.context import RequestContext
 from app_server.handlers.registry import handles
+from app_server.threads.messages import TurnOptions
 from app_server.threads.settings import check_scope, with_changes
-from app_server.threads.thread import Thread, TurnOptions
+from app_server.threads.thread import Thread
 from app_server.threads.turn import Turn as RunningTurn
 from protocol.jsonrpc import invalid_request
 from protocol.v2 import review, thread
@@ -20,6 +21,7 @@ def begun(turn_id: str) -> Turn:
 async def start(ctx: RequestContext, params: wire.TurnStartParams) -> wire.TurnStartResponse:
     loaded: Thread = ctx.threads.loaded(params.thread_id)
     _check_message(params)
+    ctx.platform.environments.check(params.environments)
     async with loaded.agenda.beginning:
         if not await loaded.settled():
             return wire.TurnStartResponse(turn=begun((await _join(loaded, params)).id))
@@ -31,6 +33,7 @@ async def start(ctx: RequestContext, params: wire.TurnStartParams) -> wire.TurnS
             params.output_schema,
             service_tier=params.service_tier_for_turn,
             tool_output=params.tool_output,
+            metadata=params.responsesapi_client_metadata,
             additional_context=params.additional_context or {},
         )
         turn = await loaded.start_turn(params.input, options)
@@ -52,7 +55,7 @@ async def _join(loaded: Thread, params: wire.TurnStartParams) -> RunningTurn:
     """Give the running turn what was to begin one."""
     if params.tool_output is not None:
         return loaded.steer_with_output(params.tool_output)
-    return await loaded.steer(params.input, params.client_user_message_id)
+    return await loaded.steer(params.input, params.client_user_message_id, params.additional_context)
 
 
 @handles(wire.TURN_STEER)
@@ -64,7 +67,7 @@ async def steer(ctx: RequestContext, params: wire.TurnSteerParams) -> wire.TurnS
         raise invalid_request("no active turn to steer")
     if params.expected_turn_id != loaded.active.id:
         raise invalid_request(f"expected active turn id `{params.expected_turn_id}` but found `{loaded.active.id}`")
-    turn = await loaded.steer(params.input, params.client_user_message_id)
+    turn = await loaded.steer(params.input, params.client_user_message_id, params.additional_context)
     return wire.TurnSteerResponse(turn_id=turn.id)
 
 

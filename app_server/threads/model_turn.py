@@ -1,6 +1,6 @@
 """A turn with the model: its stream becomes items and tool calls, then it is asked again, until no call is left."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,9 @@ from protocol.v2.turn import TurnSettingsUpdateParams
 if TYPE_CHECKING:
     from app_server.threads.thread import Thread
 
+TURN_METADATA = "x-codex-turn-metadata"
+"""Under which name a provider is told what a turn is, as JSON."""
+
 CONGESTION_CHECK = 64
 """How many deltas are pushed between two looks at a follower that has to be waited for."""
 
@@ -56,10 +59,12 @@ class ModelTurn(Turn):
         *,
         output_schema: Any = None,
         service_tier: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(thread, message)
         self._provider, self._output_schema = provider, output_schema
         self._service_tier = service_tier or thread.settings.service_tier
+        self._metadata = metadata
         self._offers_tools = thread.offers_tools
         self._steered: list[Message] = []
         self._calling = 0
@@ -206,7 +211,15 @@ class ModelTurn(Turn):
             prompt_cache_key=thread.id,
             output_schema=self._output_schema,
             service_tier=self._service_tier,
+            metadata=self._told_metadata(),
         )
+
+    def _told_metadata(self) -> Mapping[str, str]:
+        """What the client wants the provider to know, beside what the turn is; nothing unless a client wants it."""
+        if self._metadata is None:
+            return {}
+        told = {**self._metadata, "thread_id": self._thread.id, "turn_id": self.id}
+        return {TURN_METADATA: orjson.dumps(told).decode()}
 
     async def _on_event(self, event: ResponseEvent, answer: "_Answer") -> None:
         match event:

@@ -1,6 +1,6 @@
 """Asking the model something aside: it sees the thread, and the thread does not see the answer."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 
 import anyio
@@ -36,11 +36,17 @@ class Samples:
             scope.cancel()
 
     async def take(
-        self, key: Hashable, thread: Thread, provider: ModelProvider, prompt: str, effort: str | None
+        self,
+        key: Hashable,
+        thread: Thread,
+        provider: ModelProvider,
+        prompt: str,
+        effort: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Sample:
         """Ask the model of the thread. Raises -32603 with what the provider says, and after `cancel`."""
         # The same request as a turn would make, so that the provider knows the beginning already.
-        request = ModelTurn(thread, provider, None).request()
+        request = ModelTurn(thread, provider, None, metadata=metadata).request()
         history = list(thread.history)
         cut = [aborted_output(call_id, custom=custom) for call_id, custom in unanswered_calls(history)]
         request = replace(request, input=[*history, *cut, text_message("user", prompt)])

@@ -219,7 +219,7 @@ class Turn:
         history = list(context)
         if self._message is not None and self._message_item is not None:
             items.append(self._item_row(encode(self._message_item), self._message_item))
-            history.append(self._message.entry())
+            history += self._message.entries()
         await self._thread.store(turn=self.row, items=items, history=history, also=also)
 
     async def run(self) -> None:
@@ -263,7 +263,7 @@ class Turn:
         """Store and tell a message that came while the turn ran."""
         item = message.item()
         encoded = encode(item)
-        await self._thread.store(items=[self._item_row(encoded, item)], history=[message.entry()])
+        await self._thread.store(items=[self._item_row(encoded, item)], history=message.entries())
         self.items.tell(item, encoded)
 
     async def _flush_history(self) -> None:

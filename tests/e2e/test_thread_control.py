@@ -316,6 +316,42 @@ async def test_a_message_and_a_tools_output_exclude_each_other(stage: Stage) -> 
     assert await refusal(client, "turn/start", threadId=thread, input=[]) == (-32600, "`input` must not be empty")
 
 
+# What goes along with a message
+
+
+async def test_what_a_client_adds_to_a_steering_message_reaches_the_model(stage: Stage) -> None:
+    client = await stage.client()
+    thread = await stage.thread(client)
+    stage.model.script(partial("a"), gate(anyio.Event()))
+    turn = await begin(client, thread, "first")
+    await stage.model.wait_for_requests(1)
+    added = {"open file": {"kind": "untrusted", "value": "of the editor"}}
+    params = {"threadId": thread, "expectedTurnId": turn, "input": text("second"), "additionalContext": added}
+    await client.call("turn/steer", params)
+    await ended(client, turn)
+    last = [entry["content"][0]["text"] for entry in stage.model.requests[1]["input"][-2:]]
+    assert "of the editor" in last[0]
+    assert last[1] == "second"
+
+
+async def test_a_clients_metadata_reach_the_provider_with_the_turn_that_they_are_about(stage: Stage) -> None:
+    client = await stage.client()
+    thread = await stage.thread(client)
+    turn = await begin(client, thread, responsesapiClientMetadata={"editor": "mine"})
+    await ended(client, turn)
+    queued = {"clientUserMessageId": "c", "responsesapiClientMetadata": {"editor": "queued"}}
+    await client.call("thread/queue/add", {"threadId": thread, "input": text("q"), **queued})
+    await stage.model.wait_for_requests(2)
+    await client.until("turn/completed")
+    await client.until("turn/completed")
+    await run_turn(client, thread)
+    first, second, third = stage.model.requests
+    told = [orjson.loads(request["client_metadata"]["x-codex-turn-metadata"]) for request in (first, second)]
+    assert told[0] == {"editor": "mine", "thread_id": thread, "turn_id": turn}
+    assert told[1]["editor"] == "queued"
+    assert "client_metadata" not in third
+
+
 # Samples
 
 

@@ -12,7 +12,8 @@ from app_server.rpc.outbound import Outbound
 from app_server.rpc.server_requests import ServerRequests
 from app_server.services import Daemon
 from app_server.threads.manager import ThreadManager
-from app_server.threads.thread import Thread, TurnOptions
+from app_server.threads.messages import TurnOptions
+from app_server.threads.thread import Thread
 from app_server.threads.turn import Turn
 from app_server.transport.listen import ServerOptions
 from protocol.v2.thread import ThreadStartParams
