@@ -37,6 +37,7 @@ def _in_force(ctx: RequestContext, thread: Thread) -> dict[str, Any]:
 
 @handles(wire.THREAD_START)
 async def start(ctx: RequestContext, params: wire.ThreadStartParams) -> wire.ThreadStartResponse:
+    ctx.platform.environments.check(params.environments)
     thread = await ctx.threads.start(params, ctx.connection)
     thread.follow(ctx.connection)
     ctx.afterwards(partial(ctx.threads.tell_started, thread))
@@ -130,6 +131,7 @@ async def update_settings(
     ctx: RequestContext, params: wire.ThreadSettingsUpdateParams
 ) -> wire.ThreadSettingsUpdateResponse:
     thread: Thread = ctx.threads.loaded(params.thread_id)
+    ctx.platform.environments.check(params.environments)
     changed = with_changes(thread.settings, thread.config, params)
     check_scope(ctx.connection.scope, thread.settings, changed, config=thread.config)
     ctx.afterwards(await thread.apply(changed))

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from protocol.jsonrpc import invalid_request
+from protocol.v2.turn import TurnEnvironmentParams
 
 LOCAL = "local"
 """The environment that is this machine."""
@@ -50,9 +51,9 @@ class Environments:
         except KeyError:
             raise invalid_request(f"unknown environment id `{environment_id}`") from None
 
-    def check(self, environment_ids: Iterable[str]) -> None:
+    def check(self, chosen: Iterable[TurnEnvironmentParams] | None) -> None:
         """Refuse (-32600) places for commands where none can run: they would run here instead."""
-        for environment_id in environment_ids:
+        for environment_id in (choice.environment_id for choice in chosen or ()):
             if environment_id != LOCAL and environment_id not in self._remotes:
                 raise invalid_request(f"unknown turn environment id `{environment_id}`")
             if (remote := self.remote(environment_id)) is not None:
