@@ -144,6 +144,8 @@ class Settings:
     show_raw_agent_reasoning: bool = True
     projects: Mapping[str, str] = field(default_factory=dict[str, str])
     features: Mapping[str, bool] = field(default_factory=dict[str, bool])
+    extensions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    """The tables of EXTENSIONS as they stand: each is read by what it configures."""
     network_proxy: NetworkProxySettings | None = None
     """The rules of the managed proxy for profiles that have none of their own; None where nothing asks for a proxy."""
     network_requirements: NetworkRequirements | None = None
@@ -163,6 +165,7 @@ APPROVAL_POLICIES = ("untrusted", "on-request", "never")
 SANDBOX_MODES = ("read-only", "workspace-write", "danger-full-access")
 ENVIRONMENT_INHERITANCE = ("all", "core", "none")
 COMMAND_LIMITS = ("memory_mb", "processes", "cpu_seconds")
+EXTENSIONS = ("apps", "marketplaces", "mcp_servers", "plugins", "skills")
 REVIEWERS = ("user", "auto_review", "guardian_subagent")
 
 
@@ -255,6 +258,7 @@ def read_settings(
         "show_raw_agent_reasoning": reader.flag("show_raw_agent_reasoning"),
         "projects": _read_projects(reader),
         "features": MappingProxyType(_read_features(reader) | ({"network_proxy": True} if network.feature else {})),
+        "extensions": MappingProxyType({name: reader.table(name).entries() for name in EXTENSIONS}),
         "network_proxy": network.rules(),
         "network_requirements": network_requirements,
     }

@@ -52,6 +52,10 @@ class TableReader:
         """The keys of the table."""
         return list(self._table)
 
+    def entries(self) -> Mapping[str, Any]:
+        """The table as it stands."""
+        return self._table
+
     def raw(self, key: str) -> Any:
         """The value as it stands."""
         return self._table.get(key)
