@@ -36,10 +36,9 @@ class ThreadStore:
         """With `sessions` those of the reference are among the threads; what they hold is read when it is asked for."""
         self._database, self._daemon, self._sessions = database, daemon, sessions
 
-    @property
-    def path(self) -> str:
-        """The file in which all of it is."""
-        return str(self._database.path)
+    def place(self, thread_id: str) -> str:
+        """Where a thread is: the file that all are in, and its id. Clients take threads of one path for the same."""
+        return f"{self._database.path}#{thread_id}"
 
     # Threads
 

@@ -134,7 +134,7 @@ class ThreadManager:
 
         `scope` is that of the client that asks.
         """
-        if params.history is not None or params.path not in (None, self._world.thread_store.path):
+        if params.history is not None or params.path not in (None, self._world.thread_store.place(params.thread_id)):
             field = "history" if params.history is not None else "path"
             raise invalid_request(f"`{field}`: only stored threads can be resumed, by `threadId`")
         settings = self._config.thread_settings(params.config)
@@ -171,7 +171,7 @@ class ThreadManager:
 
     async def fork(self, params: wire.ThreadForkParams, connection: Connection) -> Thread:
         """A copy of a thread up to a turn, with settings of its own, followed by `connection`."""
-        if params.path not in (None, self._world.thread_store.path):
+        if params.path not in (None, self._world.thread_store.place(params.thread_id)):
             raise invalid_request("`path`: only stored threads can be forked, by `threadId`")
         await self._bring(params.thread_id)
         source = await self.row(params.thread_id)
@@ -452,7 +452,7 @@ class ThreadManager:
             name=row.name,
             originator=row.originator,
             parent_thread_id=row.parent_thread_id,
-            path=None if thread is not None and thread.ephemeral else self._world.thread_store.path,
+            path=None if thread is not None and thread.ephemeral else self._world.thread_store.place(row.id),
             preview=row.preview,
             project_id=None,
             reasoning_effort=row.reasoning_effort,
