@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import orjson
 from anyio.abc import TaskGroup
 
 from app_server.approvals.approvals import Declined
+from app_server.auth.manager import AuthManager
 from app_server.config.layers import ConfigError, load_settings
 from app_server.config.network_proxy import HostAction
 from app_server.config.settings import Settings
@@ -50,6 +51,7 @@ from app_server.store.rollouts.sessions import Sessions
 from app_server.store.rollouts.settings import SessionSettings
 from app_server.store.threads import ThreadStore
 from app_server.threads.imported import imported_settings
+from app_server.threads.library import Library
 from app_server.threads.manager import ConfigSource, ThreadManager
 from app_server.tools.apply_patch import ApplyPatchTool
 from app_server.tools.context import TurnContext
@@ -68,7 +70,7 @@ from app_server.tools.user_input import UserInputTool
 from app_server.tools.view_image import ViewImageTool
 from app_server.tools.write_stdin import WriteStdinTool
 from app_server.transport.listen import ServerOptions, StartError
-from protocol.jsonrpc import RpcError, invalid_request
+from protocol.jsonrpc import RequestId, RpcError, invalid_request
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +89,7 @@ class Daemon:
     goals: GoalStore
     queues: QueueStore
     threads: ThreadManager
+    library: Library
     commands: CommandSessions
     decisions: DecisionLog
     tools: ToolRegistry
@@ -117,7 +120,17 @@ class Daemon:
         self.search = FileSearch(self._tell_found)
         self._providers: dict[str, ModelProvider] = {}
         self._pool = HttpPool()
+        self.account = AuthManager(
+            home,
+            self.settings.account,
+            fetch=self._pool.fetch,
+            spawn=self.spawn,
+            connections=connections,
+            server_requests=server_requests,
+            changed=self._account_changed,
+        )
         self._warnings: list[bytes] = []
+        self._services: Services | None = None
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -169,6 +182,8 @@ class Daemon:
                 self._home,
             )
         await stack.enter_async_context(self._pool)
+        if self.settings.account.credentials_store in ("keyring", "auto"):
+            await self.account.load()
         reaper = await stack.enter_async_context(Reaper())
         self.commands = CommandSessions(self.sandbox, reaper)
         self.decisions = DecisionLog(database)
@@ -201,7 +216,9 @@ class Daemon:
                 *GOAL_TOOLS,
             ]
         )
-        self.threads = ThreadManager(self, ConfigSource(self.config))
+        self.config_source = ConfigSource(self.config)
+        self.threads = ThreadManager(self, self.config_source)
+        self.library = Library(self.threads, self, database)
         self._warnings = [_config_warning(text) for text in database.warnings]
         for warning in self.config.warnings:
             place = None if warning.line is None else {"line": warning.line, "column": warning.column or 1}
@@ -269,7 +286,9 @@ class Daemon:
         services = Services(
             self.config,
             self.settings,
+            self.account,
             self.threads,
+            self.library,
             self.commands,
             self.terminals,
             self.sandbox,
@@ -280,7 +299,12 @@ class Daemon:
             self.platform,
         )
         self._add_gauges()
-        return Surface(find_handler, partial(RequestContext, services), refuse)
+        self._services = services
+        return Surface(find_handler, self._context, refuse)
+
+    def _context(self, connection: Connection, request_id: RequestId) -> RequestContext:
+        assert self._services is not None
+        return RequestContext(self._services, connection, request_id)
 
     def _add_gauges(self) -> None:
         gauges, threads = self.platform.gauges, self.threads
@@ -342,7 +366,17 @@ class Daemon:
     def _tell_found(self, connection_id: int, method: str, params: bytes) -> None:
         self.connections.push_to(connection_id, notification_json(method, params))
 
-    # Models
+    # The account and models
+
+    def _account_changed(self, signed_in: bool) -> None:
+        """Somebody has signed in or out: what is the default for new threads may be another."""
+        if signed_in != self.config.signed_in:
+            self.config = replace(self.config, signed_in=signed_in)
+            self.settings = self.config.settings()
+            if self._services is None:
+                return
+            self.config_source.stack = self.config
+            self._services = replace(self._services, config=self.config, settings=self.settings)
 
     def provider(self, name: str, settings: Settings) -> ModelProvider:
         """The provider of that name under a thread's configuration. Raises -32600 naming the known ones."""
@@ -352,9 +386,9 @@ class Daemon:
             known = ", ".join(sorted(settings.model_providers))
             raise invalid_request(f"model provider `{name}` not found; known providers: {known}") from None
         if chosen != self.settings.model_providers.get(name):
-            return build_provider(name, settings, self._pool)
+            return build_provider(name, settings, self._pool, self.account)
         if name not in self._providers:
-            self._providers[name] = build_provider(name, self.settings, self._pool)
+            self._providers[name] = build_provider(name, self.settings, self._pool, self.account)
         return self._providers[name]
 
 

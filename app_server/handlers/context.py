@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from app_server.auth.manager import AuthManager
 from app_server.config.layers import LayerStack
 from app_server.config.settings import Settings
 from app_server.exec.sessions import CommandSessions
@@ -12,6 +13,7 @@ from app_server.network.decisions import NetworkDecisions
 from app_server.platform.platform import Platform
 from app_server.rpc.connection import Connection
 from app_server.sandbox.sandbox import Sandbox
+from app_server.threads.library import Library
 from app_server.threads.manager import ThreadManager
 from app_server.tools.guarded_network import NetworkAccess
 from app_server.tools.terminals import Terminals
@@ -24,7 +26,9 @@ class Services:
 
     config: LayerStack
     settings: Settings
+    account: AuthManager
     threads: ThreadManager
+    library: Library
     commands: CommandSessions
     terminals: Terminals
     sandbox: Sandbox
@@ -55,9 +59,19 @@ class RequestContext:
         return self.services.settings
 
     @property
+    def account(self) -> AuthManager:
+        """What the daemon is signed in with."""
+        return self.services.account
+
+    @property
     def threads(self) -> ThreadManager:
         """All threads."""
         return self.services.threads
+
+    @property
+    def library(self) -> Library:
+        """How users keep and find threads."""
+        return self.services.library
 
     @property
     def commands(self) -> CommandSessions:

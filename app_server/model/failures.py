@@ -16,6 +16,9 @@ from app_server.model.events import CodexErrorInfo, ModelError
 LONGEST_WAIT_S = 120.0
 """A server that asks to be left alone for longer is not asked again within the turn."""
 
+SHORTEST_SECRET = 8
+"""Characters; what is shorter would be found in innocent words."""
+
 MAX_REASON = 1000
 """Characters of a server's own words that are passed on."""
 
@@ -118,6 +121,8 @@ def unreachable(provider: ModelProviderSettings, url: str, reason: str) -> Model
 
 def missing_key(provider: ModelProviderSettings) -> ModelError:
     """A request that need not be made: the key that it requires is not there."""
+    if provider.requires_openai_auth:
+        return ModelError(f"Nobody is signed in to {provider.name}. {key_remedy(provider)}", "unauthorized")
     return ModelError(f"Missing environment variable: `{provider.env_key}`. {key_remedy(provider)}", "unauthorized")
 
 
@@ -126,6 +131,8 @@ def key_remedy(provider: ModelProviderSettings) -> str:
     if not provider.env_key:
         return "Set env_key for this provider in config.toml to the name of the variable that holds its key."
     remedy = f"Set {provider.env_key} in the environment of the server and start it again."
+    if provider.requires_openai_auth:
+        remedy = f"Sign in, or set {provider.env_key} in the environment of the server and start it again."
     return remedy if not provider.env_key_instructions else f"{remedy} {provider.env_key_instructions}"
 
 
@@ -133,7 +140,7 @@ def redacted(text: str, provider: ModelProviderSettings) -> str:
     """`text` without the secrets that were sent."""
     secrets = [provider.api_key(), *provider.http_headers.values(), *provider.query_params.values()]
     for secret in secrets:
-        if secret and len(secret) >= 8:
+        if secret and len(secret) >= SHORTEST_SECRET:
             text = text.replace(secret, "[redacted]")
     return text
 

@@ -1,17 +1,24 @@
 """The HTTP connections of the daemon to models: opened on first use, kept alive, closed with the daemon."""
 
 import ipaddress
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+import anyio
 from anyio import to_thread
+
+from app_server.auth.oauth import Fetched, FetchFailed
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
 CONNECT_TIMEOUT_S = 30.0
+FETCH_S = 30.0
+FETCH_BYTES = 8 << 20
+"""How long a small request may take, and how much may come back."""
 
 
 class HttpPool:
@@ -40,6 +47,46 @@ class HttpPool:
                 raise RuntimeError("the connections to models are closed")
             self._session = _open()
         return self._session
+
+    async def fetch(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        json: Mapping[str, Any] | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> Fetched:
+        """One request that is over soon, with its whole answer; redirections are not followed. Raises FetchFailed."""
+        session = await self.session()
+        from aiohttp import ClientError, InvalidURL
+
+        proxy = proxy_for(url)
+        if proxy is not None and not proxy.startswith(("http://", "https://")):
+            raise FetchFailed("the proxy in the environment is of a kind that is not supported")
+        reused: dict[str, bool] = {}
+        try:
+            with anyio.fail_after(FETCH_S):
+                async with session.request(
+                    method,
+                    url,
+                    headers={"User-Agent": "turnloom", "Accept": "application/json", **(headers or {})},
+                    json=json,
+                    data=form,
+                    allow_redirects=False,
+                    proxy=proxy,
+                    trace_request_ctx=reused,
+                ) as response:
+                    body = b""
+                    while chunk := await response.content.readany():
+                        body += chunk
+                        if len(body) > FETCH_BYTES:
+                            raise FetchFailed("the answer is too large")
+                    return Fetched(response.status, body)
+        except TimeoutError:
+            raise FetchFailed(f"no answer within {FETCH_S:.0f} s") from None
+        except (ClientError, InvalidURL, OSError, ValueError) as error:
+            raise FetchFailed(getattr(error, "strerror", None) or type(error).__name__) from None
 
 
 def proxy_for(url: str) -> str | None:

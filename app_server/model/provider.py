@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from app_server.auth.manager import AuthManager
 from app_server.config.settings import ModelProviderSettings, Settings
 from app_server.model.events import ResponseEvent
 from app_server.model.http import HttpPool
@@ -50,8 +51,11 @@ class ModelProvider(Protocol):
         ...
 
 
-def build_provider(name: str, settings: Settings, pool: HttpPool) -> ModelProvider:
-    """The provider of this name. Cheap: connections are made by the first request. KeyError for an unknown name."""
+def build_provider(name: str, settings: Settings, pool: HttpPool, account: AuthManager | None = None) -> ModelProvider:
+    """The provider of this name. Cheap: connections are made by the first request. KeyError for an unknown name.
+
+    `account` is what pays where the provider wants the user to have signed in.
+    """
     provider = settings.model_providers[name]
     if name == "demo":
         from app_server.model.demo import DemoModel
@@ -59,7 +63,7 @@ def build_provider(name: str, settings: Settings, pool: HttpPool) -> ModelProvid
         return DemoModel(name, provider)
     from app_server.model.responses import ResponsesClient
 
-    return ResponsesClient(name, provider, pool)
+    return ResponsesClient(name, provider, pool, account, account_url=f"{settings.account.chatgpt_url}/codex")
 
 
 def backoff(attempt: int, retry_after: float | None = None) -> float:

@@ -11,6 +11,8 @@ from urllib.parse import urlencode
 import anyio
 import orjson
 
+from app_server.auth.manager import AuthManager, Bearer
+from app_server.auth.oauth import OAuthError
 from app_server.config.settings import ModelProviderSettings
 from app_server.model import failures
 from app_server.model.catalog import model_info
@@ -47,32 +49,46 @@ DRAIN_S = 0.05
 class ResponsesClient:
     """One provider. Requests that fail before an answer begins are repeated here; what breaks later is the turn's."""
 
-    def __init__(self, name: str, settings: ModelProviderSettings, pool: HttpPool) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: ModelProviderSettings,
+        pool: HttpPool,
+        account: AuthManager | None = None,
+        *,
+        account_url: str | None = None,
+    ) -> None:
+        """`account` is what the user has signed in with; ChatGPT accounts are served at `account_url`, if anywhere."""
         self.name, self.settings, self._pool = name, settings, pool
-        base = (settings.base_url or "").rstrip("/")
-        query = "?" + urlencode(settings.query_params) if settings.query_params else ""
-        self._url = f"{base}/responses{query}"
+        self._account = account if settings.requires_openai_auth else None
+        self._account_url = account_url if settings.follows_account else None
 
     @asynccontextmanager
     async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[ResponseEvent]]:
         """Ask. See `ModelProvider.stream`."""
-        response = await self._send(request)
+        response, bearer = await self._send(request)
         try:
-            async with aclosing(self._events(response)) as events:
+            async with aclosing(self._events(response, bearer)) as events:
                 yield events
         finally:
             # Hangs up unless the answer was read to its end.
             response.close()
 
-    async def _send(self, request: ModelRequest) -> "ClientResponse":
-        headers = self._headers(request)
+    async def _send(self, request: ModelRequest) -> "tuple[ClientResponse, Bearer | None]":
+        bearer, signed_in = await self._bearer()
         body = encode_request(request)
-        attempt, free_retry = 0, True
+        attempt, free_retry, renewed = 0, True, False
         while True:
             reused: dict[str, bool] = {}
             try:
-                return await self._attempt(headers, body, reused)
+                response = await self._attempt(self._url(bearer), self._headers(request, bearer), body, reused)
             except ModelError as error:
+                _forget(error, bearer)
+                if error.status == 401 and signed_in and bearer is not None and not renewed:
+                    if (better := await self._renewed(bearer)) is None:
+                        raise
+                    bearer, renewed = better, True
+                    continue
                 # A kept connection that the server has closed meanwhile says nothing about the server.
                 stale = free_retry and error.status is None and bool(reused)
                 patient = (error.retry_after or 0) <= failures.LONGEST_WAIT_S
@@ -92,20 +108,51 @@ class ResponsesClient:
                     wait,
                 )
                 await anyio.sleep(wait)
+            else:
+                return response, bearer
 
-    async def _attempt(self, headers: Mapping[str, str], body: bytes, reused: dict[str, bool]) -> "ClientResponse":
+    async def _bearer(self) -> tuple[Bearer | None, bool]:
+        """What the request carries, and whether that is what the user has signed in with."""
+        key = self.settings.api_key()
+        if self._account is not None and (self.settings.sign_in_first or not key):
+            try:
+                if (bearer := await self._account.bearer()) is not None:
+                    return bearer, True
+            except OAuthError as error:
+                raise ModelError(str(error), "unauthorized") from None
+        if not key and self.settings.env_key:
+            raise failures.missing_key(self.settings)
+        return (Bearer(key) if key else None), False
+
+    async def _renewed(self, refused: Bearer) -> Bearer | None:
+        assert self._account is not None
+        try:
+            return await self._account.renew(refused)
+        except OAuthError as error:
+            raise ModelError(str(error), "unauthorized") from None
+
+    def _url(self, bearer: Bearer | None) -> str:
+        base = self.settings.base_url
+        if bearer is not None and bearer.mode != "apikey" and self._account_url is not None:
+            base = self._account_url
+        query = "?" + urlencode(self.settings.query_params) if self.settings.query_params else ""
+        return f"{(base or '').rstrip('/')}/responses{query}"
+
+    async def _attempt(
+        self, url: str, headers: Mapping[str, str], body: bytes, reused: dict[str, bool]
+    ) -> "ClientResponse":
         session = await self._pool.session()
         from aiohttp import ClientConnectorError, ClientError, ClientTimeout, InvalidURL
 
-        proxy = proxy_for(self._url)
+        proxy = proxy_for(url)
         if proxy is not None and not proxy.startswith(("http://", "https://")):
             kind = proxy.partition(":")[0]
             reason = f"the proxy in the environment is of a kind that is not supported ({kind})"
-            raise failures.unreachable(self.settings, self._url, reason)
+            raise failures.unreachable(self.settings, url, reason)
         idle_s = self.settings.stream_idle_timeout_ms / 1000
         try:
             response = await session.post(
-                self._url,
+                url,
                 data=io.BytesIO(body),
                 headers=headers,
                 allow_redirects=False,
@@ -114,9 +161,9 @@ class ResponsesClient:
                 trace_request_ctx=reused,
             )
         except (ClientConnectorError, InvalidURL) as error:
-            raise failures.unreachable(self.settings, self._url, self._why(error)) from None
+            raise failures.unreachable(self.settings, url, self._why(error)) from None
         except TimeoutError:
-            raise failures.unreachable(self.settings, self._url, "it did not answer in time") from None
+            raise failures.unreachable(self.settings, url, "it did not answer in time") from None
         except (ClientError, OSError) as error:
             raise failures.disconnected(f"the server hung up before it answered ({type(error).__name__})") from None
         kind = response.content_type
@@ -124,12 +171,12 @@ class ResponsesClient:
             return response
         try:
             with anyio.move_on_after(10):
-                raise await self._refusal(response)
+                raise await self._refusal(response, url)
             raise failures.disconnected("the server did not finish its refusal")
         finally:
             response.close()
 
-    async def _refusal(self, response: "ClientResponse") -> ModelError:
+    async def _refusal(self, response: "ClientResponse", url: str) -> ModelError:
         from aiohttp import ClientError
 
         body = b""
@@ -139,17 +186,17 @@ class ResponsesClient:
         except (ClientError, OSError, TimeoutError):
             pass
         if response.status == 200:
-            shown = failures.shown_url(self._url)
+            shown = failures.shown_url(url)
             message = f"{shown} answered with {response.content_type} instead of an event stream; check base_url"
             return ModelError(message, failures.with_status("httpConnectionFailed", 200), status=200)
-        return failures.http_failure(self.settings, self._url, response.status, response.headers, body)
+        return failures.http_failure(self.settings, url, response.status, response.headers, body)
 
     def _why(self, error: Exception) -> str:
         reason = getattr(error, "strerror", None) or type(error).__name__
         host = getattr(error, "host", "") or ""
         return f"{reason} (is it running?)" if is_loopback(host) else str(reason)
 
-    def _headers(self, request: ModelRequest) -> dict[str, str]:
+    def _headers(self, request: ModelRequest, bearer: Bearer | None) -> dict[str, str]:
         headers = {
             "Accept": "text/event-stream",
             "Accept-Encoding": "identity",
@@ -161,14 +208,13 @@ class ResponsesClient:
             if value := os.environ.get(variable, "").strip():
                 headers[name] = value
         headers |= request.headers
-        key = self.settings.api_key()
-        if key:
-            headers["Authorization"] = f"Bearer {key}"
-        elif self.settings.env_key:
-            raise failures.missing_key(self.settings)
+        if bearer is not None:
+            headers["Authorization"] = f"Bearer {bearer.token}"
+            if bearer.account_id is not None:
+                headers["ChatGPT-Account-ID"] = bearer.account_id
         return headers
 
-    async def _events(self, response: "ClientResponse") -> AsyncGenerator[ResponseEvent]:
+    async def _events(self, response: "ClientResponse", bearer: Bearer | None) -> AsyncGenerator[ResponseEvent]:
         from aiohttp import ClientError
 
         if snapshot := rate_limit_snapshot(response.headers):
@@ -193,6 +239,9 @@ class ResponsesClient:
                     while await read():
                         pass
                 return
+        except ModelError as error:
+            _forget(error, bearer)
+            raise
         except TimeoutError:
             raise failures.disconnected("idle timeout waiting for SSE") from None
         except EventTooLarge:
@@ -231,6 +280,12 @@ class ResponsesClient:
         if kind == "response.incomplete":
             raise failures.incomplete(_incomplete_reason(event))
         return None
+
+
+def _forget(error: ModelError, bearer: Bearer | None) -> None:
+    """Take out of a refusal what it repeats of the secret that was sent."""
+    if bearer is not None and len(bearer.token) >= failures.SHORTEST_SECRET:
+        error.message = error.message.replace(bearer.token, "[redacted]")
 
 
 def encode_request(request: ModelRequest) -> bytes:

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -20,7 +21,7 @@ from app_server.rpc.outbound import notification, notification_json, now_ms
 from app_server.rpc.scopes import FULL, Scope
 from app_server.store.errors import BadCursor, ThreadMissing, TurnMissing
 from app_server.store.ids import uuid7
-from app_server.store.rows import ItemRow, Page, ThreadQuery, ThreadRow, TurnRow
+from app_server.store.rows import ItemRow, Page, ThreadColumns, ThreadQuery, ThreadRow, TurnRow
 from app_server.threads.course import Course
 from app_server.threads.history import aborted_output, unanswered_calls
 from app_server.threads.settings import (
@@ -39,7 +40,7 @@ from app_server.version import PROTOCOL_VERSION
 from protocol.jsonrpc import INVALID_REQUEST, RpcError, invalid_request
 from protocol.methods import ServerNotification
 from protocol.v2 import thread as wire
-from protocol.v2.thread_data import GitInfo, NotLoadedThreadStatus, ThreadStatus
+from protocol.v2.thread_data import GitInfo, NotLoadedThreadStatus, ThreadSection, ThreadStatus
 from protocol.v2.thread_data import Thread as WireThread
 from protocol.v2.thread_list import ThreadItemsListParams
 
@@ -102,6 +103,37 @@ class ThreadManager:
         except ThreadMissing:
             raise invalid_request(f"thread not found: {thread_id}") from None
 
+    async def kept(self, thread_id: str, what: str) -> ThreadRow:
+        """The row of a thread that is stored. Raises -32600 for an unknown one, and for one that cannot have `what`."""
+        row = await self.row(thread_id)
+        if (thread := self._loaded.get(thread_id)) is not None and thread.ephemeral:
+            raise invalid_request(f"ephemeral thread does not support {what}: {thread_id}")
+        return row
+
+    async def set_columns(self, thread_id: str, columns: ThreadColumns) -> ThreadRow:
+        """Change a stored thread's row; returns it as it is then. Raises -32600 for one that is gone."""
+        try:
+            if (thread := self._loaded.get(thread_id)) is not None:
+                await stored(thread.change(**columns))
+                return thread.row
+            await stored(self._world.thread_store.update(thread_id, columns))
+            return await self._world.thread_store.get(thread_id)
+        except ThreadMissing:
+            raise invalid_request(f"thread not found: {thread_id}") from None
+
+    async def reread(self, thread_id: str | None = None) -> None:
+        """Take over to which sections and projects loaded threads belong now: one, or all."""
+        for thread in [self._loaded.get(thread_id)] if thread_id else list(self._loaded.values()):
+            if thread is not None and not thread.ephemeral:
+                with suppress(ThreadMissing):
+                    row = await self._world.thread_store.get(thread.id)
+                    thread.row = replace(
+                        thread.row,
+                        project_id=row.project_id,
+                        section=row.section,
+                        section_entered_at_ms=row.section_entered_at_ms,
+                    )
+
     def status(self, thread_id: str) -> ThreadStatus:
         """The thread's status; `notLoaded` for one that is only stored."""
         thread = self._loaded.get(thread_id)
@@ -120,6 +152,7 @@ class ThreadManager:
         chosen = replace(chosen, dynamic_tools=tuple(params.dynamic_tools or ()))
         now = now_ms()
         row = self._new_row(chosen, connection, now, params.thread_source)
+        row = replace(row, project_id=params.project_id, daybreak_enabled=params.daybreak_enabled)
         offers_tools = params.environments is None or len(params.environments) > 0
         thread = Thread(self._world, row, chosen, settings, ephemeral=bool(params.ephemeral), offers_tools=offers_tools)
         await thread.briefing.load()
@@ -188,6 +221,9 @@ class ThreadManager:
             preview=source.preview,
             name=source.name,
             token_usage=source.token_usage,
+            project_id=source.project_id,
+            daybreak_enabled=source.daybreak_enabled,
+            memory_mode=source.memory_mode,
         )
         thread = Thread(self._world, row, chosen, settings, ephemeral=params.ephemeral)
         thread.warning = warning
@@ -454,7 +490,10 @@ class ThreadManager:
             parent_thread_id=row.parent_thread_id,
             path=None if thread is not None and thread.ephemeral else self._world.thread_store.place(row.id),
             preview=row.preview,
-            project_id=None,
+            project_id=row.project_id,
+            daybreak_enabled=row.daybreak_enabled,
+            section=None if row.section is None else ThreadSection.model_validate(orjson.loads(row.section)),
+            section_entered_at=None if row.section_entered_at_ms is None else row.section_entered_at_ms // 1000,
             reasoning_effort=row.reasoning_effort,
             source=source,
             status=self.status(row.id),
@@ -505,13 +544,13 @@ class ConfigSource:
     """Where threads get their configuration from."""
 
     def __init__(self, stack: LayerStack, default_cwd: str | None = None) -> None:
-        self._stack = stack
+        self.stack = stack
         self.default_cwd = default_cwd or os.getcwd()
 
     def thread_settings(self, overrides: dict[str, Any] | None) -> Settings:
         """Settings with a client's `config` overrides on top. Raises -32600 naming a bad key."""
         try:
-            return self._stack.with_thread_config(overrides or {})
+            return self.stack.with_thread_config(overrides or {})
         except ConfigError as error:
             raise RpcError(INVALID_REQUEST, f"failed to load configuration: {error}") from None
 
