@@ -67,5 +67,6 @@ def unanswered_calls(history: Iterable[bytes]) -> list[tuple[str, bool]]:
         if kind in ("function_call", "custom_tool_call"):
             open_calls[item["call_id"]] = kind == "custom_tool_call"
         elif kind in ("function_call_output", "custom_tool_call_output"):
-            open_calls.pop(item["call_id"], None)
+            # Outputs that a client delivers answer no call.
+            open_calls.pop(item.get("call_id"), None)
     return list(open_calls.items())

@@ -92,3 +92,9 @@ def test_the_preview_is_the_text_of_the_first_message(
     inputs: list[TextUserInput | ImageUserInput], preview: str
 ) -> None:
     assert preview_of(inputs) == preview
+
+
+def test_an_output_that_answers_no_call_closes_none() -> None:
+    delivered = b'{"type":"function_call_output","name":"mail","output":[{"type":"input_text","call_id":"x"}]}'
+    call = b'{"type":"function_call","call_id":"c","name":"f","arguments":"{}"}'
+    assert unanswered_calls([call, delivered]) == [("c", False)]
