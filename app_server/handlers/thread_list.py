@@ -7,21 +7,13 @@ import orjson
 from app_server.handlers.context import RequestContext
 from app_server.handlers.registry import handles
 from app_server.rpc.outbound import encode
-from app_server.store.rows import Page, ThreadQuery, TurnRow
-from app_server.threads.manager import LIST_LIMIT
+from app_server.store.rows import Page, TurnRow
+from app_server.threads.finding import list_query
+from app_server.threads.read_states import wire_state_of
 from protocol.methods import Encoded
 from protocol.v2 import thread_list as wire
 
 _NO_TURNS = b'"turns":[]'
-
-
-_INTERACTIVE = ("cli", "vscode")
-
-
-def _kinds_by_default(params: wire.ThreadListParams) -> Sequence[str] | None:
-    """Threads that people talk to, unless those are asked for that a thread has started."""
-    below = params.parent_thread_id is not None or params.ancestor_thread_id is not None
-    return None if below else _INTERACTIVE
 
 
 def with_turns(encoded: bytes, turns: Sequence[bytes]) -> bytes:
@@ -42,36 +34,25 @@ async def read(
 ) -> wire.ThreadReadResponse | Encoded[wire.ThreadReadResponse]:
     row = await ctx.threads.row(params.thread_id)
     turns = await ctx.threads.all_turns(row) if params.include_turns else []
-    answer = wire.ThreadReadResponse(thread=ctx.threads.wire_thread(row))
+    thread = ctx.threads.wire_thread(row)
+    state = wire_state_of(row) if row.has_turns and not thread.ephemeral else None
+    answer = wire.ThreadReadResponse(thread=thread, read_state=state)
     return Encoded(with_turns(encode(answer), turns))
 
 
 @handles(wire.THREAD_LIST)
 async def list_threads(ctx: RequestContext, params: wire.ThreadListParams) -> wire.ThreadListResponse:
-    if params.project_id is not None or params.section_id is not None or params.attached_to_thread_id is not None:
-        # Threads have no projects, sections or attachments here yet, so none is in the one asked for.
-        return wire.ThreadListResponse(data=[])
-    page = await ctx.threads.page(
-        ThreadQuery(
-            archived=bool(params.archived),
-            cwds=[params.cwd] if isinstance(params.cwd, str) else params.cwd,
-            model_providers=params.model_providers or None,
-            source_kinds=params.source_kinds or _kinds_by_default(params),
-            originators=params.originators,
-            excluded_ids=params.excluded_thread_ids,
-            search=params.search_term,
-            parent_id=params.parent_thread_id,
-            ancestor_id=params.ancestor_thread_id,
-            sort_key=params.sort_key or "created_at",
-            descending=params.sort_direction != "asc",
-            limit=LIST_LIMIT if params.limit is None else min(100, max(1, params.limit)),
-            cursor=params.cursor,
-        )
-    )
+    query = list_query(params)
+    await ctx.library.projects.check(query.project_id or None)
+    if params.attached_to_thread_id is not None:
+        # Threads are not attached to others here, so none is to this one.
+        return wire.ThreadListResponse(data=[], read_states={})
+    page = await ctx.threads.page(query)
     return wire.ThreadListResponse(
         data=[ctx.threads.wire_thread(row) for row in page.rows],
         next_cursor=page.next_cursor,
         backwards_cursor=page.backwards_cursor,
+        read_states={row.id: wire_state_of(row) for row in page.rows},
     )
 
 

@@ -31,6 +31,8 @@ async def run_user_command(shell: UserShell, script: str, timeout_ms: int | None
 class ShellTurn(ModelTurn):
     """A turn that runs one command of the user. The model is asked only about messages that come meanwhile."""
 
+    is_news = False
+
     def __init__(
         self, thread: "Thread", provider: ModelProvider, shell: UserShell, script: str, timeout_ms: int | None
     ) -> None:

@@ -324,7 +324,7 @@ class Thread:
             at = now_ms()
             columns = {"updated_at_ms": at, "recency_at_ms": at, "token_usage": self._stored_tokens()}
             columns["preview"] = self.row.preview
-            self.row = replace(self.row, **columns)
+            self.row = replace(self.row, has_turns=True, **columns)
         if not self.ephemeral:
             turn_id = self.active.id if self.active is not None else None
             await self._world.thread_store.append(

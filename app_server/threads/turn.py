@@ -19,6 +19,7 @@ from app_server.store.rows import ItemRow, TurnRow
 from app_server.threads.history import INTERRUPTED_NOTICE, aborted_output, text_message, unanswered_calls
 from app_server.threads.items import TurnItems
 from app_server.threads.messages import Message
+from app_server.threads.read_states import store_end
 from app_server.threads.settings import reviewer_named, turn_profile
 from app_server.tools.context import INTERRUPTED, TurnContext
 from protocol.jsonrpc import invalid_request
@@ -67,6 +68,9 @@ def turn_json(row: TurnRow, items: Sequence[bytes], view: str) -> bytes:
 
 class Turn:
     """A turn belongs to its thread. It ends in exactly one `turn/completed`, whatever happens."""
+
+    is_news = True
+    """Whether its end brings the user something to read."""
 
     def __init__(self, thread: "Thread", message: Message | None = None) -> None:
         self.id = uuid7()
@@ -299,7 +303,7 @@ class Turn:
             if status == "interrupted":
                 self._entries.append(text_message("user", INTERRUPTED_NOTICE))
             entries, self._entries, self._notes = [*self._entries, *self._notes], [], []
-            await self._thread.store(turn=self.row, history=entries)
+            await store_end(self._thread, self.row, entries, news=self.is_news and status != "interrupted")
             await self._thread.goal_after(self, error)
         except StoreError as failure:
             logger.error("the end of turn %s cannot be stored: %s", self.id, failure)

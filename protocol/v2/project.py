@@ -1,4 +1,4 @@
-"""project"""
+"""Projects: names for folders, to which threads belong."""
 
 from typing import Literal
 
@@ -7,9 +7,12 @@ from protocol.v2.thread_data import SortDirection
 from protocol.wire import AbsolutePath, UInt32, Wire
 
 ProjectSortKey = Literal["position", "recencyAt"]
+"""The order that users gave projects, or by their newest threads."""
 
 
 class ProjectListParams(Wire):
+    """A page of projects: the first ones unless there is a sort key, with which the last ones come first."""
+
     cursor: str | None = None
     limit: UInt32 | None = None
     sort_direction: SortDirection | None = None
@@ -17,10 +20,14 @@ class ProjectListParams(Wire):
 
 
 class ProjectRoot(Wire):
+    """A folder of a project."""
+
     path: AbsolutePath
 
 
 class Project(Wire):
+    """A project. Times are in Unix seconds; `recency_at` is that of its newest thread, or null without threads."""
+
     created_at: int
     id: str
     metadata: dict[str, str]
@@ -32,6 +39,8 @@ class Project(Wire):
 
 
 class ProjectListResponse(Wire):
+    """One page of projects."""
+
     data: list[Project]
     next_cursor: str | None = None
 
@@ -42,15 +51,18 @@ PROJECT_LIST = ClientRequest(
     ProjectListResponse,
     experimental="project/list",
     access="read",
-    availability="later",
 )
 
 
 class ProjectReadParams(Wire):
+    """Read a project."""
+
     project_id: str
 
 
 class ProjectReadResponse(Wire):
+    """The project."""
+
     project: Project
 
 
@@ -60,11 +72,12 @@ PROJECT_READ = ClientRequest(
     ProjectReadResponse,
     experimental="project/read",
     access="read",
-    availability="later",
 )
 
 
 class ProjectCreateParams(Wire):
+    """Make a project, once for each `idempotency_key`: the same key gives the same project again."""
+
     idempotency_key: str
     name: str
     roots: list[ProjectRoot]
@@ -72,6 +85,8 @@ class ProjectCreateParams(Wire):
 
 
 class ProjectCreateResponse(Wire):
+    """The project, new or known."""
+
     project: Project
 
 
@@ -81,11 +96,12 @@ PROJECT_CREATE = ClientRequest(
     ProjectCreateResponse,
     experimental="project/create",
     access="act",
-    availability="later",
 )
 
 
 class ProjectImportParams(Wire):
+    """Make a project, once for each `idempotency_key`, and let these threads belong to it."""
+
     idempotency_key: str
     name: str
     roots: list[ProjectRoot]
@@ -94,6 +110,8 @@ class ProjectImportParams(Wire):
 
 
 class ProjectImportResponse(Wire):
+    """The project, new or known."""
+
     project: Project
 
 
@@ -103,11 +121,12 @@ PROJECT_IMPORT = ClientRequest(
     ProjectImportResponse,
     experimental="project/import",
     access="act",
-    availability="later",
 )
 
 
 class ProjectUpdateParams(Wire):
+    """Change what is given of a project; `metadata` and `roots` are replaced as a whole."""
+
     project_id: str
     metadata: dict[str, str] | None = None
     name: str | None = None
@@ -115,6 +134,8 @@ class ProjectUpdateParams(Wire):
 
 
 class ProjectUpdateResponse(Wire):
+    """The project as it is now."""
+
     project: Project
 
 
@@ -124,16 +145,18 @@ PROJECT_UPDATE = ClientRequest(
     ProjectUpdateResponse,
     experimental="project/update",
     access="act",
-    availability="later",
 )
 
 
 class ProjectMoveParams(Wire):
+    """Put a project before another one, or at the end."""
+
     project_id: str
     before_project_id: str | None = None
 
 
-class ProjectMoveResponse(Wire): ...
+class ProjectMoveResponse(Wire):
+    """The project is there."""
 
 
 PROJECT_MOVE = ClientRequest(
@@ -142,15 +165,17 @@ PROJECT_MOVE = ClientRequest(
     ProjectMoveResponse,
     experimental="project/move",
     access="act",
-    availability="later",
 )
 
 
 class ProjectDeleteParams(Wire):
+    """Remove a project; its threads belong to none then."""
+
     project_id: str
 
 
-class ProjectDeleteResponse(Wire): ...
+class ProjectDeleteResponse(Wire):
+    """The project is gone."""
 
 
 PROJECT_DELETE = ClientRequest(
@@ -159,14 +184,16 @@ PROJECT_DELETE = ClientRequest(
     ProjectDeleteResponse,
     experimental="project/delete",
     access="act",
-    availability="later",
 )
 
 
 ProjectChangeType = Literal["created", "updated", "deleted"]
+"""What happened to a project."""
 
 
 class ProjectChangedNotification(Wire):
+    """A project was made, changed or removed."""
+
     change_type: ProjectChangeType
     project_id: str
 
@@ -175,6 +202,8 @@ PROJECT_CHANGED = ServerNotification("project/changed", ProjectChangedNotificati
 
 
 class ThreadProjectUpdatedNotification(Wire):
+    """A thread belongs to another project now, or to none (null)."""
+
     project_id: str | None
     thread_id: str
 

@@ -46,7 +46,10 @@ ThreadListCwdFilter = str | list[str]
 
 
 class ThreadListParams(Wire):
-    """A page of threads; `limit` counts threads, `search_term` looks in titles."""
+    """A page of threads; `limit` counts threads, `search_term` looks in titles.
+
+    `section_id` and `project_id` ask for the threads of one section or project; an explicit null for those of none.
+    """
 
     ancestor_thread_id: Annotated[str | None, Experimental("thread/list.ancestorThreadId")] = None
     archived: bool | None = None
