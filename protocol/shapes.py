@@ -175,6 +175,7 @@ class Types:
                     self._homes[name] = source
                 else:
                     self._add_method(value)
+        self._definitions: dict[str, Shape] = {}
         self._names: dict[Any, list[str]] = {}
         self._variants: set[type[Wire]] = set()
         for name, value in self._aliases.items():
@@ -200,6 +201,11 @@ class Types:
 
     def definition(self, name: str) -> Shape:
         """What the type of this name is made of."""
+        if name not in self._definitions:
+            self._definitions[name] = self._definition(name)
+        return self._definitions[name]
+
+    def _definition(self, name: str) -> Shape:
         if name not in self._aliases:
             model = self._models[name]
             alternatives = model.alternatives() if issubclass(model, wire.OneOf) else ()

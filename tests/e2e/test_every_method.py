@@ -47,6 +47,7 @@ AT_A_TIME = 100
 BY_SYSTEM = re.compile(r"\(os error \d+\)|^failed to spawn (command|process): ")
 """What the system refuses has the reference's code for it, and the system's reason."""
 
+NOTHING: tuple[Any, ...] = ({}, None)
 NO_OBJECT: tuple[Any, ...] = ([], [{}], "x", 1, True)
 
 LAST = {"thread/archive", "thread/delete", "thread/unsubscribe"}
@@ -222,7 +223,7 @@ async def test_a_request_without_what_it_needs_or_of_the_wrong_type_is_refused_b
 @pytest.mark.timeout(120)
 async def test_a_request_that_says_nothing_is_answered(tmp_path: Path) -> None:
     async with observed(tmp_path) as (_, client):
-        await check(client, [Attempt(request, params) for params in ({}, None) for request in REQUESTS])
+        await check(client, [Attempt(request, params) for params in NOTHING for request in REQUESTS])
 
 
 @pytest.mark.timeout(120)

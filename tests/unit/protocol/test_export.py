@@ -12,14 +12,29 @@ from jsonschema import Draft7Validator
 
 import protocol
 from protocol.export import ALL_MODULES, import_all, write_json_schema, write_typescript
-from protocol.methods import ClientRequest, registered
+from protocol.methods import ClientNotification, ClientRequest, ServerNotification, ServerRequest, registered
 from protocol.v2.thread import ThreadStartParams
-from protocol.wire import Experimental
+from protocol.wire import Empty, Experimental
 
 
 @pytest.fixture(params=[True, False], ids=["experimental", "stable"])
 def experimental(request: pytest.FixtureRequest) -> bool:
     return request.param
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What both commands write: `json` and `ts` in the folders `experimental` and `stable`. Not to be changed."""
+    folder = tmp_path_factory.mktemp("exports")
+    for name in ("experimental", "stable"):
+        write_json_schema(folder / name / "json", experimental=name == "experimental")
+        write_typescript(folder / name / "ts", experimental=name == "experimental")
+    return folder
+
+
+@pytest.fixture
+def exported(exports: Path, experimental: bool) -> Path:
+    return exports / ("experimental" if experimental else "stable")
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -45,17 +60,14 @@ def test_every_module_of_the_protocol_is_exported() -> None:
     assert [module.__name__ for module in import_all()] == list(ALL_MODULES)
 
 
-def test_writing_twice_gives_the_same_bytes(tmp_path: Path, experimental: bool) -> None:
-    for folder in ("one", "two"):
-        write_json_schema(tmp_path / folder / "json", experimental=experimental)
-        write_typescript(tmp_path / folder / "ts", experimental=experimental)
-    assert _files(tmp_path / "one") == _files(tmp_path / "two")
+def test_writing_again_gives_the_same_bytes(exported: Path, tmp_path: Path, experimental: bool) -> None:
+    write_json_schema(tmp_path / "json", experimental=experimental)
+    write_typescript(tmp_path / "ts", experimental=experimental)
+    assert _files(tmp_path) == _files(exported)
 
 
-def test_files_are_where_clients_of_the_reference_look_for_them(tmp_path: Path) -> None:
-    write_json_schema(tmp_path / "json", experimental=False)
-    write_typescript(tmp_path / "ts", experimental=False)
-    written = set(_files(tmp_path))
+def test_files_are_where_clients_of_the_reference_look_for_them(exports: Path) -> None:
+    written = set(_files(exports / "stable"))
     assert {
         "json/codex_app_server_protocol.schemas.json",
         "json/codex_app_server_protocol.v2.schemas.json",
@@ -77,11 +89,12 @@ def test_files_are_where_clients_of_the_reference_look_for_them(tmp_path: Path) 
     } <= written
 
 
-def test_every_schema_is_valid_and_refers_only_to_what_it_defines(tmp_path: Path, experimental: bool) -> None:
-    write_json_schema(tmp_path, experimental=experimental)
-    for path in tmp_path.rglob("*.json"):
+def test_every_schema_is_valid_and_refers_only_to_what_it_defines(exported: Path) -> None:
+    for path in (exported / "json").rglob("*.json"):
         schema = json.loads(path.read_text("utf-8"))
-        Draft7Validator.check_schema(schema)
+        if "schemas" in path.name:
+            # The bundles have everything that is in the other files.
+            Draft7Validator.check_schema(schema)
         for reference in _references(schema):
             target = schema
             for step in reference.removeprefix("#/").split("/"):
@@ -100,9 +113,9 @@ def _references(schema: Any) -> Iterator[str]:
             yield from _references(value)
 
 
-def test_a_request_validates_against_the_exported_schema(tmp_path: Path) -> None:
-    write_json_schema(tmp_path, experimental=False)
-    validator = Draft7Validator(json.loads((tmp_path / "ClientRequest.json").read_text("utf-8")))
+def test_a_request_validates_against_the_exported_schema(exports: Path) -> None:
+    path = exports / "stable" / "json" / "ClientRequest.json"
+    validator = Draft7Validator(json.loads(path.read_text("utf-8")))
     request = {"id": 1, "method": "thread/start", "params": {"cwd": "/srv", "sandbox": "read-only"}}
     assert _is_valid(validator, request)
     assert _is_valid(validator, {"id": "a", "method": "configRequirements/read"})
@@ -114,13 +127,34 @@ def _is_valid(validator: Draft7Validator, value: Any) -> bool:
     return not list(cast("Iterator[Any]", validator.iter_errors(value)))  # pyright: ignore[reportUnknownMemberType]
 
 
-def test_the_stable_export_has_no_experimental_member(tmp_path: Path) -> None:
-    import_all()
-    write_json_schema(tmp_path / "stable", experimental=False)
-    write_json_schema(tmp_path / "all", experimental=True)
-    bundle = "codex_app_server_protocol.v2.schemas.json"
+def test_the_export_has_every_method_with_its_params_and_result(exports: Path) -> None:
+    json_folder, ts_folder = exports / "experimental" / "json", exports / "experimental" / "ts"
+    files = {Path(name).stem for name in _files(json_folder)}
+    types = {Path(name).stem for name in _files(ts_folder)}
+    kinds = {
+        "ClientRequest": list(registered(ClientRequest)),
+        "ClientNotification": list(registered(ClientNotification)),
+        "ServerRequest": list(registered(ServerRequest)),
+        "ServerNotification": list(registered(ServerNotification)),
+    }
+    assert sum(map(len, kinds.values())) >= 282
+    for kind, descriptors in kinds.items():
+        schema = json.loads((json_folder / f"{kind}.json").read_text("utf-8"))
+        exported = [part["properties"]["method"]["enum"] for part in schema["oneOf"]]
+        assert sorted(exported) == sorted([descriptor.method] for descriptor in descriptors)
+        text = (ts_folder / f"{kind}.ts").read_text("utf-8")
+        for descriptor in descriptors:
+            assert f'"{descriptor.method}"' in text
+            models = [descriptor.params, getattr(descriptor, "response", Empty)]
+            names = {model.__name__ for model in models if model is not Empty}
+            assert names <= files & types
+
+
+def test_the_stable_export_has_no_experimental_member(exports: Path) -> None:
+    bundle = "json/codex_app_server_protocol.v2.schemas.json"
     stable, everything = (
-        set(_members(json.loads((tmp_path / folder / bundle).read_text("utf-8")))) for folder in ("stable", "all")
+        set(_members(json.loads((exports / folder / bundle).read_text("utf-8"))))
+        for folder in ("stable", "experimental")
     )
     marked = {
         f"ThreadStartParams.{field.alias}"
@@ -132,23 +166,21 @@ def test_the_stable_export_has_no_experimental_member(tmp_path: Path) -> None:
     assert not marked & stable
 
     methods = {request.method for request in registered(ClientRequest) if request.experimental is not None}
-    text = (tmp_path / "stable" / bundle).read_text("utf-8")
+    text = (exports / "stable" / bundle).read_text("utf-8")
     assert "thread/settings/update" in methods
     assert not [method for method in methods if f'"{method}"' in text]
     assert "ThreadSettingsUpdateParams" not in text
 
 
-def test_the_stable_typescript_has_no_experimental_member(tmp_path: Path) -> None:
-    write_typescript(tmp_path, experimental=False)
-    written = _files(tmp_path)
+def test_the_stable_typescript_has_no_experimental_member(exports: Path) -> None:
+    written = _files(exports / "stable" / "ts")
     assert "v2/ThreadSettingsUpdateParams.ts" not in written
     assert b"dynamicTools" not in written["v2/ThreadStartParams.ts"]
     assert b"thread/settings/update" not in written["ClientRequest.ts"]
 
 
-def test_descriptions_name_members_as_the_wire_does(tmp_path: Path) -> None:
-    write_json_schema(tmp_path, experimental=False)
-    schema = json.loads((tmp_path / "v2" / "CommandExecParams.json").read_text("utf-8"))
+def test_descriptions_name_members_as_the_wire_does(exports: Path) -> None:
+    schema = json.loads((exports / "stable" / "json" / "v2" / "CommandExecParams.json").read_text("utf-8"))
     assert "`timeoutMs`" in schema["description"]
     assert "timeout_ms" not in schema["description"]
 
