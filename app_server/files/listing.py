@@ -24,6 +24,7 @@ _FINE_NS, _COARSE_NS = 20_000_000, 2_100_000_000
 """How long after a change a folder may change again without another time of change, by what its clock can tell."""
 
 _LOOK_AGAIN = 0.02
+_BREATH_SECONDS, _PAUSE_SECONDS = 0.002, 0.00002
 
 Identity = tuple[int, int]
 """Device and inode."""
@@ -37,6 +38,22 @@ Progress = Callable[[Callable[[], Iterable[T]]], None]
 
 class Abandoned(Exception):
     """Nobody waits for the answer any more."""
+
+
+class Breath:
+    """Lets other threads run, which one that only computes does not do often enough by itself."""
+
+    def __init__(self, abandoned: Event) -> None:
+        self._abandoned, self._last = abandoned, time.monotonic()
+
+    def __call__(self) -> None:
+        """Let them, if it is time to. Raises Abandoned once that is so."""
+        if self._abandoned.is_set():
+            raise Abandoned
+        if time.monotonic() - self._last > _BREATH_SECONDS:
+            # Not 0: whoever gives the interpreter lock away and asks for it again at once, gets it.
+            time.sleep(_PAUSE_SECONDS)
+            self._last = time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,18 +122,19 @@ class Listing:
         Raises Abandoned once `abandoned` is set; what was read until then is kept.
         """
         self.used = time.monotonic()
+        breathe = Breath(abandoned)
         while not self._lock.acquire(timeout=_LOOK_AGAIN):
-            _check(abandoned)
+            breathe()
         try:
-            return self._refresh(abandoned, progress)
+            return self._refresh(breathe, progress)
         finally:
             self.used = time.monotonic()
             self._lock.release()
 
-    def _refresh(self, abandoned: Event, progress: Progress[Chunk] | None) -> tuple[Chunk, ...]:
+    def _refresh(self, breathe: Breath, progress: Progress[Chunk] | None) -> tuple[Chunk, ...]:
         found: dict[str, _Folder] = {}
         paths = 0
-        for prefix, folder in self._walk(abandoned):
+        for prefix, folder in self._walk(breathe):
             found[prefix] = folder
             if self._folders.get(prefix) is not folder:
                 self._stale = True
@@ -125,22 +143,22 @@ class Listing:
             if paths > MAX_PATHS:
                 break
             if progress is not None:
-                progress(lambda: _chunks(found, abandoned))
+                progress(lambda: _chunks(found, breathe))
         if self._stale or len(found) != len(self._folders):
             self._stale = True
             self._folders = found
-            self._chunks = tuple(_chunks(found, abandoned))
+            self._chunks = tuple(_chunks(found, breathe))
             self._stale = False
         return self._chunks
 
-    def _walk(self, abandoned: Event) -> Iterator[tuple[str, _Folder]]:
+    def _walk(self, breathe: Breath) -> Iterator[tuple[str, _Folder]]:
         now_ns = time.time_ns()
         if self._outer is None or any(signature(path) != known for path, known in self._outer[1].items()):
             self._outer = scope_of_root(self._root.rstrip("/") or "/")
         waiting = deque([(_Entered("", self._outer[0], None), False)])
         entered: set[Identity] = set()
         while waiting:
-            _check(abandoned)
+            breathe()
             here, is_link = waiting.popleft()
             path = self._root + here.prefix
             try:
@@ -210,7 +228,7 @@ def _is_above(here: _Entered, identity: Identity) -> bool:
     return above is not None
 
 
-def _chunks(found: dict[str, _Folder], abandoned: Event) -> Iterator[Chunk]:
+def _chunks(found: dict[str, _Folder], breathe: Breath) -> Iterator[Chunk]:
     for folders, text in ((False, _files(found)), (True, _folder_paths(found))):
         rest: list[str] = []
         for piece in text:
@@ -218,7 +236,7 @@ def _chunks(found: dict[str, _Folder], abandoned: Event) -> Iterator[Chunk]:
             while len(rest) >= LINES:
                 yield from _halves(folders, rest[:LINES])
                 rest = rest[LINES:]
-                _check(abandoned)
+                breathe()
         yield from _halves(folders, rest)
 
 
@@ -253,8 +271,3 @@ def _can_be_told(path: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _check(abandoned: Event) -> None:
-    if abandoned.is_set():
-        raise Abandoned

@@ -1,11 +1,10 @@
 """The best of many paths for a query, found without looking closely at each of them."""
 
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from heapq import nsmallest
-from itertools import compress
+from dataclasses import dataclass, replace
+from itertools import compress, repeat
+from operator import neg
 from threading import Event
 
 from app_server.files.fuzzy import (
@@ -20,12 +19,10 @@ from app_server.files.fuzzy import (
     fold,
     subsequence,
 )
-from app_server.files.listing import Abandoned, Chunk
+from app_server.files.listing import Breath, Chunk
 
 BEST = 50
 """How many results a search has."""
-
-_BREATH_SECONDS = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +36,34 @@ class Hit:
     places: tuple[int, ...]
 
 
-@dataclass(slots=True)
-class _Matches:
-    """The paths of a chunk that match, by their numbers in it."""
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some paths of a chunk, by their numbers in it."""
 
     root: int
     chunk: Chunk
-    others: list[int] = field(default_factory=list[int])
-    exact: list[int] = field(default_factory=list[int])
-    """Those whose name is the query."""
-    names: list[int] = field(default_factory=list[int])
-    """Files whose name alone matches."""
+    numbers: list[int]
 
-    def narrowed(self, numbers: list[int], test: Callable[[str], object]) -> Iterator[int]:
-        """Those of `numbers` whose folded path passes."""
+    def where(self, test: Callable[[str], object]) -> "_Part":
+        """Those whose folded path passes."""
         folded = self.chunk.folded
-        return compress(numbers, map(test, [folded[number] for number in numbers]))
+        kept = compress(self.numbers, map(test, [folded[number] for number in self.numbers]))
+        return replace(self, numbers=list(kept))
+
+    def but(self, other: "_Part") -> "_Part":
+        """Those that are not in the other part."""
+        if not other.numbers:
+            return self
+        without = set(other.numbers)
+        return replace(self, numbers=[number for number in self.numbers if number not in without])
+
+    def paths(self) -> list[str]:
+        """The paths themselves."""
+        return [self.chunk.paths[number] for number in self.numbers]
 
 
-Scored = Iterator[tuple[int, _Matches, int]]
-"""Score, chunk and number of paths."""
+Scored = Iterator[tuple[_Part, list[int]]]
+"""Paths and the score of each."""
 
 
 def best(chunks: Iterable[tuple[int, Chunk]], query: Query, abandoned: Event, limit: int = BEST) -> list[Hit]:
@@ -67,137 +72,90 @@ def best(chunks: Iterable[tuple[int, Chunk]], query: Query, abandoned: Event, li
     Of equals that are too many the shorter are taken. Raises Abandoned once `abandoned` is set. Runs in a worker thread
     and lets others run in between.
     """
-    breathe = _Breath(abandoned)
-    match = _matcher(query) if query.plain is None else _plain_matcher(query.plain)
-    found: list[_Matches] = []
-    for root, chunk in chunks:
-        found.append(match(root, chunk))
+    breathe = Breath(abandoned)
+    parts = [_Part(root, chunk, list(range(len(chunk.paths)))) for root, chunk in chunks]
+    scored = _by_tiers(parts, query.wanted[0], limit, breathe) if query.plain else _by_words(parts, query, breathe)
+    chosen: list[tuple[int, int, str, int, bool]] = []
+    for part, scores in scored:
+        paths = part.paths()
+        entries = zip(map(neg, scores), map(len, paths), paths, repeat(part.root), repeat(part.chunk.folders))
+        if len(chosen) == limit:
+            worst = chosen[-1]
+            entries = (entry for entry in entries if entry < worst)
+        chosen = sorted([*chosen, *entries])[:limit]
         breathe()
-    scored = _by_tiers(found, query.wanted[0], limit, breathe) if query.plain else _by_words(found, query, breathe)
-    entries = ((-score, len(path := one.chunk.paths[number]), path, one.root, one) for score, one, number in scored)
-    chosen = nsmallest(limit, entries, key=lambda entry: entry[:4])
-    hits = [_hit(path, root, one.chunk.folders, query) for _, _, path, root, one in chosen]
+    hits = [_hit(path, root, is_folder, query) for _, _, path, root, is_folder in chosen]
     return sorted(hits, key=lambda hit: (-hit.score, hit.path, hit.root))
 
 
-class _Breath:
-    """Lets other threads run, which one that only computes does not do often enough by itself."""
-
-    def __init__(self, abandoned: Event) -> None:
-        self._abandoned, self._last = abandoned, time.monotonic()
-
-    def __call__(self) -> None:
-        """Let them, if it is time to. Raises Abandoned."""
-        if self._abandoned.is_set():
-            raise Abandoned
-        if time.monotonic() - self._last > _BREATH_SECONDS:
-            time.sleep(0)
-            self._last = time.monotonic()
-
-
-# Which paths match
-
-
-def _matcher(query: Query) -> Callable[[int, Chunk], _Matches]:
+def _by_words(parts: list[_Part], query: Query, breathe: Breath) -> Scored:
     tests = [(word.test(), word.negated) for word in query.words]
-
-    def match(root: int, chunk: Chunk) -> _Matches:
-        found = _Matches(root, chunk, list(range(len(chunk.paths))))
-        for test, negated in tests:
-            kept: Callable[[str], object] = (lambda line, test=test: not test(line)) if negated else test
-            found.others = list(found.narrowed(found.others, kept))
-        return found
-
-    return match
-
-
-def _plain_matcher(plain: str) -> Callable[[int, Chunk], _Matches]:
-    anywhere = re.compile(subsequence(plain)).match
-    in_name = re.compile(f"(?s:.*/)?+{subsequence(plain)}").match
-    name_is = re.compile(rf"(?s:.*/)?+{re.escape(plain)}\Z").match
-
-    def match(root: int, chunk: Chunk) -> _Matches:
-        numbers = list(compress(range(len(chunk.folded)), map(anywhere, chunk.folded)))
-        found = _Matches(root, chunk, numbers)
-        if numbers:
-            found.exact = list(found.narrowed(numbers, name_is))
-            found.others = _but(numbers, found.exact)
-            if not chunk.folders:
-                found.names = list(found.narrowed(found.others, in_name))
-                found.others = _but(found.others, found.names)
-        return found
-
-    return match
-
-
-def _but(numbers: list[int], others: list[int]) -> list[int]:
-    if not others:
-        return numbers
-    without = set(others)
-    return [number for number in numbers if number not in without]
-
-
-# How well they fit
-
-
-def _by_words(found: list[_Matches], query: Query, breathe: _Breath) -> Scored:
     scores = [_Scores(word, breathe) for word in query.wanted]
-    for one in found:
-        paths = [one.chunk.paths[number] for number in one.others]
-        sums = map(sum, zip(*(score.of(paths, one.chunk.ascii) for score in scores), strict=True))
-        yield from zip(sums if scores else [0] * len(paths), [one] * len(paths), one.others, strict=True)
+    for part in parts:
+        left = part
+        for test, negated in tests:
+            left = left.but(left.where(test)) if negated else left.where(test)
+        paths = left.paths()
+        sums = [sum(each) for each in zip(*(score.of(paths, part.chunk.ascii) for score in scores), strict=True)]
+        yield left, sums if scores else [0] * len(paths)
+        breathe()
 
 
-def _by_tiers(found: list[_Matches], word: Word, limit: int, breathe: _Breath) -> Scored:
-    """Scores of one plain word. What cannot be among the best `limit` is left out, mostly without being scored.
+def _by_tiers(parts: list[_Part], word: Word, limit: int, breathe: Breath) -> Scored:
+    """Scores of one plain word. What cannot be among the best `limit` is left out, mostly without being looked at.
 
     No word fits better than at the beginning of a name, where its score is always the same.
     """
     top = _Scores(word, breathe).of([word.text], False)[0]
+    named = re.compile(f"(?s:.*/)?+{subsequence(word.text)}").match
+    is_name = re.compile(rf"(?s:.*/)?+{re.escape(word.text)}\Z").match
+    names: list[_Part] = []
+    others: list[_Part] = []
     left = limit
-    for one in found:
-        bonus = EXACT_BONUS if one.chunk.folders else EXACT_BONUS + NAME_BONUS
-        yield from ((bonus + top, one, number) for number in one.exact)
-        left -= len(one.exact)
-    in_names = [(one, one.names) for one in found if one.names]
-    heads = re.compile(f"(?s:.*/)?+{re.escape(word.text)}").match
-    yield from _tier(in_names, heads, top, NAME_BONUS, left, _Scores(word, breathe, names=True))
-    left -= sum(len(numbers) for _, numbers in in_names)
-    others = [(one, one.others) for one in found if one.others]
+    for part in parts:
+        # Of folders, a name that has the word counts no more than a path.
+        has = part.where(is_name if part.chunk.folders else named)
+        exact = has if part.chunk.folders else has.where(is_name)
+        yield exact, [(EXACT_BONUS if part.chunk.folders else EXACT_BONUS + NAME_BONUS) + top] * len(exact.numbers)
+        left -= len(exact.numbers)
+        names.append(has.but(exact))
+        others.append(part.but(has))
+        breathe()
+    begins = re.compile(f"(?s:.*/)?+{re.escape(word.text)}").match
+    yield from _tier(names, begins, NAME_BONUS, top, left, _Scores(word, breathe, names=True))
+    left -= sum(len(part.numbers) for part in names)
     if left > 0:
-        starts = re.compile(f"(?s:.*/)?{re.escape(word.text)}").match
-        yield from _tier(others, starts, top, 0, left, _Scores(word, breathe))
+        anywhere, begins = word.test(), re.compile(f"(?s:.*/)?{re.escape(word.text)}").match
+        found: list[_Part] = []
+        for part in others:
+            found.append(part.where(anywhere))
+            breathe()
+        yield from _tier(found, begins, 0, top, left, _Scores(word, breathe))
 
 
 def _tier(
-    found: list[tuple[_Matches, list[int]]],
-    at_top: Callable[[str], object],
-    top: int,
-    bonus: int,
-    left: int,
-    scores: "_Scores",
+    parts: list[_Part], begins: Callable[[str], object], bonus: int, top: int, left: int, scores: "_Scores"
 ) -> Scored:
+    """Scores of paths of which `left` are wanted, only of those with the best of scores if these are enough."""
     if left <= 0:
         return
-    tops = [(one, list(one.narrowed(numbers, at_top))) for one, numbers in found]
-    if sum(len(numbers) for _, numbers in tops) >= left:
-        for one, numbers in tops:
-            yield from ((bonus + top, one, number) for number in numbers)
-        return
-    for one, numbers in found:
-        paths = [one.chunk.paths[number] for number in numbers]
-        yield from (
-            (bonus + score, one, number)
-            for score, number in zip(scores.of(paths, one.chunk.ascii), numbers, strict=True)
-        )
+    tops: list[_Part] = []
+    for part in parts:
+        tops.append(part.where(begins))
+        scores.breathe()
+    enough = sum(len(part.numbers) for part in tops) >= left
+    for part in tops if enough else parts:
+        known = [top] * len(part.numbers) if enough else scores.of(part.paths(), part.chunk.ascii)
+        yield part, [bonus + score for score in known]
 
 
 class _Scores:
     """Scores of many texts for one word. Texts that differ only in what the word does not care for share one."""
 
-    def __init__(self, word: Word, breathe: _Breath, *, names: bool = False) -> None:
+    def __init__(self, word: Word, breathe: Breath, *, names: bool = False) -> None:
         """`names` looks only at what follows the last slash."""
-        self._word, self._breathe, self._names = word, breathe, names
+        self.breathe = breathe
+        self._word, self._names = word, names
         self._known: dict[bytes, int] = {}
         # In a shape, characters of the word stand for themselves, all others for their class, and NUL for a boundary.
         cared = [code for code in range(1, 128) if chr(code).lower() in word.text]
@@ -210,20 +168,25 @@ class _Scores:
         if not is_ascii or self._word.kind != "fuzzy":
             return [self._scored(fold(text), map(char_class, text)) for text in texts]
         shapes = "\0".join(texts).encode().translate(self._shape).split(b"\0") if texts else []
-        return list(map(self._of_shape, shapes))
+        # What stands after the last character of the word does not matter.
+        shapes = [shape.rstrip(_CLASS_CODES) for shape in shapes]
+        known = self._known
+        for shape in set(shapes).difference(known):
+            known[shape] = self._of_shape(shape)
+        return [known[shape] for shape in shapes]
 
     def _of_shape(self, shape: bytes) -> int:
         # What stands right before the first character of the word matters, and nothing before that.
         before = len(shape) - len(shape.lstrip(_CLASS_CODES)) - 1
-        shape = shape[max(0, before) :].rstrip(_CLASS_CODES)
-        score = self._known.get(shape)
-        if score is None:
-            score = self._scored(shape.lower().decode("latin-1"), shape.translate(_CLASSES))
-            self._known[shape] = score
+        if before > 0:
+            shape = shape[before:]
+            if (known := self._known.get(shape)) is not None:
+                return known
+        self._known[shape] = score = self._scored(shape.lower().decode("latin-1"), shape.translate(_CLASSES))
         return score
 
     def _scored(self, folded: str, classes: Iterable[int]) -> int:
-        self._breathe()
+        self.breathe()
         found = fit(self._word, folded, bonuses(list(classes)))
         return 0 if found is None else found.score
 

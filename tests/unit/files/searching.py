@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from threading import Event
 
 from app_server.files.fuzzy import fold, parse
-from app_server.files.listing import Chunk
+from app_server.files.listing import LINES, Chunk
 from app_server.files.ranking import BEST, Hit, best
 
 
@@ -14,8 +14,8 @@ def chunks(paths: Iterable[str]) -> list[tuple[int, Chunk]]:
     for folders in (False, True):
         for is_ascii in (True, False):
             named = [path for path in paths if path.endswith("/") == folders and path.isascii() == is_ascii]
-            bare = [path.removesuffix("/") for path in named]
-            if bare:
+            for start in range(0, len(named), LINES):
+                bare = [path.removesuffix("/") for path in named[start : start + LINES]]
                 made.append((0, Chunk(folders, bare, [fold(path) for path in bare], is_ascii)))
     return made
 
