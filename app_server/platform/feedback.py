@@ -58,12 +58,7 @@ def read_chosen(paths: Iterable[str]) -> list[Attachment]:
         if not os.path.isabs(path):
             raise invalid_request(f"`extraLogFiles`: {path} must be an absolute path")
         try:
-            # Not to wait for the other end of a named pipe.
-            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            with open(fd, "rb") as file:
-                if not stat.S_ISREG(os.fstat(fd).st_mode):
-                    raise invalid_request(f"`extraLogFiles`: {path} is no regular file")
-                content = file.read(left + 1)
+            content = _content(path, left + 1)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise invalid_request(f"`extraLogFiles`: {path} cannot be read: {reason}") from error
@@ -72,6 +67,18 @@ def read_chosen(paths: Iterable[str]) -> list[Attachment]:
             raise invalid_request(f"`extraLogFiles`: more than {MOST_EXTRA_BYTES >> 20} MiB; leave some out")
         found.append(Attachment(Path(path).name, content, "application/octet-stream"))
     return found
+
+
+def _content(path: str, most: int) -> bytes:
+    # Not to wait for the other end of a named pipe.
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise ValueError("it is no regular file")
+        with open(fd, "rb", closefd=False) as file:
+            return file.read(most)
+    finally:
+        os.close(fd)
 
 
 def check_place(path: str) -> None:

@@ -1,9 +1,10 @@
 """Numbers of the running daemon: what a client or a person looks at when something grows or hangs."""
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -12,7 +13,7 @@ SAMPLE_SECONDS = 0.1
 WATCHED_SECONDS = 60.0
 """How long the loop is watched after somebody has asked; nobody who does not ask pays for it."""
 
-Spawn = Callable[[Callable[[], Awaitable[None]]], None]
+Spawn = Callable[[Callable[[], Coroutine[Any, Any, None]]], object]
 
 
 class Gauges:

@@ -88,15 +88,19 @@ class Redactor:
 
 def names_a_secret(name: str) -> bool:
     """Whether a variable or setting of that name holds a secret, itself or in what is in it."""
+    return name in SECRET_KEYS or _is_called_secret(name)
+
+
+def _is_called_secret(name: str) -> bool:
     # Names of variables that hold a key are no keys.
-    return not name.startswith("env_") and (name in SECRET_KEYS or _SECRET_NAME.search(name) is not None)
+    return not name.startswith("env_") and _SECRET_NAME.search(name) is not None
 
 
 def secrets_in(value: Any, *, secret: bool = False) -> Iterator[str]:
     """The texts of all keys, at any depth, whose names are those of a secret."""
     if isinstance(value, Mapping):
         for key, inner in cast("Mapping[str, Any]", value).items():
-            yield from secrets_in(inner, secret=_SECRET_NAME.search(str(key)) is not None)
+            yield from secrets_in(inner, secret=_is_called_secret(str(key)))
     elif isinstance(value, list):
         for entry in cast("list[Any]", value):
             yield from secrets_in(entry, secret=secret)
