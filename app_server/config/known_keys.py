@@ -1,115 +1,44 @@
-"""The top-level settings that config.toml may hold, whether or not this program acts on them."""
+"""The settings that config.toml may hold, at any depth, whether or not this program acts on them."""
 
-KNOWN_KEYS = frozenset(
-    {
-        "agents",
-        "allow_login_shell",
-        "allow_symlinked_codex_home",
-        "analytics",
-        "approval_policy",
-        "approval_unattended_seconds",
-        "approvals_reviewer",
-        "apps",
-        "apps_mcp_product_sku",
-        "audio",
-        "auto_review",
-        "background_terminal_max_timeout",
-        "browser_use",
-        "chatgpt_base_url",
-        "check_for_update_on_startup",
-        "cli_auth_credentials_store",
-        "client_search_provider",
-        "cloud",
-        "command_limits",
-        "compact_prompt",
-        "computer_use",
-        "daybreak",
-        "default_permissions",
-        "desktop",
-        "developer_instructions",
-        "disable_paste_burst",
-        "experimental_compact_prompt_file",
-        "experimental_realtime_start_instructions",
-        "experimental_realtime_webrtc_call_base_url",
-        "experimental_realtime_ws_backend_prompt",
-        "experimental_realtime_ws_base_url",
-        "experimental_realtime_ws_model",
-        "experimental_realtime_ws_startup_context",
-        "experimental_thread_store",
-        "experimental_thread_store_endpoint",
-        "experimental_use_unified_exec_tool",
-        "features",
-        "feedback",
-        "file_opener",
-        "forced_chatgpt_workspace_id",
-        "forced_login_method",
-        "ghost_snapshot",
-        "goals",
-        "hide_agent_reasoning",
-        "history",
-        "hooks",
-        "include_apps_instructions",
-        "include_collaboration_mode_instructions",
-        "include_environment_context",
-        "include_environment_context_time",
-        "include_permissions_instructions",
-        "instructions",
-        "js_repl_node_module_dirs",
-        "js_repl_node_path",
-        "log_dir",
-        "marketplaces",
-        "mcp_enterprise_managed_auth",
-        "mcp_oauth_callback_port",
-        "mcp_oauth_callback_url",
-        "mcp_oauth_credentials_store",
-        "mcp_optional_startup_grace_ms",
-        "mcp_servers",
-        "memories",
-        "model",
-        "model_auto_compact_token_limit",
-        "model_auto_compact_token_limit_scope",
-        "model_catalog_json",
-        "model_context_window",
-        "model_instructions_file",
-        "model_post_turn_compact_threshold_percent",
-        "model_provider",
-        "model_providers",
-        "model_reasoning_effort",
-        "model_reasoning_summary",
-        "model_verbosity",
-        "notice",
-        "notify",
-        "openai_base_url",
-        "orchestrator",
-        "oss_provider",
-        "otel",
-        "permissions",
-        "personality",
-        "plan_mode_reasoning_effort",
-        "plugins",
-        "profile",
-        "profiles",
-        "project_doc_fallback_filenames",
-        "project_doc_max_bytes",
-        "project_root_markers",
-        "projects",
-        "realtime",
-        "responses_api_metadata",
-        "review_model",
-        "sandbox_mode",
-        "sandbox_workspace_write",
-        "service_tier",
-        "shell_environment_policy",
-        "show_raw_agent_reasoning",
-        "skills",
-        "sqlite_home",
-        "suppress_unstable_features_warning",
-        "thread_unload_delay_secs",
-        "tool_output_token_limit",
-        "tool_suggest",
-        "tools",
-        "tui",
-        "web_search",
-        "windows",
-    }
-)
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+ANY_NAME = "*"
+"""In a table of known keys: what a key may hold that users name themselves."""
+
+Known = Mapping[str, Any]
+"""Keys, each with the keys of its table, or with 1 where it holds a value or a table of any content."""
+
+
+@cache
+def known_keys() -> Known:
+    """All known settings."""
+    from app_server.config.features import known_features
+
+    keys: dict[str, Any] = json.loads(Path(__file__).with_name("known_keys.json").read_bytes())
+    return {**keys, "features": dict.fromkeys(known_features(), 1)}
+
+
+def unknown_keys(table: Mapping[str, Any], known: Known | None = None) -> Iterator[tuple[tuple[str, ...], str | None]]:
+    """The path of each setting that nobody knows, with the most similar known name at that place, if one is similar."""
+    known = known_keys() if known is None else known
+    for key, value in table.items():
+        inner: Any = known.get(key, known.get(ANY_NAME))
+        if inner is None:
+            yield (key,), _nearest(key, known)
+        elif isinstance(inner, Mapping) and isinstance(value, dict):
+            for path, near in unknown_keys(cast("dict[str, Any]", value), cast("Known", inner)):
+                yield (key, *path), near
+        elif ANY_NAME in known and len(known) > 1 and key not in known and not isinstance(value, dict):
+            # A single value among tables that users name: a setting whose name is wrong.
+            yield (key,), _nearest(key, known)
+
+
+def _nearest(key: str, known: Known) -> str | None:
+    import difflib
+
+    near = difflib.get_close_matches(key, [name for name in known if name != ANY_NAME], 1)
+    return near[0] if near else None

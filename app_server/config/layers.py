@@ -1,70 +1,55 @@
 """Where configuration comes from: layers in order of strength, merged, with the origin of each value."""
 
-import hashlib
 import json
 import os
 import re
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from app_server.config.known_keys import KNOWN_KEYS
-from app_server.config.network_proxy import NetworkRequirements
-from app_server.config.network_tables import read_network_requirements
+from app_server.config.known_keys import unknown_keys
+from app_server.config.layer import (
+    INVALID,
+    ConfigError,
+    ConfigWarning,
+    Layer,
+    Table,
+    contains,
+    leaves,
+    line_of,
+    merge,
+    nested,
+    parse_override,
+    read_file,
+)
+from app_server.config.projects import Project, project_warnings
+from app_server.config.requirements import Requirements, read_requirements
 from app_server.config.settings import Settings, read_settings
 from app_server.config.table import Problem, TableReader, dotted
 
 SYSTEM_CONFIG = Path("/etc/codex/config.toml")
 REQUIREMENTS = "requirements.toml"
 """Beside the system's configuration: what an organisation demands."""
+MANAGED = "managed_config.toml"
+"""Beside it too: an older form of demands, values that users cannot change."""
 
-INVALID = "Invalid configuration; threads cannot start until it is corrected."
+MANAGED_KINDS = ("legacyManagedConfigTomlFromFile",)
+"""Layers that are stronger than what clients and the command line say."""
 
-Table = dict[str, Any]
+MAX_UNKNOWN = 20
+"""How many unknown settings are told one by one."""
 
-
-class ConfigError(Exception):
-    """Configuration that cannot be used; the message names the key and the file or flag."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigWarning:
-    """Something in the configuration that a user should know. Lines and columns count from 1."""
-
-    summary: str
-    details: str | None = None
-    path: str | None = None
-    line: int | None = None
-    column: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One source. `source` is its name as `config/read` tells it; `text` is the file, for positions in it."""
-
-    source: Mapping[str, Any]
-    table: Table
-    text: str = ""
-
-    @property
-    def version(self) -> str:
-        """Changes when the content changes."""
-        content = json.dumps(self.table, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-        return "sha256:" + hashlib.sha256(content.encode()).hexdigest()
-
-    @property
-    def file(self) -> str | None:
-        """The file that the layer is read from."""
-        return self.source.get("file")
+UNKNOWN = "Ignoring an unrecognized configuration setting."
 
 
 @dataclass(frozen=True)
 class LayerStack:
-    """All layers, weakest first, as they were when read. `broken` are files that could not be understood."""
+    """All layers, weakest first, as they were when read. `broken` are files that could not be understood.
+
+    Layers with a `disabled_reason` are shown and do not count. With `strict` no thread starts on unknown settings.
+    """
 
     codex_home: Path
     layers: tuple[Layer, ...]
@@ -74,18 +59,37 @@ class LayerStack:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     requirements: Layer | None = None
     """What an organisation demands, which no layer can change."""
+    strict: bool = False
+    project: Project | None = None
+    """The project whose layers are among them."""
+    live_features: Mapping[str, bool] = field(default_factory=dict[str, bool])
+    """Features that clients have switched for this daemon, where no layer says anything of them."""
+
+    @property
+    def active(self) -> Iterator[Layer]:
+        """The layers that count."""
+        return (layer for layer in self.layers if layer.disabled_reason is None)
+
+    @cached_property
+    def files(self) -> tuple[str, ...]:
+        """Every file that decides about this stack, whether or not it exists."""
+        own = [layer.file for layer in (*self.layers, *([self.requirements] if self.requirements else []))]
+        looked_for = () if self.project is None else self.project.files
+        system = next((layer.file for layer in self.layers if layer.kind == "system"), None)
+        others = (str(self.codex_home / "auth.json"), None if system is None else str(Path(system).with_name(MANAGED)))
+        return tuple(dict.fromkeys(file for file in (*own, *looked_for, *others) if file is not None))
 
     def effective(self) -> Table:
         """The merged table. The caller may change it."""
-        merged: Table = {}
-        for layer in self.layers:
+        merged: Table = {"features": dict(self.live_features)} if self.live_features else {}
+        for layer in self.active:
             merge(merged, layer.table)
         return merged
 
     def origins(self) -> dict[str, Layer]:
         """The layer that has the last word on each value, by dotted key."""
         found: dict[tuple[str, ...], Layer] = {}
-        for layer in self.layers:
+        for layer in self.active:
             for path, value in leaves(layer.table):
                 if value == {} and any(other[: len(path)] == path != other for other in found):
                     continue
@@ -110,11 +114,14 @@ class LayerStack:
         """
         if self.broken:
             raise ConfigError(str(self.broken[0].details))
-        for warning in self._warnings_of_demands():
-            raise ConfigError(str(warning.details))
+        for problem in self._demands[1]:
+            if problem.decisive:
+                raise ConfigError(str(self._warning_of_demand(problem).details))
         stack = self
         if overrides:
             stack = self._with(Layer({"type": "sessionFlags"}, nested(overrides)))
+        if self.strict:
+            stack.refuse_unknown()
         settings, reader = stack._read
         for problem in reader.problems:
             if problem.decisive:
@@ -124,14 +131,16 @@ class LayerStack:
     @cached_property
     def warnings(self) -> tuple[ConfigWarning, ...]:
         """What clients should be told, one `configWarning` each."""
-        found = [*self.broken, *self._warnings_of_demands()]
+        found = [*self.broken, *map(self._warning_of_demand, self._demands[1])]
         for problem in self._read[1].problems:
             details, path, line = self._describe(problem)
             summary = INVALID
             if not problem.decisive:
                 summary = problem.summary or f"Ignoring an invalid setting: {problem.key}."
             found.append(ConfigWarning(summary, details, path, line, None if line is None else 1))
-        found.extend(self._unknown_keys())
+        for layer in self.layers:
+            found.extend(project_warnings(layer))
+        found.extend(self._warnings_of_unknown())
         settings = self.settings()
         if settings.model_provider == "demo" and "model_provider" not in self.effective():
             found.append(
@@ -145,19 +154,30 @@ class LayerStack:
 
     @cached_property
     def _read(self) -> tuple[Settings, TableReader]:
-        return read_settings(self._deciding(), self.codex_home, self.signed_in, self.environ, self._demands[0])
+        demands, table = self.demands, self._deciding()
+        trust = None if self.project is None else self.project.trust
+        if trust == "untrusted":
+            table.setdefault("approval_policy", "untrusted")
+        notes = [] if demands is None else demands.impose(table)
+        settings, reader = read_settings(table, self.codex_home, self.signed_in, self.environ, demands, trust)
+        reader.problems.extend(notes)
+        return settings, reader
+
+    @property
+    def demands(self) -> Requirements | None:
+        """What an organisation demands, read."""
+        return self._demands[0]
 
     @cached_property
-    def _demands(self) -> tuple[NetworkRequirements | None, Sequence[Problem]]:
-        reader = TableReader({} if self.requirements is None else self.requirements.table)
-        return read_network_requirements(reader), reader.problems
+    def _demands(self) -> tuple[Requirements | None, Sequence[Problem]]:
+        layer = self.requirements
+        return (None, ()) if layer is None else read_requirements(layer.table, str(layer.file))
 
-    def _warnings_of_demands(self) -> Iterator[ConfigWarning]:
+    def _warning_of_demand(self, problem: Problem) -> ConfigWarning:
         file, text = ("", "") if self.requirements is None else (self.requirements.file, self.requirements.text)
-        for problem in self._demands[1]:
-            line = line_of(text, problem.path)
-            details = f"{file}:{line}: {problem.message} (in `{problem.key}`)"
-            yield ConfigWarning(INVALID, details, file, line, 1)
+        line = line_of(text, problem.path)
+        details = f"{file}:{line}: {problem.message} (in `{problem.key}`)"
+        return ConfigWarning(INVALID if problem.decisive else problem.summary or INVALID, details, file, line, 1)
 
     def _deciding(self) -> Table:
         """The merged table, where what a stronger layer says in short does not undo more than it means.
@@ -166,10 +186,10 @@ class LayerStack:
         or false, such as that of `--enable`, switches the rules that a weaker layer has made, and keeps them.
         """
         merged = self.effective()
-        rules = _network_rules(self.layers)
+        rules = _network_rules(tuple(self.active))
         if rules is not None and isinstance(merged.get("features"), dict):
             merged["features"]["network_proxy"] = rules
-        for layer in reversed(self.layers):
+        for layer in reversed(tuple(self.active)):
             if "default_permissions" in layer.table:
                 break
             if "sandbox_mode" in layer.table:
@@ -177,14 +197,31 @@ class LayerStack:
                 break
         return merged
 
+    def in_project(self, project: Project) -> "LayerStack":
+        """The stack in a folder of a project: its layers are stronger than the user's, weaker than the command line."""
+        at = sum(layer.kind in ("system", "user") for layer in self.layers)
+        layers = (*self.layers[:at], *project.layers, *self.layers[at:])
+        return replace(self, layers=layers, broken=(*self.broken, *project.broken), project=project)
+
+    def with_user_table(self, layer: Layer) -> "LayerStack":
+        """The stack with another content of the user's file."""
+        layers = (layer if other.source == layer.source else other for other in self.layers)
+        return replace(self, layers=tuple(layers))
+
+    @property
+    def user(self) -> Layer:
+        """The user's file."""
+        return next(layer for layer in self.layers if layer.kind == "user")
+
     def _with(self, layer: Layer) -> "LayerStack":
-        return replace(self, layers=(*self.layers, layer))
+        at = sum(other.kind not in MANAGED_KINDS for other in self.layers)
+        return replace(self, layers=(*self.layers[:at], layer, *self.layers[at:]))
 
     def _describe(self, problem: Problem) -> tuple[str, str | None, int | None]:
         owner = None
         for depth in range(len(problem.path), 0, -1):
             path = problem.path[:depth]
-            if owner := next((layer for layer in reversed(self.layers) if contains(layer.table, path)), None):
+            if owner := next((layer for layer in reversed(tuple(self.active)) if contains(layer.table, path)), None):
                 break
         if owner is not None and owner.file is not None:
             line = line_of(owner.text, problem.path)
@@ -193,24 +230,27 @@ class LayerStack:
             return f"{problem.message} (in `{problem.key}`, given by a client or on the command line)", None, None
         return f"{problem.message} (in `{problem.key}`)", None, None
 
-    def _unknown_keys(self) -> Iterator[ConfigWarning]:
-        import difflib
+    def refuse_unknown(self) -> None:
+        """Raise ConfigError for the first setting that nobody knows."""
+        for layer, path, hint in self._unknown_keys():
+            place = f"{layer.file}:{line_of(layer.text, path)}: " if layer.file else ""
+            end = "" if layer.file else " in -c/--config override"
+            raise ConfigError(f"{place}unknown configuration field `{dotted(path)}`{end}.{hint}")
 
-        for layer in self.layers:
-            for key in layer.table:
-                if key in KNOWN_KEYS:
-                    continue
-                near = difflib.get_close_matches(key, KNOWN_KEYS, 1)
-                hint = f" Did you mean `{near[0]}`?" if near else ""
-                line = line_of(layer.text, (key,)) if layer.file else None
-                where = layer.file or "the command line"
-                yield ConfigWarning(
-                    "Ignoring an unrecognized configuration setting.",
-                    f"{where}: `{key}` is not a known setting.{hint}",
-                    layer.file,
-                    line,
-                    None if line is None else 1,
-                )
+    def _unknown_keys(self) -> Iterator[tuple[Layer, tuple[str, ...], str]]:
+        for layer in self.active:
+            for path, near in unknown_keys(layer.table):
+                yield layer, path, f" Did you mean `{near}`?" if near else ""
+
+    def _warnings_of_unknown(self) -> Iterator[ConfigWarning]:
+        unknown = list(self._unknown_keys())
+        for layer, path, hint in unknown[:MAX_UNKNOWN]:
+            line = line_of(layer.text, path) if layer.file else None
+            details = f"{layer.file or 'the command line'}: `{dotted(path)}` is not a known setting.{hint}"
+            yield ConfigWarning(UNKNOWN, details, layer.file, line, None if line is None else 1)
+        if len(unknown) > MAX_UNKNOWN:
+            count, example = len(unknown) - MAX_UNKNOWN, dotted(unknown[MAX_UNKNOWN][1])
+            yield ConfigWarning(UNKNOWN, f"{count} more settings are not known, such as `{example}`.")
 
 
 def load_settings(
@@ -219,21 +259,30 @@ def load_settings(
     enable: Sequence[str] = (),
     disable: Sequence[str] = (),
     *,
+    profile: str | None = None,
+    strict: bool = False,
     system_config: Path = SYSTEM_CONFIG,
     environ: Mapping[str, str] = os.environ,
 ) -> LayerStack:
-    """Read all layers. `overrides` are `key=value` texts. Blocks on files; raises ConfigError for a bad override.
+    """Read all layers but those of projects. `overrides` are `key=value` texts. Blocks on files.
 
-    What an organisation demands is in requirements.toml beside `system_config`.
+    `profile` names `$CODEX_HOME/NAME.config.toml`, which goes before the user's file. What an organisation demands is
+    in requirements.toml beside `system_config`. Raises ConfigError for a bad override, for a profile without a file,
+    and with `strict` for unknown settings and files that cannot be understood.
     """
     layers: list[Layer] = []
     broken: list[ConfigWarning] = []
-    for kind, path in (("system", system_config), ("user", codex_home / "config.toml")):
-        source = {"type": kind, "file": str(path)} | ({"profile": None} if kind == "user" else {})
-        table, text, warning = _read_file(path)
+
+    def add(source: dict[str, Any], path: Path) -> None:
+        table, text, warning = read_file(path)
+        layers.append(Layer({**source, "file": str(path)}, table, text))
         if warning is not None:
             broken.append(warning)
-        layers.append(Layer(source, table, text))
+
+    add({"type": "system"}, system_config)
+    add({"type": "user", "profile": None}, codex_home / "config.toml")
+    if profile is not None:
+        add({"type": "user", "profile": profile}, _profile_file(codex_home, profile))
     flags: Table = {}
     for override in overrides:
         merge(flags, parse_override(override))
@@ -242,119 +291,43 @@ def load_settings(
             merge(flags, {"features": {name: value}})
     if flags:
         layers.append(Layer({"type": "sessionFlags"}, flags))
+    managed = system_config.with_name(MANAGED)
+    if os.path.lexists(managed):
+        add({"type": MANAGED_KINDS[0]}, managed)
     path = system_config.with_name(REQUIREMENTS)
-    table, text, warning = _read_file(path)
+    table, text, warning = read_file(path)
     if warning is not None:
         broken.append(warning)
         table = {"experimental_network": {"enabled": False}}
     requirements = Layer({"type": "requirements", "file": str(path)}, table, text)
-    stack = LayerStack(codex_home, tuple(layers), tuple(broken), _signed_in(codex_home), environ, requirements)
+    stack = LayerStack(
+        codex_home, tuple(layers), tuple(broken), _signed_in(codex_home), environ, requirements, strict=strict
+    )
+    if strict and broken:
+        raise ConfigError(str(broken[0].details))
+    if strict:
+        stack.refuse_unknown()
     if flags and not broken:
         # A mistake on the command line is told there, at once; one in a file only when a thread needs it.
         for problem in stack.problems:
-            if contains(flags, problem.path):
+            if contains(flags, problem.path) and (problem.decisive or problem.summary is None):
                 raise ConfigError(f"-c {problem.key}: {problem.message}")
     return stack
 
 
-def merge(into: Table, table: Mapping[str, Any]) -> None:
-    """Lay `table` over `into`: tables are merged key by key, anything else replaces what was there."""
-    for key, value in table.items():
-        if isinstance(value, dict):
-            below = into.get(key)
-            target = cast("Table", below) if isinstance(below, dict) else cast("Table", {})
-            into[key] = target
-            merge(target, cast("Table", value))
-        else:
-            into[key] = deepcopy(value)
+Loader = Callable[[], LayerStack]
+"""Reads all layers again."""
+
+_PROFILE = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def leaves(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every value that is no table, with its path; an empty table counts as a value."""
-    for key, value in table.items():
-        inner = cast("Table", value) if isinstance(value, dict) else None
-        if inner:
-            yield from leaves(inner, (*path, key))
-        else:
-            yield (*path, key), value
-
-
-def contains(table: Mapping[str, Any], path: Sequence[str]) -> bool:
-    """Whether the table has a value at the path."""
-    value: Any = table
-    for key in path:
-        if not isinstance(value, dict) or key not in value:
-            return False
-        value = cast("Table", value)[key]
-    return True
-
-
-def parse_override(text: str) -> Table:
-    """`a.b=value` as a nested table. The value is TOML, or else a plain string. Raises ConfigError without a key."""
-    key, equals, value = text.partition("=")
-    key, value = key.strip(), value.strip()
-    if not equals or not key:
-        raise ConfigError(f"-c {text}: expected key=value")
-    try:
-        parsed = tomllib.loads(f"value = {value}")
-    except tomllib.TOMLDecodeError:
-        parsed = {}
-    return _at(parse_key(key), parsed["value"] if set(parsed) == {"value"} else value.strip("\"'"))
-
-
-def parse_key(key: str) -> tuple[str, ...]:
-    """The segments of a dotted key; segments may be quoted as in TOML."""
-    if '"' not in key and "'" not in key:
-        return tuple(key.split("."))
-    try:
-        table = tomllib.loads(f"{key} = 0")
-    except tomllib.TOMLDecodeError:
-        return tuple(key.split("."))
-    path: list[str] = []
-    value: Any = table
-    while isinstance(value, dict):
-        name, value = next(iter(cast("Table", value).items()))
-        path.append(name)
-    return tuple(path)
-
-
-def nested(overrides: Mapping[str, Any]) -> Table:
-    """Overrides with dotted keys as one table; a null means that the key is not overridden."""
-    table: Table = {}
-    for key, value in overrides.items():
-        if value is not None:
-            merge(table, _at(parse_key(key), value))
-    return table
-
-
-def line_of(text: str, path: Sequence[str]) -> int:
-    """The line, from 1, where the value at `path` is most likely set; 1 when it cannot be told."""
-    section: tuple[str, ...] = ()
-    best, depth = 1, 0
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := _HEADER.match(line):
-            section = parse_key(header[1])
-            here = section
-        elif assignment := _ASSIGNMENT.match(line):
-            here = (*section, *parse_key(assignment[1].strip()))
-        else:
-            continue
-        if len(here) > depth and tuple(path[: len(here)]) == here:
-            best, depth = number, len(here)
-    return best
-
-
-_HEADER = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]")
-_ASSIGNMENT = re.compile(
-    r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*="""
-)
-_POSITION = re.compile(r"\(at line (\d+), column (\d+)\)|\(at end of document\)")
-
-
-def _at(path: Sequence[str], value: Any) -> Table:
-    for key in reversed(path):
-        value = {key: value}
-    return value
+def _profile_file(codex_home: Path, profile: str) -> Path:
+    if not _PROFILE.fullmatch(profile):
+        raise ConfigError(f"--profile {profile}: a profile's name consists of letters, digits, `-` and `_`")
+    path = codex_home / f"{profile}.config.toml"
+    if not path.is_file():
+        raise ConfigError(f"--profile {profile}: there is no {path}")
+    return path
 
 
 def _network_rules(layers: Sequence[Layer]) -> Table | None:
@@ -372,27 +345,6 @@ def _network_rules(layers: Sequence[Layer]) -> Table | None:
         else:
             return None
     return rules or None
-
-
-def _read_file(path: Path) -> tuple[Table, str, ConfigWarning | None]:
-    summary = INVALID
-    text = ""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-        return tomllib.loads(text), text, None
-    except FileNotFoundError:
-        return {}, "", None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = (error.strerror or "unreadable") if isinstance(error, OSError) else "the file is not UTF-8"
-        return {}, "", ConfigWarning(summary, f"{path}: {reason}", str(path))
-    except tomllib.TOMLDecodeError as error:
-        message = str(error)
-        position = _POSITION.search(message)
-        line, column = len(text.splitlines()) or 1, 1
-        if position is not None and position[1] is not None:
-            line, column = int(position[1]), int(position[2])
-        reason = _POSITION.sub("", message).strip()
-        return {}, text, ConfigWarning(summary, f"{path}:{line}:{column}: {reason}", str(path), line, column)
 
 
 def _signed_in(codex_home: Path) -> bool:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -12,6 +12,7 @@ from app_server.config.auto_review import DEFAULT_AUTO_REVIEW, AutoReviewSetting
 from app_server.config.network_proxy import NetworkProxySettings, NetworkRequirements
 from app_server.config.network_tables import managed_network
 from app_server.config.permission_profiles import BUILT_IN, NamedProfile, read_profiles
+from app_server.config.requirements import Requirements
 from app_server.config.table import TableReader
 
 DEFAULT_MODELS = MappingProxyType(
@@ -150,6 +151,8 @@ class Settings:
     """The rules of the managed proxy for profiles that have none of their own; None where nothing asks for a proxy."""
     network_requirements: NetworkRequirements | None = None
     """What an organisation demands of the network; it is already part of every NetworkProxySettings."""
+    requirements: Requirements | None = None
+    """Everything that it demands; imposed on these settings already, and to be imposed on what clients choose."""
 
     @property
     def provider(self) -> ModelProviderSettings:
@@ -193,11 +196,14 @@ def read_settings(
     codex_home: Path,
     signed_in: bool,
     environ: Mapping[str, str],
-    network_requirements: NetworkRequirements | None = None,
+    demands: Requirements | None = None,
+    trust: str | None = None,
 ) -> tuple[Settings, TableReader]:
     """Turn a merged table into settings. What is wrong is left at its default and noted in the reader's problems.
 
     `signed_in` tells whether there are credentials of an account, which makes OpenAI the provider where none is chosen.
+    `demands` have been imposed on the table. `trust` is what the user has said of the project: in a folder that was
+    decided about, commands may write where nothing else is configured.
     """
     reader = TableReader(table)
     providers, clouds = _read_providers(reader, environ)
@@ -217,11 +223,14 @@ def read_settings(
         reader.problem(
             "profile", "`profile` in config.toml is no longer supported; set its keys directly", decisive=True
         )
+    network_requirements = None if demands is None else demands.network
     network = managed_network(reader, network_requirements)
     profiles, profile = read_profiles(reader, network)
     sandbox_mode = reader.choice("sandbox_mode", SANDBOX_MODES, decisive=True)
     if profile is None and sandbox_mode is None:
-        profile = ":read-only"
+        profile = ":read-only" if trust is None else ":workspace"
+    if demands is not None:
+        profiles, profile, sandbox_mode = _limit_sandbox(reader, demands, profiles, profile, sandbox_mode)
     chosen: dict[str, Any] = {
         "model": reader.text("model") or DEFAULT_MODELS.get(provider, DEFAULT_MODELS["openai"]),
         "model_provider": provider,
@@ -261,9 +270,39 @@ def read_settings(
         "extensions": MappingProxyType({name: reader.table(name).entries() for name in EXTENSIONS}),
         "network_proxy": network.rules(),
         "network_requirements": network_requirements,
+        "requirements": demands,
     }
     settings = Settings(codex_home=codex_home, **{name: value for name, value in chosen.items() if value is not None})
     return settings, reader
+
+
+def _limit_sandbox(
+    reader: TableReader,
+    demands: Requirements,
+    profiles: Mapping[str, NamedProfile],
+    profile: str | None,
+    sandbox_mode: str | None,
+) -> tuple[Mapping[str, NamedProfile], str | None, str | None]:
+    """What may be used of the profiles, and the default profile and sandbox mode that are in force then."""
+    refused = demands.limited(profiles)
+    limited = {
+        name: replace(known, problem=refused[name]) if name in refused else known for name, known in profiles.items()
+    }
+    if profile is None:
+        sandbox_mode, note = demands.sandbox_mode(sandbox_mode or "read-only")
+        reader.problems.extend([] if note is None else [note])
+    elif profile in refused:
+        usable = [name for name, known in limited.items() if known.problem is None]
+        fallback = demands.default_profile(usable)
+        if fallback is None:
+            reader.problem("default_permissions", "requirements allow no permission profile", decisive=True)
+        elif reader.raw("default_permissions") is not None:
+            reader.problems.append(demands.profile_note(profile, fallback, refused[profile]))
+        profile = fallback or ":read-only"
+    elif reader.raw("default_permissions") is None:
+        wanted = demands.table.get("default_permissions")
+        profile = wanted if wanted in limited and wanted not in refused else profile
+    return MappingProxyType(limited), profile, sandbox_mode
 
 
 def _read_providers(

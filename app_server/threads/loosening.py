@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app_server.config.layers import leaves, nested
+from app_server.config.layer import leaves, nested
 from app_server.rpc.scopes import Scope, out_of_scope
 from app_server.sandbox.permissions import PermissionProfile
 from app_server.sandbox.profiles import within_any

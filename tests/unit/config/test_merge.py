@@ -7,7 +7,8 @@ from typing import Any, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app_server.config.layers import Layer, LayerStack, contains, leaves, merge, parse_key
+from app_server.config.layer import Layer, contains, leaves, merge, parse_key
+from app_server.config.layers import LayerStack
 from app_server.config.table import dotted
 
 KEYS = st.sampled_from(["a", "b", "c.d", 'q"x', "ü", "with space"])
