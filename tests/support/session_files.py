@@ -130,3 +130,18 @@ def name_thread(home: Path, thread_id: str, name: str) -> None:
     """Give a thread a name, as the reference does."""
     with (home / "session_index.jsonl").open("ab") as file:
         file.write(orjson.dumps({"id": thread_id, "thread_name": name, "updated_at": AT}) + b"\n")
+
+
+def compress(path: Path) -> Path:
+    """Put a compressed file in the place of a session file, as the reference does with old ones."""
+    data, size = path.read_bytes(), 100_000
+    blocks = [data[start : start + size] for start in range(0, len(data), size)]
+    # A zstd frame of blocks that are not made smaller: magic, no options, a window of 2 MiB, then each block after
+    # its length and whether it is the last.
+    frame = [b"\x28\xb5\x2f\xfd\x00\x58"]
+    for number, block in enumerate(blocks, start=1):
+        frame.append((len(block) << 3 | (number == len(blocks))).to_bytes(3, "little") + block)
+    compressed = path.with_name(f"{path.name}.zst")
+    compressed.write_bytes(b"".join(frame))
+    path.unlink()
+    return compressed

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import IO, Any, Final, cast
 
+from app_server.store.rollouts.compressed import PIECE_BYTES, open_session
 from app_server.store.rollouts.files import Record, SessionFile, files_of, lines, records
 
 DEPTH: Final = 64
@@ -81,8 +82,8 @@ def _base_file(home: Path, base: Mapping[str, Any], path: str) -> str | None:
 def _ends_at(file: SessionFile, end: int, ordinal: int) -> bool:
     """Whether a record ends at this byte, and the one after it, if there is one, has this number."""
     try:
-        with open(file.path, "rb") as opened:
-            opened.seek(max(0, end - 1))
+        with open_session(file.path) as opened:
+            _skip(opened, max(0, end - 1))
             if opened.read(1) != b"\n":
                 return False
             following = next(lines(opened), None)
@@ -90,6 +91,14 @@ def _ends_at(file: SessionFile, end: int, ordinal: int) -> bool:
         return False
     # Two threads may well have a line that ends there: the numbers of their records tell which was meant.
     return following is None or _ordinal(following) in (None, ordinal)
+
+
+def _skip(file: IO[bytes], count: int) -> None:
+    if file.seekable():
+        file.seek(count)
+        return
+    while count > 0 and (piece := file.read(min(count, PIECE_BYTES))):
+        count -= len(piece)
 
 
 def _ordinal(line: bytes) -> int | None:

@@ -11,8 +11,10 @@ from uuid import UUID
 
 import orjson
 
+from app_server.store.rollouts.compressed import SUFFIX, open_session
+
 _ID: Final = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_NAME: Final = re.compile(rf"rollout-\d{{4}}-\d\d-\d\dT\d\d-\d\d-\d\d-({_ID})(?:_({_ID}))?\.jsonl")
+_NAME: Final = re.compile(rf"rollout-\d{{4}}-\d\d-\d\dT\d\d-\d\d-\d\d-({_ID})(?:_({_ID}))?\.jsonl(?:\.zst)?")
 
 LINE_BYTES: Final = 64 << 20
 """A longer line is passed over: a single record of this size is no part of a conversation."""
@@ -35,9 +37,9 @@ class SessionFile:
     archived: bool
 
     @property
-    def rank(self) -> tuple[str, bool]:
+    def rank(self) -> tuple[str, bool, bool]:
         """The greatest of the files of one thread is the one that counts."""
-        return self.segment, not self.archived
+        return self.segment, not self.archived, not self.path.endswith(SUFFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +130,10 @@ def _days_of(thread_id: str) -> set[str] | None:
 def records(path: str, end: int | None = None) -> Iterator[Record]:
     """The records of a session file, up to byte `end` if that is given.
 
-    What is no JSON object, such as a torn last line, is passed over; invalid UTF-8 is replaced. Raises OSError.
+    What is no JSON object, such as a torn last line, is passed over; invalid UTF-8 is replaced. Raises OSError or
+    NoLibrary.
     """
-    with open(path, "rb", buffering=_PIECE) as file:
+    with open_session(path) as file:
         for line in lines(file, end):
             if (record := parsed(line)) is not None:
                 yield record

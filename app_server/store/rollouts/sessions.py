@@ -21,6 +21,7 @@ from app_server.store.daemons import Daemon
 from app_server.store.database import Database
 from app_server.store.rollouts import table
 from app_server.store.rollouts.chain import chain_of
+from app_server.store.rollouts.compressed import SUFFIX, NoLibrary
 from app_server.store.rollouts.files import SessionFile, files_in, files_of, folders, newest
 from app_server.store.rollouts.names import Names
 from app_server.store.rollouts.replay import Session, replay
@@ -182,7 +183,7 @@ class Sessions:
                     sleep(BREATH_SECONDS)
                 try:
                     summary = summarise(file.path, file.archived, self._default_provider, self._beginning)
-                except NoSession as error:
+                except (NoSession, NoLibrary) as error:
                     logger.info("%s is passed over: %s", file.path, error)
                     useless[file.path] = state
                 else:
@@ -263,6 +264,8 @@ class Sessions:
         if known is None or not known[1] or known[0].read_size is None:
             return None
         found = known[0]
+        if found.path.endswith(SUFFIX):
+            return None  # what is written to is not compressed
         try:
             status = await anyio.to_thread.run_sync(os.stat, found.path)
         except OSError:
@@ -285,8 +288,8 @@ class Sessions:
             if moved is not None and moved.path != found.path:
                 return await self._read(moved)
             return found.state == "read"
-        except OSError as error:
-            logger.warning("the session file %s cannot be read: %s", found.path, error.strerror or error)
+        except (OSError, NoLibrary) as error:
+            logger.warning("the session file %s cannot be read: %s", found.path, error)
             return found.state == "read"
         settings = session.settings
         columns: dict[str, str | None] = {

@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 
 import orjson
 
+from app_server.store.rollouts.compressed import open_session
 from app_server.store.rollouts.files import Record, lines, parsed, timestamp_ms
 from app_server.store.rows import ThreadRow, cut_preview
 from app_server.version import PROTOCOL_VERSION
@@ -45,7 +46,7 @@ def summarise(path: str, archived: bool, default_provider: str, beginning: Calla
 
     `beginning` finds the file in which a session began that only goes on in this one.
     """
-    with open(path, "rb") as file:
+    with open_session(path) as file:
         status = os.fstat(file.fileno())
         head = _Head(default_provider)
         for line in lines(file, HEAD_BYTES):
@@ -56,7 +57,7 @@ def summarise(path: str, archived: bool, default_provider: str, beginning: Calla
         if isinstance(head.meta.get("history_base"), dict) and (first := beginning(path)) != path:
             head.began_with(first)
         row = head.row()
-        if file.tell() < status.st_size:
+        if file.seekable() and file.tell() < status.st_size:
             file.seek(max(file.tell(), status.st_size - TAIL_BYTES))
             for line in lines(file):
                 if any(kind in line[:_KIND_BYTES] for kind in _SETTINGS) and (record := parsed(line)) is not None:
@@ -116,7 +117,7 @@ class _Head:
     def began_with(self, path: str) -> None:
         """Take the first message from the file in which the session began."""
         earlier = _Head(self.default_provider)
-        with suppress(OSError), open(path, "rb") as file:
+        with suppress(OSError), open_session(path) as file:
             for line in lines(file, HEAD_BYTES):
                 if earlier.takes(line) and (record := parsed(line)) is not None:
                     earlier.add(record)

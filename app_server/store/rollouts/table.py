@@ -307,6 +307,6 @@ def end(
     _write(connection, after)
 
 
-def _rank(path: str) -> tuple[str, bool]:
+def _rank(path: str) -> tuple[str, bool, bool]:
     file = file_named(path)
-    return ("", False) if file is None else file.rank
+    return ("", False, False) if file is None else file.rank

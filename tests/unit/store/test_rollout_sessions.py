@@ -1,5 +1,6 @@
 """Sessions of the reference among the threads of the store."""
 
+import ctypes.util
 import os
 import shutil
 import sqlite3
@@ -24,6 +25,7 @@ from tests.support.session_files import (
     AT_MS,
     THREAD,
     append,
+    compress,
     context,
     event,
     name_thread,
@@ -355,6 +357,26 @@ async def test_a_new_home_lists_all_sessions_though_only_the_newest_were_looked_
         tasks.start_soon(library.sessions.keep)
         assert set(await library.listed()) == set(ids)
         tasks.cancel_scope.cancel()
+
+
+@pytest.mark.skipif(ctypes.util.find_library("zstd") is None, reason="NO LIBZSTD HERE, COMPRESSED SESSIONS NOT TESTED")
+async def test_a_session_that_was_compressed_is_read_as_before(library: Library) -> None:
+    long = "x" * 300_000
+    path = write_session(library.home, [context(), *spoken_turn("t1", "one", long)])
+    assert await library.turn_ids() == ["t1"]
+    before = [row.payload for row in (await library.store.items(THREAD)).rows]
+    base = {"thread_id": THREAD, "end_ordinal_exclusive": path.read_bytes().count(b"\n")}
+    base["end_byte_offset"] = path.stat().st_size
+    compressed = compress(path)
+    write_session(library.home, spoken_turn("t2", "two", "2"), thread_id=OTHER, history_base=base)
+    await library.sessions.scan()
+
+    assert set(await library.listed()) == {THREAD, OTHER}
+    assert [row.payload for row in (await library.store.items(THREAD)).rows] == before
+    assert (await library.store.get(OTHER)).preview == "one"
+    assert await library.turn_ids(OTHER) == ["t1", "t2"]
+    compressed.write_bytes(compressed.read_bytes()[:200_000] + b"damage")
+    assert await library.turn_ids() == ["t1"]
 
 
 async def test_a_turn_that_the_reference_is_at_is_seen_to_its_end(library: Library) -> None:
