@@ -117,7 +117,7 @@ class Daemon:
         self.sandbox = choose_sandbox(self._journal, secrets)
         self.patches = ApplyPatchTool(secrets.denied())
         self.watcher = Watcher(self._tell_changed)
-        self.search = FileSearch(self._tell_found)
+        self.search = FileSearch(self._tell_found, self.spawn)
         self._providers: dict[str, ModelProvider] = {}
         self._pool = HttpPool()
         self.account = AuthManager(
@@ -143,6 +143,7 @@ class Daemon:
                     self.spawn(self.search.run)
                     self.spawn(_build_validators)
                     self.spawn(self.threads.unload_idle)
+                    self.spawn(self.library.search.index.run)
                     self.spawn(self._sessions.keep)
                     self.spawn(self._look_at_rules)
                     self.spawn(self._tell_confinement)

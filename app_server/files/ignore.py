@@ -294,7 +294,7 @@ def _first_line(path: str, seen: dict[str, Signature]) -> str:
     try:
         with open(path, "rb") as file:
             return file.readline(4096).decode(errors="surrogateescape")
-    except OSError:
+    except (OSError, ValueError):
         return ""
 
 

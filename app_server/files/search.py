@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Event
@@ -10,7 +11,6 @@ from threading import Event
 import anyio
 import orjson
 from anyio import CapacityLimiter, from_thread, to_thread
-from anyio.abc import TaskGroup
 
 from app_server.files.fuzzy import parse
 from app_server.files.listing import Abandoned, Chunk, Listing, Progress
@@ -59,23 +59,22 @@ class _Session:
 class FileSearch:
     """All searches of all clients. Roots that were searched are kept for a while and only checked for changes."""
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+    def __init__(self, tell: Tell, spawn: Callable[[Callable[[], Awaitable[None]]], None]) -> None:
+        """`spawn` runs a session, which ends with the daemon at the latest."""
+        self._tell, self._spawn = tell, spawn
         self._listings: dict[tuple[str, frozenset[str]], Listing] = {}
         self._running: dict[tuple[int, str | None], anyio.CancelScope] = {}
         self._sessions: dict[tuple[int, str], _Session] = {}
         self._filled = anyio.Event()
-        self._tasks: TaskGroup | None = None
         # Searches that hang on a dead network file system use up these, and no worker of other rooms.
         self._workers = CapacityLimiter(_WORKERS)
 
     async def run(self) -> None:
-        """Serve sessions, and forget roots that nobody searches, until cancelled."""
-        async with anyio.create_task_group() as self._tasks:
-            while True:
-                await self._filled.wait()
-                await anyio.sleep(KEPT_SECONDS / 2)
-                self._forget_unused()
+        """Forget roots that nobody searches any more, until cancelled."""
+        while True:
+            await self._filled.wait()
+            await anyio.sleep(KEPT_SECONDS / 2)
+            self._forget_unused()
 
     async def find(self, connection_id: int, roots: Sequence[str], query: str, token: str | None) -> bytes:
         """The best paths for `query` below `roots`, as a JSON array of `FuzzyFileSearchResult`.
@@ -109,8 +108,7 @@ class FileSearch:
             raise invalid_request(f"{MAX_SESSIONS} search sessions are open: stop one with fuzzyFileSearch/sessionStop")
         session = _Session(connection_id, session_id, tuple(roots))
         self._sessions[connection_id, session_id] = session
-        assert self._tasks is not None
-        self._tasks.start_soon(self._serve, session)
+        self._spawn(partial(self._serve, session))
 
     def update(self, connection_id: int, session_id: str, query: str) -> None:
         """Search for something else. Raises -32600 if the connection has no such session."""
@@ -135,26 +133,32 @@ class FileSearch:
             self.stop(owner, session_id)
 
     async def _serve(self, session: _Session) -> None:
-        with session.scope:
-            answered, told = -1, b""
-            while True:
-                asked, session.abandoned, session.wake = session.asked, Event(), anyio.Event()
-                began = time.monotonic()
-                look = partial(self._look, session, session.query, asked != answered)
-                try:
-                    hits = await self._work(look)
-                except Abandoned:
-                    continue
-                if session.asked != asked:
-                    continue
-                if asked != answered or hits != told:
-                    self._tell_updated(session, session.query, hits)
-                    self._tell_completed(session)
-                answered, told = asked, hits
-                # Nothing is found for nothing, whatever happens to files.
-                pause = max(LOOK_SECONDS, (time.monotonic() - began) * _LOOK_SHARE) if session.query else None
-                with anyio.move_on_after(pause):
-                    await session.wake.wait()
+        try:
+            with session.scope:
+                await self._follow(session)
+        finally:
+            session.abandoned.set()
+
+    async def _follow(self, session: _Session) -> None:
+        answered, told = -1, b""
+        while True:
+            asked, session.abandoned, session.wake = session.asked, Event(), anyio.Event()
+            began = time.monotonic()
+            look = partial(self._look, session, session.query, asked != answered)
+            try:
+                hits = await self._work(look)
+            except Abandoned:
+                continue
+            if session.asked != asked:
+                continue
+            if asked != answered or hits != told:
+                self._tell_updated(session, session.query, hits)
+                self._tell_completed(session)
+            answered, told = asked, hits
+            # Nothing is found for nothing, whatever happens to files.
+            pause = max(LOOK_SECONDS, (time.monotonic() - began) * _LOOK_SHARE) if session.query else None
+            with anyio.move_on_after(pause):
+                await session.wake.wait()
 
     def _look(self, session: _Session, query: str, is_new: bool) -> bytes:
         abandoned, due = session.abandoned, time.monotonic() + PARTIAL_SECONDS
@@ -210,8 +214,10 @@ class FileSearch:
         """The listings of roots by their number. What is below two roots is found below the nearer one, once."""
         paths: dict[str, int] = {}
         for number, root in enumerate(roots):
-            if root and "\0" not in root:
-                paths.setdefault(os.path.abspath(root), number)
+            # Without a working directory a relative root is nowhere.
+            with suppress(OSError):
+                if root and "\0" not in root:
+                    paths.setdefault(os.path.abspath(root), number)
         listings: list[tuple[int, Listing]] = []
         for path, number in paths.items():
             inside = path.rstrip("/") + "/"

@@ -155,7 +155,10 @@ def test_git_itself_is_left_out_and_what_only_looks_like_it_is_not(repository: P
 def test_names_that_are_no_text_and_lines_that_are_none_do_no_harm(repository: Path) -> None:
     (repository / ".gitignore").write_bytes(b"\xff*\n\xef\xbb\xbf\0\n[\n\\\nc\n")
     _plant(repository, "a", "c", os.fsdecode(b"\xffb"), os.fsdecode(b"d\xff"))
-    assert _files(repository) == {"a"}
+    (repository / "in").mkdir()
+    (repository / "in" / ".git").write_bytes(b"gitdir: \0\xff\n")
+    (repository / "in" / "c").touch()
+    assert _files(repository) == {"a", "in/c"}
 
 
 def test_a_hostile_pattern_takes_no_time() -> None:

@@ -1,4 +1,5 @@
-from collections.abc import AsyncGenerator, Callable
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Event
@@ -49,8 +50,12 @@ class News:
 @asynccontextmanager
 async def searching() -> AsyncGenerator[tuple[FileSearch, News]]:
     news = News()
-    search = FileSearch(news.tell)
     async with anyio.create_task_group() as tasks:
+
+        def spawn(run: Callable[[], Awaitable[None]]) -> None:
+            tasks.start_soon(run)
+
+        search = FileSearch(news.tell, spawn)
         tasks.start_soon(search.run)
         await anyio.wait_all_tasks_blocked()
         yield search, news
@@ -221,6 +226,15 @@ async def test_a_session_of_the_same_name_takes_the_place_of_the_old_one(tree: P
         with pytest.raises(RpcError, match="fuzzyFileSearch/sessionStop"):
             search.start(1, "one more", [str(tree)])
         search.start(2, "one more", [str(tree)])
+
+
+async def test_a_search_goes_on_without_a_working_directory(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone() -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(os, "getcwd", gone)
+    async with searching() as (search, _):
+        assert await _find(search, "main.rs", "relative", tree) == [(str(tree), "src/main.rs")]
 
 
 @pytest.mark.parametrize(("session_id", "roots", "text"), [("", ["/"], "sessionId"), ("s", [], "`roots`")])
