@@ -16,7 +16,8 @@ P = TypeVar("P", bound=Wire)
 R = TypeVar("R", bound=Wire)
 
 MODULES: Mapping[str, tuple[str, ...]] = {
-    "account": ("account/",),
+    "account": ("account/", "accountSession/"),
+    "clouds": ("account/bedrock/", "account/gcp/", "account/gatewayOAuth/"),
     "command_exec": ("command/exec",),
     "config": ("config/", "configRequirements/"),
     "diagnostics": ("server/diagnostics", "mock/"),
@@ -25,7 +26,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "fs": ("fs/",),
     "fuzzy_search": ("fuzzyFileSearch",),
     "memory": ("memory/", "thread/memory/", "rollout/"),
-    "model": ("model/", "collaborationMode/"),
+    "model": ("model/", "modelProvider/", "collaborationMode/"),
     "network": ("turnloom/network/",),
     "permission_profiles": ("permissionProfile/",),
     "process": ("process/",),
@@ -56,6 +57,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     ),
     "thread_metadata": ("thread/metadata/", "thread/memoryMode/", "thread/readState/"),
     "thread_queue": ("thread/queue/",),
+    "thread_search": ("thread/search", "thread/timeline/", "thread/items/read"),
     "thread_section": ("thread/section/", "threadSection/"),
     "turn": ("turn/", "review/start", "thread/shellCommand", "thread/compact/start"),
     "user_verification": ("userVerification/",),

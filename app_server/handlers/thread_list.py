@@ -7,7 +7,7 @@ import orjson
 from app_server.handlers.context import RequestContext
 from app_server.handlers.registry import handles
 from app_server.rpc.outbound import encode
-from app_server.store.rows import Page, TurnRow
+from app_server.store.rows import ItemRow, Page, TurnRow
 from app_server.threads.finding import list_query
 from app_server.threads.read_states import wire_state_of
 from protocol.methods import Encoded
@@ -26,6 +26,12 @@ def page_json(data: Sequence[bytes], page: Page[TurnRow]) -> bytes:
     """A page of the wire around encoded rows."""
     cursors = orjson.dumps({"nextCursor": page.next_cursor, "backwardsCursor": page.backwards_cursor})
     return b'{"data":[%b],%b' % (b",".join(data), cursors[1:])
+
+
+def entry_json(row: ItemRow) -> bytes:
+    """A ThreadItemEntry of the wire around an encoded item."""
+    rest = {"turnId": row.turn_id, "startedAtMs": row.started_at_ms, "completedAtMs": row.completed_at_ms}
+    return b'{"item":%b,"outputDeferred":false,%b' % (row.payload, orjson.dumps(rest)[1:])
 
 
 @handles(wire.THREAD_READ)
@@ -82,9 +88,6 @@ async def items_list(
     ctx: RequestContext, params: wire.ThreadItemsListParams
 ) -> wire.ThreadItemsListResponse | Encoded[wire.ThreadItemsListResponse]:
     page = await ctx.threads.items_page(params, descending=params.sort_direction == "desc")
-    entries: list[bytes] = []
-    for row in page.rows:
-        rest = {"turnId": row.turn_id, "startedAtMs": row.started_at_ms, "completedAtMs": row.completed_at_ms}
-        entries.append(b'{"item":%b,"outputDeferred":false,%b' % (row.payload, orjson.dumps(rest)[1:]))
+    entries = map(entry_json, page.rows)
     cursors = orjson.dumps({"nextCursor": page.next_cursor, "backwardsCursor": page.backwards_cursor})
     return Encoded(b'{"data":[%b],%b' % (b",".join(entries), cursors[1:]))

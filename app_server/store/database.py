@@ -97,6 +97,8 @@ class Database:
         self._lock: int | None = None
         self._writing: _Side | None = None
         self._reading: _Side | None = None
+        self.written = anyio.Event()
+        """Set, and replaced by another one, when something was written."""
         self._queued: list[_Unit[Any]] = []  # Any: units of every result type share the queue
         self._wake = anyio.Event()
         self._closed = False
@@ -183,6 +185,8 @@ class Database:
         finally:
             for unit in group:
                 unit.done.set()
+            self.written.set()
+            self.written = anyio.Event()
 
     # Opening. All of this runs in a connection's own thread.
 

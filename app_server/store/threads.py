@@ -174,7 +174,7 @@ class ThreadStore:
             )
             return _page([TurnRow(*row) for row in rows], scope, limit)
 
-        return await self._read(thread_id, work)
+        return await self.content(thread_id, work)
 
     async def has_turn(self, thread_id: str, turn_id: str) -> bool:
         """Whether the thread has this turn."""
@@ -187,7 +187,7 @@ class ThreadStore:
                 return False
             return True
 
-        return await self._read(thread_id, work)
+        return await self.content(thread_id, work)
 
     async def items(
         self,
@@ -213,7 +213,7 @@ class ThreadStore:
             )
             return _page([ItemRow(*row) for row in rows], scope, limit)
 
-        return await self._read(thread_id, work)
+        return await self.content(thread_id, work)
 
     async def item_cursor(self, thread_id: str, item_id: str) -> str | None:
         """A cursor for `items` that starts with this item, or None when the thread has no such item."""
@@ -224,7 +224,7 @@ class ThreadStore:
             found = row.fetchone()
             return Cursor(f"items:{thread_id}", (found[0],), inclusive=True).encode() if found else None
 
-        return await self._read(thread_id, work)
+        return await self.content(thread_id, work)
 
     async def items_of_turns(
         self, thread_id: str, turn_ids: Collection[str], types: Collection[str] | None = None
@@ -242,7 +242,7 @@ class ThreadStore:
             )
             return [ItemRow(*row) for row in rows]
 
-        return await self._read(thread_id, work)
+        return await self.content(thread_id, work)
 
     async def history(self, thread_id: str) -> Sequence[bytes]:
         """What the model has been shown, oldest first: one JSON text for each entry."""
@@ -252,7 +252,7 @@ class ThreadStore:
             rows = connection.execute("SELECT payload FROM history WHERE thread = ? ORDER BY ordinal", (number,))
             return [row[0] for row in rows]
 
-        return await self._read(thread_id, work)
+        return await self.content(thread_id, work)
 
     # Ownership
 
@@ -293,7 +293,7 @@ class ThreadStore:
 
         return await self._database.write(work)
 
-    async def _read(self, thread_id: str, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def content(self, thread_id: str, work: Callable[[sqlite3.Connection], T]) -> T:
         """Read content of a thread; what a session of the reference holds is brought up to date before."""
         if self._sessions is not None:
             await self._sessions.refresh(thread_id)

@@ -9,6 +9,7 @@ from app_server.store.sections import SectionStore
 from app_server.threads.attachments import Attachments
 from app_server.threads.metadata import Metadata
 from app_server.threads.projects import Projects
+from app_server.threads.search import Search
 from app_server.threads.sections import Sections
 
 if TYPE_CHECKING:
@@ -25,3 +26,4 @@ class Library:
         self.sections = Sections(threads, world, SectionStore(database, store))
         self.attachments = Attachments(threads, world, AttachmentStore(database, store))
         self.metadata = Metadata(threads, world, self.projects)
+        self.search = Search(threads, world, database)
