@@ -2,11 +2,12 @@
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Event
+from typing import Any
 
 import anyio
 import orjson
@@ -59,7 +60,7 @@ class _Session:
 class FileSearch:
     """All searches of all clients. Roots that were searched are kept for a while and only checked for changes."""
 
-    def __init__(self, tell: Tell, spawn: Callable[[Callable[[], Awaitable[None]]], None]) -> None:
+    def __init__(self, tell: Tell, spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], None]) -> None:
         """`spawn` runs a session, which ends with the daemon at the latest."""
         self._tell, self._spawn = tell, spawn
         self._listings: dict[tuple[str, frozenset[str]], Listing] = {}

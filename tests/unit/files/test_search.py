@@ -1,5 +1,5 @@
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Event
@@ -52,7 +52,7 @@ async def searching() -> AsyncGenerator[tuple[FileSearch, News]]:
     news = News()
     async with anyio.create_task_group() as tasks:
 
-        def spawn(run: Callable[[], Awaitable[None]]) -> None:
+        def spawn(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
             tasks.start_soon(run)
 
         search = FileSearch(news.tell, spawn)
