@@ -223,6 +223,17 @@ STEPS: tuple[str, ...] = (
         DELETE FROM search_docs WHERE item = old.rowid;
     END;
     """,
+    # What was taken over from other agents, as the wire's JSON.
+    """
+    CREATE TABLE imports (
+        number INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        provider_id TEXT,
+        completed_at_ms INTEGER NOT NULL,
+        successes TEXT NOT NULL,
+        failures TEXT NOT NULL
+    );
+    """,
 )
 
 VERSION = len(STEPS)
