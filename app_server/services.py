@@ -28,6 +28,7 @@ from app_server.files.search import FileSearch
 from app_server.files.watch import Watcher
 from app_server.handlers.context import RequestContext, Services
 from app_server.handlers.registry import find_handler, load_handlers
+from app_server.model.directory import ModelDirectory
 from app_server.model.http import HttpPool
 from app_server.model.provider import ModelProvider, build_provider
 from app_server.network.decisions import NetworkDecisions
@@ -129,6 +130,7 @@ class Daemon:
             server_requests=server_requests,
             changed=self._account_changed,
         )
+        self.models = ModelDirectory(self.provider, self.spawn)
         self._warnings: list[bytes] = []
         self._services: Services | None = None
 
@@ -288,6 +290,7 @@ class Daemon:
             self.config,
             self.settings,
             self.account,
+            self.models,
             self.threads,
             self.library,
             self.commands,
@@ -371,6 +374,7 @@ class Daemon:
 
     def _account_changed(self, signed_in: bool) -> None:
         """Somebody has signed in or out: what is the default for new threads may be another."""
+        self.models.forget()
         if signed_in != self.config.signed_in:
             self.config = replace(self.config, signed_in=signed_in)
             self.settings = self.config.settings()

@@ -13,7 +13,7 @@ import anyio
 from anyio import to_thread
 
 from app_server.auth.credentials import Credentials, Mode, NotAToken, Tokens, identity_of
-from app_server.auth.login import Logins
+from app_server.auth.login import Login, Logins
 from app_server.auth.oauth import Fetch, OAuthError, issuer_in, refresh, revoke
 from app_server.auth.storage import CredentialStore, StorageError, choose_store, try_lock
 from app_server.config.account import AccountSettings
@@ -148,6 +148,17 @@ class AuthManager:
             current = await self.current()
         return None if current is None or current.secret == refused.token else _bearer(current)
 
+    async def has_chatgpt(self) -> bool:
+        """Whether somebody is signed in to ChatGPT."""
+        now = await self.account()
+        return now is not None and now.tokens is not None
+
+    async def needs_chatgpt(self, what: str) -> RpcError:
+        """Why something that OpenAI keeps for ChatGPT accounts is refused; `what` ends the sentence."""
+        if await self.has_chatgpt():
+            return invalid_request(f"turnloom does not ask OpenAI {what} yet")
+        return invalid_request(f"chatgpt authentication required {what}")
+
     # Signing in and out
 
     async def sign_in_with_key(self, key: str, settings: AccountSettings) -> None:
@@ -173,8 +184,17 @@ class AuthManager:
         self._external, self._giver = given, giver
         self._changed(True)
 
-    def check_chatgpt(self, settings: AccountSettings) -> None:
-        """Raises -32600 where nobody may sign in to ChatGPT now."""
+    async def sign_in_by_browser(self, settings: AccountSettings, originator: str) -> Login:
+        """Begin a login to ChatGPT whose user goes to a page. Raises -32600."""
+        self._check_chatgpt(settings)
+        return await self.logins.by_browser(settings, originator)
+
+    async def sign_in_by_device(self, settings: AccountSettings) -> Login:
+        """Begin a login to ChatGPT whose user types a code somewhere else. Raises -32600."""
+        self._check_chatgpt(settings)
+        return await self.logins.by_device(settings)
+
+    def _check_chatgpt(self, settings: AccountSettings) -> None:
         if settings.forced_method == "api":
             raise invalid_request("ChatGPT login is disabled. Use API key login instead.")
         self._refuse_beside_external()

@@ -114,6 +114,8 @@ class Settings:
     model_reasoning_summary: str | None = None
     model_verbosity: str | None = None
     model_context_window: int | None = None
+    model_catalog: Path | None = None
+    """`model_catalog_json`: a file that describes models, and takes the place of the built-in list."""
     service_tier: str | None = None
     approval_policy: str | Mapping[str, Any] = "on-request"
     approvals_reviewer: str = "user"
@@ -256,6 +258,7 @@ def read_settings(
         ),
         "model_verbosity": reader.choice("model_verbosity", ("low", "medium", "high"), decisive=False),
         "model_context_window": reader.count("model_context_window", least=1),
+        "model_catalog": None if (file := reader.text("model_catalog_json")) is None else codex_home / file,
         "service_tier": reader.text("service_tier"),
         "base_instructions": reader.text("instructions"),
         "developer_instructions": reader.text("developer_instructions"),

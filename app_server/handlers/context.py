@@ -9,6 +9,7 @@ from app_server.config.settings import Settings
 from app_server.exec.sessions import CommandSessions
 from app_server.files.search import FileSearch
 from app_server.files.watch import Watcher
+from app_server.model.directory import ModelDirectory
 from app_server.network.decisions import NetworkDecisions
 from app_server.platform.platform import Platform
 from app_server.rpc.connection import Connection
@@ -27,6 +28,7 @@ class Services:
     config: LayerStack
     settings: Settings
     account: AuthManager
+    models: ModelDirectory
     threads: ThreadManager
     library: Library
     commands: CommandSessions
@@ -62,6 +64,11 @@ class RequestContext:
     def account(self) -> AuthManager:
         """What the daemon is signed in with."""
         return self.services.account
+
+    @property
+    def models(self) -> ModelDirectory:
+        """Which models there are."""
+        return self.services.models
 
     @property
     def threads(self) -> ThreadManager:

@@ -1,9 +1,11 @@
-"""model/*, collaborationMode/*: which models and ways of working can be chosen."""
+"""model/*, modelProvider/*, collaborationMode/*: which models and ways of working can be chosen."""
 
-from app_server.config.settings import Settings
+from collections.abc import Sequence
+
 from app_server.handlers.context import RequestContext
 from app_server.handlers.registry import handles
-from app_server.model.catalog import EFFORTS, SERVICE_TIERS, ModelInfo, list_models
+from app_server.model.catalog import EFFORTS, ModelInfo
+from app_server.model.providers import known_provider, summaries
 from protocol.jsonrpc import invalid_request
 from protocol.v2.model import (
     COLLABORATION_MODE_LIST,
@@ -18,31 +20,36 @@ from protocol.v2.model import (
     ModelUpgradeInfo,
     ReasoningEffortOption,
 )
+from protocol.v2.model_provider import (
+    MODEL_PROVIDER_CAPABILITIES_READ,
+    MODEL_PROVIDER_LIST,
+    ModelProviderCapabilitiesReadParams,
+    ModelProviderCapabilitiesReadResponse,
+    ModelProviderListParams,
+    ModelProviderListResponse,
+)
 
 UNKNOWN_EFFORTS = ("low", "medium", "high")
-"""What is offered for models that the catalogue does not know."""
+"""What is offered for models of which nobody knows whether they reason."""
 
 
 @handles(MODEL_LIST)
 async def list_all(ctx: RequestContext, params: ModelListParams) -> ModelListResponse:
     """One page of the models of a provider: the one given, or else the one in force."""
-    return model_page(ctx.settings, params)
+    provider = known_provider(ctx.settings, params.model_provider)
+    models = await ctx.models.listed(provider, ctx.settings, hidden=bool(params.include_hidden))
+    return model_page(models, params)
 
 
-def model_page(settings: Settings, params: ModelListParams) -> ModelListResponse:
-    """The page. Raises -32600 for a cursor that was not given out and for an unknown provider."""
-    provider = params.model_provider or settings.model_provider
-    if provider not in settings.model_providers:
-        known = ", ".join(sorted(settings.model_providers))
-        raise invalid_request(f"model provider `{provider}` not found; known providers: {known}")
-    models = list_models(settings, provider)
+def model_page(models: Sequence[ModelInfo], params: ModelListParams) -> ModelListResponse:
+    """The page. The first of all models is the default. Raises -32600 for a cursor that was not given out."""
     start = 0
     if params.cursor is not None:
         if not (params.cursor.isascii() and params.cursor.isdigit()) or int(params.cursor[:9]) > len(models):
             raise invalid_request(f"invalid cursor: {params.cursor}")
         start = int(params.cursor[:9])
-    end = start + max(1, params.limit or len(models))
-    page = [_wire(info, is_default=index == 0) for index, info in enumerate(models)][start:end]
+    end = start + max(1, len(models) if params.limit is None else params.limit)
+    page = [_wire(info, is_default=index == 0) for index, info in enumerate(models[:end]) if index >= start]
     return ModelListResponse(data=page, next_cursor=str(end) if end < len(models) else None)
 
 
@@ -58,21 +65,54 @@ async def collaboration_modes(
     )
 
 
+@handles(MODEL_PROVIDER_LIST)
+async def list_providers(ctx: RequestContext, params: ModelProviderListParams) -> ModelProviderListResponse:
+    """All providers. The default cannot be changed where a flag of the command line has the last word."""
+    decided = ctx.config.origins().get("model_provider")
+    return ModelProviderListResponse(
+        data=summaries(ctx.settings),
+        default_provider_id=ctx.settings.model_provider,
+        can_change_default=decided is None or decided.source["type"] in ("user", "system"),
+    )
+
+
+@handles(MODEL_PROVIDER_CAPABILITIES_READ)
+async def read_capabilities(
+    ctx: RequestContext, params: ModelProviderCapabilitiesReadParams
+) -> ModelProviderCapabilitiesReadResponse:
+    """None yet: the agent is given no tools that run at the provider."""
+    return ModelProviderCapabilitiesReadResponse(image_generation=False, web_search=False)
+
+
 def _wire(info: ModelInfo, *, is_default: bool) -> Model:
+    texts = info.effort_texts or {}
+    efforts = info.efforts if info.known else info.efforts or UNKNOWN_EFFORTS
+    # Clients need one effort at least; of a model that does not reason it says so.
+    offered = [(effort, texts.get(effort) or EFFORTS.get(effort, effort)) for effort in efforts]
+    offered = offered or [("none", "The model does not reason")]
+    default = info.default_effort or ("medium" if "medium" in efforts else offered[0][0])
+    upgrade = None
+    if info.upgrade is not None:
+        upgrade = ModelUpgradeInfo(model=info.upgrade, migration_markdown=info.upgrade_text)
     return Model(
         id=info.id,
         model=info.id,
         display_name=info.display_name,
         description=info.description,
-        hidden=False,
+        hidden=info.hidden,
         is_default=is_default,
-        default_reasoning_effort=info.default_effort or "medium",
+        default_reasoning_effort=default,
         supported_reasoning_efforts=[
-            ReasoningEffortOption(reasoning_effort=effort, description=EFFORTS.get(effort, effort))
-            for effort in info.efforts or UNKNOWN_EFFORTS
+            ReasoningEffortOption(reasoning_effort=effort, description=text) for effort, text in offered
         ],
         input_modalities=list(info.input_modalities),
-        service_tiers=[ModelServiceTier(id=tier, **SERVICE_TIERS[tier]) for tier in info.service_tiers],
+        service_tiers=[
+            ModelServiceTier(id=tier.id, name=tier.name, description=tier.description) for tier in info.service_tiers
+        ],
+        default_service_tier=info.default_tier,
+        additional_speed_tiers=list(info.speed_tiers),
+        model_specialty=info.specialty,
+        multi_agent_version=info.multi_agent,
         upgrade=info.upgrade,
-        upgrade_info=None if info.upgrade is None else ModelUpgradeInfo(model=info.upgrade),
+        upgrade_info=upgrade,
     )

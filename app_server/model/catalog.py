@@ -22,19 +22,41 @@ Modality = Literal["text", "image", "audio"]
 
 
 @dataclass(frozen=True, slots=True)
+class Tier:
+    """A service level that can be bought."""
+
+    id: str
+    name: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """One model. `efforts` are the reasoning efforts it knows, in rising order; none if it does not reason."""
+    """One model. `efforts` are the reasoning efforts it knows, in rising order; none if it does not reason.
+
+    `effort_texts` describes those that are not in EFFORTS. `freeform` tells whether it writes calls of tools that are
+    no JSON, if anybody said so; `parallel_calls` whether it may make several calls at once.
+    """
 
     id: str
     display_name: str
     description: str
     full_window: int = FALLBACK_CONTEXT_WINDOW
     efforts: tuple[str, ...] = ()
+    effort_texts: Mapping[str, str] | None = None
     default_effort: str | None = None
     input_modalities: tuple[Modality, ...] = ("text", "image")
-    service_tiers: tuple[str, ...] = ()
+    service_tiers: tuple[Tier, ...] = ()
+    default_tier: str | None = None
+    speed_tiers: tuple[str, ...] = ()
     provider: str | None = None
     upgrade: str | None = None
+    upgrade_text: str | None = None
+    specialty: str | None = None
+    multi_agent: Literal["disabled", "v1", "v2"] | None = None
+    freeform: bool | None = None
+    parallel_calls: bool = True
+    hidden: bool = False
     known: bool = True
 
     @property
@@ -45,12 +67,16 @@ class ModelInfo:
     @property
     def takes_freeform_tools(self) -> bool:
         """Whether it writes calls of tools that are no JSON. Those of OpenAI in the list do; others have functions."""
-        return self.known and self.provider == "openai"
+        return self.freeform if self.freeform is not None else self.known and self.provider == "openai"
 
     @property
     def context_window(self) -> int:
         """Tokens that a thread can use, as clients are told; the rest of the full window is left to the answer."""
         return self.full_window * USABLE_PERCENT // 100
+
+
+EFFORTS: Mapping[str, str] = _CATALOG["efforts"]
+"""What each reasoning effort means, for users."""
 
 
 def _read(entry: Mapping[str, Any]) -> ModelInfo:
@@ -62,35 +88,43 @@ def _read(entry: Mapping[str, Any]) -> ModelInfo:
         efforts=tuple(entry["efforts"]),
         default_effort=entry["defaultEffort"],
         input_modalities=tuple(entry.get("inputModalities", ("text", "image"))),
-        service_tiers=tuple(entry.get("tiers", ())),
+        service_tiers=tuple(Tier(tier, **_CATALOG["serviceTiers"][tier]) for tier in entry.get("tiers", ())),
+        default_tier=entry.get("defaultTier"),
+        speed_tiers=tuple(entry.get("speedTiers", ())),
         provider=entry["provider"],
         upgrade=entry.get("upgrade"),
+        specialty=entry.get("specialty"),
+        multi_agent=entry.get("multiAgent"),
+        hidden=entry.get("hidden", False),
     )
 
 
 MODELS: Mapping[str, ModelInfo] = {entry["id"]: _read(entry) for entry in _CATALOG["models"]}
 """The list, in the order in which clients show it."""
 
-EFFORTS: Mapping[str, str] = _CATALOG["efforts"]
-"""What each reasoning effort means, for users."""
-
-SERVICE_TIERS: Mapping[str, Mapping[str, str]] = _CATALOG["serviceTiers"]
-"""Name and description of each service tier."""
-
 
 def model_info(name: str, settings: Settings | None = None) -> ModelInfo:
     """What is known about the model, or a fallback with `known` false. Settings may set its window."""
-    info = MODELS.get(name) or ModelInfo(name, name, "A model that is not in the built-in list.", known=False)
+    return with_settings(MODELS.get(name) or unknown(name), settings)
+
+
+def unknown(name: str) -> ModelInfo:
+    """What is taken for granted of a model that nobody has described."""
+    return ModelInfo(name, name, "A model that is not in the built-in list.", known=False)
+
+
+def with_settings(info: ModelInfo, settings: Settings | None) -> ModelInfo:
+    """The model with what configuration says of it."""
     if settings is not None and settings.model_context_window is not None:
         return replace(info, full_window=settings.model_context_window)
     return info
 
 
-def list_models(settings: Settings, provider: str) -> list[ModelInfo]:
-    """The models that a provider is known to have, the one that a thread gets by default first."""
-    chosen = settings.model if provider == settings.model_provider else DEFAULT_MODELS.get(provider)
-    family = "openai" if settings.model_providers[provider].requires_openai_auth else provider
-    models = [info for info in MODELS.values() if info.provider == family]
-    if chosen is None:
-        return models
-    return [model_info(chosen), *(info for info in models if info.id != chosen)]
+def family(settings: Settings, provider: str) -> str:
+    """Whose models of the list a provider has."""
+    return "openai" if settings.model_providers[provider].requires_openai_auth else provider
+
+
+def default_model(settings: Settings, provider: str) -> str | None:
+    """The model that a thread with this provider gets unless it names another."""
+    return settings.model if provider == settings.model_provider else DEFAULT_MODELS.get(provider)

@@ -58,6 +58,10 @@ class DemoModel:
         async with aclosing(self._events(request)) as events:
             yield events
 
+    async def models(self) -> bytes | None:
+        """None: there is no server."""
+        return None
+
     async def _events(self, request: ModelRequest) -> AsyncGenerator[ResponseEvent]:
         number = secrets.token_hex(8)
         items = [_decoded(item) for item in request.input]

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from app_server.auth.manager import AuthManager
 from app_server.config.settings import ModelProviderSettings, Settings
+from app_server.model.catalog import ModelInfo
 from app_server.model.events import ResponseEvent
 from app_server.model.http import HttpPool
 
@@ -35,6 +36,8 @@ class ModelRequest:
     service_tier: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    info: ModelInfo | None = None
+    """What is known of the model; None for what our list says."""
 
 
 class ModelProvider(Protocol):
@@ -48,6 +51,10 @@ class ModelProvider(Protocol):
 
         Both entering and iterating raise ModelError. An answer that came whole ends with `Completed`.
         """
+        ...
+
+    async def models(self) -> bytes | None:
+        """What the server itself says about its models, undecoded; None if it is no server. Raises ModelError."""
         ...
 
 

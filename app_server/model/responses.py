@@ -12,7 +12,7 @@ import anyio
 import orjson
 
 from app_server.auth.manager import AuthManager, Bearer
-from app_server.auth.oauth import OAuthError
+from app_server.auth.oauth import FetchFailed, OAuthError
 from app_server.config.settings import ModelProviderSettings
 from app_server.model import failures
 from app_server.model.catalog import model_info
@@ -35,6 +35,7 @@ from app_server.model.http import HttpPool, is_loopback, proxy_for
 from app_server.model.provider import ModelRequest, backoff
 from app_server.model.rate_limits import rate_limit_snapshot
 from app_server.model.sse import EventTooLarge, SseParser
+from app_server.version import PROTOCOL_VERSION
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_ERROR_BODY_BYTES = 64 * 1024
+ACCOUNT_HEADER = "ChatGPT-Account-ID"
 DRAIN_S = 0.05
 """How long the end of a finished answer is waited for, so that its connection can serve the next request."""
 
@@ -73,6 +75,20 @@ class ResponsesClient:
         finally:
             # Hangs up unless the answer was read to its end.
             response.close()
+
+    async def models(self) -> bytes | None:
+        """What the server says about its models. Raises ModelError. See `ModelProvider.models`."""
+        bearer, _ = await self._bearer()
+        version = {"client_version": PROTOCOL_VERSION} if self._serves_account(bearer) else {}
+        try:
+            answer = await self._pool.fetch(
+                "GET", self._url(bearer, "models", version), headers=self._own_headers(bearer)
+            )
+        except FetchFailed as error:
+            raise failures.disconnected(str(error)) from None
+        if answer.status != 200:
+            raise failures.disconnected(f"status {answer.status} for GET /models")
+        return answer.body
 
     async def _send(self, request: ModelRequest) -> "tuple[ClientResponse, Bearer | None]":
         bearer, signed_in = await self._bearer()
@@ -131,12 +147,13 @@ class ResponsesClient:
         except OAuthError as error:
             raise ModelError(str(error), "unauthorized") from None
 
-    def _url(self, bearer: Bearer | None) -> str:
-        base = self.settings.base_url
-        if bearer is not None and bearer.mode != "apikey" and self._account_url is not None:
-            base = self._account_url
-        query = "?" + urlencode(self.settings.query_params) if self.settings.query_params else ""
-        return f"{(base or '').rstrip('/')}/responses{query}"
+    def _serves_account(self, bearer: Bearer | None) -> bool:
+        return bearer is not None and bearer.mode != "apikey" and self._account_url is not None
+
+    def _url(self, bearer: Bearer | None, place: str = "responses", more: Mapping[str, str] | None = None) -> str:
+        base = self._account_url if self._serves_account(bearer) else self.settings.base_url
+        query = {**self.settings.query_params, **(more or {})}
+        return f"{(base or '').rstrip('/')}/{place}" + ("?" + urlencode(query) if query else "")
 
     async def _attempt(
         self, url: str, headers: Mapping[str, str], body: bytes, reused: dict[str, bool]
@@ -197,21 +214,25 @@ class ResponsesClient:
         return f"{reason} (is it running?)" if is_loopback(host) else str(reason)
 
     def _headers(self, request: ModelRequest, bearer: Bearer | None) -> dict[str, str]:
-        headers = {
+        streamed = {
             "Accept": "text/event-stream",
             "Accept-Encoding": "identity",
             "Content-Type": "application/json",
-            "User-Agent": "turnloom",
         }
-        headers |= self.settings.http_headers
+        # What the request brings along outweighs what is configured, and only the key outweighs both.
+        own = self._own_headers(bearer)
+        kept = {name: own.pop(name) for name in ("Authorization", ACCOUNT_HEADER) if bearer is not None and name in own}
+        return {**streamed, **own, **request.headers, **kept}
+
+    def _own_headers(self, bearer: Bearer | None) -> dict[str, str]:
+        headers = {"User-Agent": "turnloom", **self.settings.http_headers}
         for name, variable in self.settings.env_http_headers.items():
             if value := os.environ.get(variable, "").strip():
                 headers[name] = value
-        headers |= request.headers
         if bearer is not None:
             headers["Authorization"] = f"Bearer {bearer.token}"
             if bearer.account_id is not None:
-                headers["ChatGPT-Account-ID"] = bearer.account_id
+                headers[ACCOUNT_HEADER] = bearer.account_id
         return headers
 
     async def _events(self, response: "ClientResponse", bearer: Bearer | None) -> AsyncGenerator[ResponseEvent]:
@@ -290,13 +311,13 @@ def _forget(error: ModelError, bearer: Bearer | None) -> None:
 
 def encode_request(request: ModelRequest) -> bytes:
     """The body of `POST /responses`; input items that are bytes are spliced in as they are."""
-    info = model_info(request.model)
+    info = request.info or model_info(request.model)
     body: dict[str, Any] = {
         "model": request.model,
         "instructions": request.instructions,
         "tools": request.tools,
         "tool_choice": "auto",
-        "parallel_tool_calls": request.parallel_tool_calls,
+        "parallel_tool_calls": request.parallel_tool_calls and info.parallel_calls,
         "store": False,
         "stream": True,
     }

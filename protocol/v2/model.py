@@ -167,9 +167,12 @@ COLLABORATION_MODE_LIST = ClientRequest(
 
 
 ModelRerouteReason = Literal["highRiskCyberActivity"]
+"""Why."""
 
 
 class ModelReroutedNotification(Wire):
+    """A turn's request went to another model than was asked for."""
+
     from_model: str
     reason: ModelRerouteReason
     thread_id: str
@@ -181,9 +184,12 @@ MODEL_REROUTED = ServerNotification("model/rerouted", ModelReroutedNotification)
 
 
 ModelVerification = Literal["trustedAccessForCyber"]
+"""What was verified."""
 
 
 class ModelVerificationNotification(Wire):
+    """Why the provider let a turn's request through to a guarded model."""
+
     thread_id: str
     turn_id: str
     verifications: list[ModelVerification]
@@ -193,6 +199,8 @@ MODEL_VERIFICATION = ServerNotification("model/verification", ModelVerificationN
 
 
 class ModelSafetyBufferingUpdatedNotification(Wire):
+    """The provider holds an answer back while it is checked; `faster_model` is one that need not be."""
+
     model: str
     reasons: list[str]
     show_buffering_ui: bool

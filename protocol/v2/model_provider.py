@@ -1,4 +1,4 @@
-"""model_provider"""
+"""The providers of models: which there are, what they can do, and how they are configured."""
 
 from typing import Annotated, Literal
 
@@ -8,19 +8,26 @@ from protocol.methods import ClientRequest, ServerNotification
 from protocol.wire import Wire
 
 
-class ModelProviderListParams(Wire): ...
+class ModelProviderListParams(Wire):
+    """Nothing to choose."""
 
 
 class NoneGatewayAuth(Wire):
+    """The provider wants no key."""
+
     mode: Literal["none"] = "none"
 
 
 class EnvironmentVariableGatewayAuth(Wire):
+    """The key is in a variable of the server's environment."""
+
     mode: Literal["environmentVariable"] = "environmentVariable"
     env_key: str
 
 
 class ExternallyConfiguredGatewayAuth(Wire):
+    """The key is configured in another way, or signing in gives it; a client leaves that alone."""
+
     mode: Literal["externallyConfigured"] = "externallyConfigured"
     env_key: str | None = None
 
@@ -28,24 +35,33 @@ class ExternallyConfiguredGatewayAuth(Wire):
 GatewayAuth = Annotated[
     NoneGatewayAuth | EnvironmentVariableGatewayAuth | ExternallyConfiguredGatewayAuth, Field(discriminator="mode")
 ]
+"""Where the key of a provider comes from."""
 
 
 class OpenaiProviderSettings(Wire):
+    """OpenAI itself."""
+
     type: Literal["openai"] = "openai"
 
 
 class CustomGatewayProviderSettings(Wire):
+    """Any server that speaks the Responses API."""
+
     type: Literal["customGateway"] = "customGateway"
     auth: GatewayAuth
 
 
 class BedrockProviderSettings(Wire):
+    """Amazon Bedrock; None leaves the choice to the AWS files and the environment."""
+
     type: Literal["bedrock"] = "bedrock"
     profile: str | None = None
     region: str | None = None
 
 
 class GcpProviderSettings(Wire):
+    """Google Cloud; `credential_file` of None is for the credentials of the machine."""
+
     type: Literal["gcp"] = "gcp"
     credential_file: str | None = None
     location: str | None = None
@@ -56,9 +72,12 @@ ProviderSettings = Annotated[
     OpenaiProviderSettings | CustomGatewayProviderSettings | BedrockProviderSettings | GcpProviderSettings,
     Field(discriminator="type"),
 ]
+"""What kind of provider it is, and its settings."""
 
 
 class ModelProviderSummary(Wire):
+    """One provider. `base_url` is None where it is the usual one, or holds a secret."""
+
     can_edit: bool
     id: str
     name: str
@@ -67,23 +86,29 @@ class ModelProviderSummary(Wire):
 
 
 class ModelProviderListResponse(Wire):
+    """All providers by id, and whether a client can choose another default."""
+
     can_change_default: bool
     data: list[ModelProviderSummary]
     default_provider_id: str
 
 
 MODEL_PROVIDER_LIST = ClientRequest(
-    "modelProvider/list", ModelProviderListParams, ModelProviderListResponse, access="read", availability="later"
+    "modelProvider/list", ModelProviderListParams, ModelProviderListResponse, access="read"
 )
 
 
 BedrockProviderId = Literal["amazon-bedrock", "amazon-bedrock-runtime"]
+"""The two ways to Amazon Bedrock."""
 
 
 GcpProviderId = Literal["gcp"]
+"""The way to Google Cloud."""
 
 
 class CustomGatewayProviderSettingsPatch(Wire, extra="forbid"):
+    """Add a provider, or change the one of `provider_id`: None leaves a part as it is."""
+
     type: Literal["customGateway"] = "customGateway"
     base_url: str | None = None
     env_key: str | None = None
@@ -92,6 +117,8 @@ class CustomGatewayProviderSettingsPatch(Wire, extra="forbid"):
 
 
 class BedrockProviderSettingsPatch(Wire, extra="forbid"):
+    """Change how Amazon Bedrock is reached; None leaves a part as it is."""
+
     type: Literal["bedrock"] = "bedrock"
     provider_id: BedrockProviderId
     profile: str | None = None
@@ -99,6 +126,8 @@ class BedrockProviderSettingsPatch(Wire, extra="forbid"):
 
 
 class GcpProviderSettingsPatch(Wire, extra="forbid"):
+    """Change how Google Cloud is reached; None leaves a part as it is."""
+
     type: Literal["gcp"] = "gcp"
     provider_id: GcpProviderId
     credential_file: str | None = None
@@ -110,13 +139,18 @@ ProviderSettingsPatch = Annotated[
     CustomGatewayProviderSettingsPatch | BedrockProviderSettingsPatch | GcpProviderSettingsPatch,
     Field(discriminator="type"),
 ]
+"""A change to one provider."""
 
 
 class ModelProviderConfigWriteParams(Wire, extra="forbid"):
+    """Write the settings of one provider to the user's config.toml."""
+
     settings: ProviderSettingsPatch
 
 
 class ModelProviderConfigWriteResponse(Wire):
+    """The provider as it is configured now."""
+
     provider: ModelProviderSummary
 
 
@@ -125,10 +159,13 @@ MODEL_PROVIDER_CONFIG_WRITE = ClientRequest(
 )
 
 
-class ModelProviderCapabilitiesReadParams(Wire): ...
+class ModelProviderCapabilitiesReadParams(Wire):
+    """Nothing to choose: the provider in force is meant."""
 
 
 class ModelProviderCapabilitiesReadResponse(Wire):
+    """Which tools of the provider itself the agent can use."""
+
     image_generation: bool
     web_search: bool
 
@@ -138,11 +175,12 @@ MODEL_PROVIDER_CAPABILITIES_READ = ClientRequest(
     ModelProviderCapabilitiesReadParams,
     ModelProviderCapabilitiesReadResponse,
     access="read",
-    availability="later",
 )
 
 
 class AuthRecoveryNotification(Wire):
+    """A server refused the key of a turn's request, and a new one is being fetched or was found."""
+
     message: str
     provider: str
     thread_id: str
