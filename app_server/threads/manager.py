@@ -496,6 +496,7 @@ class ThreadManager:
             section_entered_at=None if row.section_entered_at_ms is None else row.section_entered_at_ms // 1000,
             reasoning_effort=row.reasoning_effort,
             source=source,
+            **_agent(source),
             status=self.status(row.id),
             thread_source=row.thread_source,
             turns=[],
@@ -553,6 +554,15 @@ class ConfigSource:
             return self.stack.with_thread_config(overrides or {})
         except ConfigError as error:
             raise RpcError(INVALID_REQUEST, f"failed to load configuration: {error}") from None
+
+
+def _agent(source: Any) -> dict[str, str | None]:
+    """What the agent of a thread that another thread started is called, and what it is there for."""
+    match source:
+        case {"subAgent": {"thread_spawn": {"agent_nickname": nickname, "agent_role": role}}}:
+            return {"agent_nickname": nickname, "agent_role": role}
+        case _:
+            return {}
 
 
 def check_id(thread_id: str) -> None:

@@ -102,6 +102,18 @@ async def test_they_are_listed_with_our_own_by_source_name_and_archive(sessions:
     }
 
 
+async def test_one_of_a_sub_agent_says_whose_it_is(sessions: Sessions) -> None:
+    spawned = {"parent_thread_id": THREAD, "depth": 1, "agent_nickname": "Ada", "agent_role": "explorer"}
+    child = "01a20000-0000-7000-8000-000000000005"
+    source = {"subagent": {"thread_spawn": spawned}}
+    path = write_session(sessions.stage.home, spoken_turn("c1", "Look", "Seen"), thread_id=child, source=source)
+
+    row = (await sessions.client.call("thread/list", {"parentThreadId": THREAD}))["data"][0]
+    path.unlink()
+    assert (row["id"], row["agentNickname"], row["agentRole"]) == (child, "Ada", "explorer")
+    assert await sessions.list(sourceKinds=["subAgentThreadSpawn"]) == [child]
+
+
 async def test_they_are_read_whole_and_page_by_page(sessions: Sessions) -> None:
     turns = (await sessions.read(THREAD))["turns"]
     assert [(turn["id"], turn["status"], [item["type"] for item in turn["items"]]) for turn in turns] == [

@@ -144,7 +144,7 @@ class _Head:
             originator=text_of(meta, "originator"),
             thread_source=text_of(meta, "thread_source"),
             forked_from_id=text_of(meta, "forked_from_id"),
-            parent_thread_id=text_of(meta, "parent_thread_id"),
+            parent_thread_id=text_of(meta, "parent_thread_id") or _spawned_by(meta.get("source")),
             git_info=_git_json(meta.get("git")),
         )
         return row if self.context is None else _with_model(row, self.context)
@@ -222,6 +222,13 @@ def source_json(source: Any) -> str:  # Any: what a file holds
             return orjson.dumps({"custom": custom}).decode()
         return '"unknown"'
     return orjson.dumps(_PLAIN_SOURCES.get(source, "unknown") if isinstance(source, str) else "unknown").decode()
+
+
+def _spawned_by(source: Any) -> str | None:
+    """The thread that started this one, as older files tell it."""
+    for member in ("subagent", "thread_spawn"):
+        source = cast("dict[str, Any]", source).get(member) if isinstance(source, dict) else None
+    return text_of(cast("dict[str, Any]", source), "parent_thread_id") if isinstance(source, dict) else None
 
 
 def _sub_agent(agent: Mapping[str, Any]) -> str:
