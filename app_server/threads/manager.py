@@ -556,7 +556,7 @@ class ConfigSource:
             raise RpcError(INVALID_REQUEST, f"failed to load configuration: {error}") from None
 
 
-def _agent(source: Any) -> dict[str, str | None]:
+def _agent(source: Any) -> dict[str, Any]:  # Any: as members of a model are given
     """What the agent of a thread that another thread started is called, and what it is there for."""
     match source:
         case {"subAgent": {"thread_spawn": {"agent_nickname": nickname, "agent_role": role}}}:
