@@ -4,19 +4,19 @@ import os
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import orjson
 from anyio import CapacityLimiter, from_thread, to_thread
 
-from app_server.files.fuzzy import parse
-from app_server.files.listing import Abandoned, Chunk, Listing, Progress
-from app_server.files.ranking import Hit, best
 from protocol.jsonrpc import invalid_request
+
+if TYPE_CHECKING:
+    # Each start of the daemon would pay for what most daemons are never asked.
+    from app_server.files.listing import Chunk, Listing, Progress
 
 KEPT_SECONDS = 60.0
 """How long the paths of a root are kept after the last search in it."""
@@ -41,20 +41,20 @@ Tell = Callable[[int, str, bytes], None]
 """Takes the connection's id, the method of a notification and its params in JSON."""
 
 
-@dataclass(eq=False, slots=True)
 class _Session:
     """One search whose query changes."""
 
-    connection_id: int
-    session_id: str
-    roots: tuple[str, ...]
-    query: str = ""
-    asked: int = 0
-    """Grows with each query, also with one that is asked again."""
-    abandoned: Event = field(default_factory=Event)
-    """Set when the query that is worked on is not wanted any more."""
-    wake: anyio.Event = field(default_factory=anyio.Event)
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    __slots__ = ("abandoned", "asked", "connection_id", "query", "roots", "scope", "session_id", "wake")
+
+    def __init__(self, connection_id: int, session_id: str, roots: tuple[str, ...]) -> None:
+        self.connection_id, self.session_id, self.roots = connection_id, session_id, roots
+        self.query = ""
+        # Grows with each query, also with one that is asked again.
+        self.asked = 0
+        # Set when the query that is worked on is not wanted any more.
+        self.abandoned = Event()
+        self.wake = anyio.Event()
+        self.scope = anyio.CancelScope()
 
 
 class FileSearch:
@@ -141,6 +141,8 @@ class FileSearch:
             session.abandoned.set()
 
     async def _follow(self, session: _Session) -> None:
+        from app_server.files.listing import Abandoned
+
         answered, told = -1, b""
         while True:
             asked, session.abandoned, session.wake = session.asked, Event(), anyio.Event()
@@ -164,10 +166,10 @@ class FileSearch:
     def _look(self, session: _Session, query: str, is_new: bool) -> bytes:
         abandoned, due = session.abandoned, time.monotonic() + PARTIAL_SECONDS
 
-        def progress(so_far: Callable[[], Iterable[tuple[int, Chunk]]]) -> None:
+        def progress(so_far: "Callable[[], Iterable[tuple[int, Chunk]]]") -> None:
             nonlocal due
             if time.monotonic() > due:
-                hits = _encoded(best(so_far(), parse(query), abandoned), session.roots)
+                hits = _best(so_far(), session.roots, query, abandoned)
                 from_thread.run_sync(self._tell_partial, session, query, hits)
                 due = time.monotonic() + PARTIAL_SECONDS
 
@@ -197,22 +199,27 @@ class FileSearch:
                 self._listings.pop(key, None)
 
     def _search(
-        self, roots: tuple[str, ...], query: str, abandoned: Event, progress: Progress[tuple[int, Chunk]] | None = None
+        self,
+        roots: tuple[str, ...],
+        query: str,
+        abandoned: Event,
+        progress: "Progress[tuple[int, Chunk]] | None" = None,
     ) -> bytes:
         found: list[tuple[int, Chunk]] = []
 
-        def all_so_far(number: int, below: Callable[[], Iterable[Chunk]]) -> None:
+        def all_so_far(number: int, below: "Callable[[], Iterable[Chunk]]") -> None:
             assert progress is not None
             progress(lambda: [*found, *((number, chunk) for chunk in below())])
 
         for number, listing in self._listings_of(roots):
             chunks = listing.refresh(abandoned, None if progress is None else partial(all_so_far, number))
             found += [(number, chunk) for chunk in chunks]
-        wanted = 0 < len(query) <= MAX_QUERY
-        return _encoded(best(found, parse(query), abandoned) if wanted else [], roots)
+        return _best(found, roots, query, abandoned) if 0 < len(query) <= MAX_QUERY else b"[]"
 
-    def _listings_of(self, roots: tuple[str, ...]) -> list[tuple[int, Listing]]:
+    def _listings_of(self, roots: tuple[str, ...]) -> "list[tuple[int, Listing]]":
         """The listings of roots by their number. What is below two roots is found below the nearer one, once."""
+        from app_server.files.listing import Listing
+
         paths: dict[str, int] = {}
         for number, root in enumerate(roots):
             # Without a working directory a relative root is nowhere.
@@ -235,7 +242,11 @@ class FileSearch:
             self._filled = anyio.Event()
 
 
-def _encoded(hits: list[Hit], roots: Sequence[str]) -> bytes:
+def _best(chunks: "Iterable[tuple[int, Chunk]]", roots: Sequence[str], query: str, abandoned: Event) -> bytes:
+    """The best paths, as JSON."""
+    from app_server.files.fuzzy import parse
+    from app_server.files.ranking import best
+
     return orjson.dumps(
         [
             {
@@ -246,6 +257,6 @@ def _encoded(hits: list[Hit], roots: Sequence[str]) -> bytes:
                 "score": hit.score,
                 "indices": hit.places,
             }
-            for hit in hits
+            for hit in best(chunks, parse(query), abandoned)
         ]
     )
