@@ -205,6 +205,7 @@ class Reviewer:
             strict_schema=False,
             metadata={"x-openai-subagent": SUBAGENT},
             headers={"x-openai-subagent": SUBAGENT},
+            info=model.info,
         )
         answer = _Answer()
         async with model.provider.stream(request) as stream:

@@ -99,7 +99,7 @@ class AuthManager:
         """Read what is kept. What cannot be read counts as nothing, and is logged."""
         first, before = self._stamp is _UNREAD, self._kept
         self._stamp, self._kept = await to_thread.run_sync(self._read)
-        if self._kept != before:
+        if _shown(self._kept) != _shown(before):
             self._changed(self._kept is not None)
             if not first and self._external is None:
                 self._tell_updated()
@@ -380,6 +380,11 @@ def plan_of(credentials: Credentials) -> "PlanType":
 
     plan = (credentials.identity.plan or "").lower()
     return cast("PlanType", plan) if plan in get_args(PlanType) else "unknown"
+
+
+def _shown(credentials: Credentials | None) -> object:
+    """What tells one account from another; not its tokens, which come and go."""
+    return None if credentials is None else (credentials.mode, credentials.api_key, credentials.identity.account_id)
 
 
 def _bearer(credentials: Credentials) -> Bearer:

@@ -8,7 +8,6 @@ import anyio
 import orjson
 
 from app_server.approvals.approvals import TurnCancelled
-from app_server.model.catalog import model_info
 from app_server.model.events import (
     Completed,
     Created,
@@ -89,7 +88,7 @@ class ModelTurn(Turn):
         named = {"model": changes.model, "effort": changes.effort, "summary": changes.summary}
         self._settings = replace(self._settings, **{name: value for name, value in named.items() if value is not None})
         self._service_tier = changes.service_tier or self._service_tier
-        self._context.model = model_info(self._settings.model, self._thread.config)
+        self._context.model = self._thread.model_info(self._settings.model)
         if places is not None:
             self._offers_tools = bool(places)
         if cwd is not None:
@@ -127,8 +126,6 @@ class ModelTurn(Turn):
     async def _run_calls(self, calls: Sequence[ToolCall]) -> None:
         """Answer the calls of the model: those that may beside each other, the others one by one, all in order."""
         rest = list(calls)
-        if any(call.name not in GOAL_TOOLS for call in calls):
-            self._thread.agenda.goal.worked()
         while rest and not self._interrupted:
             together = [rest.pop(0)]
             while rest and all(map(self._thread.tools.runs_beside_others, (together[0], rest[0]))):
@@ -154,9 +151,10 @@ class ModelTurn(Turn):
                     for index, call in enumerate(together):
                         tasks.start_soon(answer, index, call)
             # What was cancelled has no output; the end of the turn gives it one.
-            self._entries += [
-                call_output(call, output) for call, output in zip(together, outputs, strict=True) if output
-            ]
+            done = [(call, output) for call, output in zip(together, outputs, strict=True) if output]
+            self._entries += [call_output(call, output) for call, output in done]
+            if any(output.success and call.name not in GOAL_TOOLS for call, output in done):
+                self._thread.agenda.goal.worked()
 
     async def _keep_unread(self) -> None:
         await self._take_steered()
@@ -212,6 +210,7 @@ class ModelTurn(Turn):
             output_schema=self._output_schema,
             service_tier=self._service_tier,
             metadata=self._told_metadata(),
+            info=self._context.model,
         )
 
     def _told_metadata(self) -> Mapping[str, str]:

@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from app_server.approvals.reviewer import ReviewedHistory, ReviewFailed, ReviewingModel
-from app_server.model.catalog import model_info
 from app_server.threads.instructions import permissions_text
 from app_server.threads.settings import turn_profile
 from protocol.jsonrpc import RpcError
@@ -41,7 +40,7 @@ class Reviewed:
             provider = self.world.provider(settings.model_provider, config)
         except RpcError as error:
             raise ReviewFailed(error.message) from error
-        info = model_info(config.auto_review.model or settings.model, config)
+        info = self.thread.model_info(config.auto_review.model or settings.model)
         active = self.thread.active
         investigate = None if active is None else partial(self.world.investigation.look, active.context)
         return ReviewingModel(provider, info, settings.effort, config.auto_review.policy, investigate)

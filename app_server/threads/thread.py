@@ -17,7 +17,8 @@ from app_server.approvals.network import AmendNetwork, AskingTurn, NetworkApprov
 from app_server.config.settings import Settings
 from app_server.exec.pause import Pause
 from app_server.files.git import repository_state
-from app_server.model.catalog import model_info
+from app_server.model.catalog import ModelInfo
+from app_server.model.directory import ModelDirectory
 from app_server.model.events import Usage
 from app_server.model.provider import ModelProvider
 from app_server.rpc.connection import Connection
@@ -110,6 +111,9 @@ class World(Protocol):
 
     @property
     def terminals(self) -> Terminals: ...
+
+    @property
+    def models(self) -> ModelDirectory: ...
 
     def provider(self, name: str, settings: Settings) -> ModelProvider:
         """The provider of that name under a thread's configuration. Raises -32600 naming the known ones."""
@@ -380,6 +384,10 @@ class Thread:
         """Whom its turns ask. Raises -32600 where it is not configured."""
         return self._world.provider(self.settings.model_provider, self.config)
 
+    def model_info(self, model: str) -> ModelInfo:
+        """What is known now of a model of this provider."""
+        return self._world.models.info(model, self.settings.model_provider, self.config)
+
     async def start_turn(self, inputs: Sequence[UserInput], options: TurnOptions) -> Turn:
         """Store a new turn and run it; the caller answers before the turn tells anything."""
         self.left_at = monotonic()
@@ -547,7 +555,7 @@ class Thread:
         total = TokenUsageBreakdown(
             **{name: getattr(before, name) + getattr(last, name) for name in TokenUsageBreakdown.model_fields}
         )
-        window = model_info(self.settings.model, self.config).context_window
+        window = self.model_info(self.settings.model).context_window
         self.tokens = ThreadTokenUsage(last=last, total=total, model_context_window=window)
         self.tell_tokens(turn_id)
 

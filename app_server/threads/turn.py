@@ -11,7 +11,6 @@ import anyio
 import orjson
 
 from app_server.approvals.network import AskingTurn
-from app_server.model.catalog import model_info
 from app_server.rpc.outbound import encode, now_ms
 from app_server.store.errors import StoreError
 from app_server.store.ids import uuid7
@@ -104,7 +103,7 @@ class Turn:
             approvals=thread.approvals,
             network=thread.network,
             config=thread.config,
-            model=model_info(self._settings.model, thread.config),
+            model=thread.model_info(self._settings.model),
             mode=self._settings.mode,
             publish=thread.events.publish,
             tell_model=self.tell_model,
