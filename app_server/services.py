@@ -24,6 +24,7 @@ from app_server.execpolicy.folders import rules_folders
 from app_server.execpolicy.loading import rules_files
 from app_server.execpolicy.rules import RuleSet
 from app_server.execpolicy.store import LoadedRules, RulesError, RulesStore
+from app_server.extensions.extensions import SKILL_WATCHES, Extensions
 from app_server.files.search import FileSearch
 from app_server.files.watch import Watcher
 from app_server.handlers.context import RequestContext, Services
@@ -143,6 +144,7 @@ class Daemon:
                 async with anyio.create_task_group() as self._tasks:
                     self.spawn(self.watcher.run)
                     self.spawn(self.search.run)
+                    self.spawn(self.extensions.run)
                     self.spawn(_build_validators)
                     self.spawn(self.threads.unload_idle)
                     self.spawn(self.library.search.index.run)
@@ -190,6 +192,7 @@ class Daemon:
         reaper = await stack.enter_async_context(Reaper())
         self.commands = CommandSessions(self.sandbox, reaper)
         self.decisions = DecisionLog(database)
+        self.extensions = Extensions(database, self.watcher, self.broadcast)
         await self.decisions.close_lost()
         self._rules = RulesStore(self._home)
         self.network_decisions = NetworkDecisions()
@@ -301,6 +304,7 @@ class Daemon:
             self.network,
             self.network_decisions,
             self.platform,
+            self.extensions,
         )
         self._add_gauges()
         self._services = services
@@ -364,6 +368,9 @@ class Daemon:
         self.connections.broadcast(frame)
 
     def _tell_changed(self, connection_id: int, watch_id: str, paths: list[str]) -> None:
+        if connection_id == SKILL_WATCHES:
+            self.extensions.changed()
+            return
         params = orjson.dumps({"watchId": watch_id, "changedPaths": paths})
         self.connections.push_to(connection_id, notification_json("fs/changed", params))
 

@@ -7,6 +7,7 @@ from app_server.auth.manager import AuthManager
 from app_server.config.layers import LayerStack
 from app_server.config.settings import Settings
 from app_server.exec.sessions import CommandSessions
+from app_server.extensions.extensions import Extensions
 from app_server.files.search import FileSearch
 from app_server.files.watch import Watcher
 from app_server.model.directory import ModelDirectory
@@ -39,6 +40,7 @@ class Services:
     network: NetworkAccess
     network_decisions: NetworkDecisions
     platform: Platform
+    extensions: Extensions
 
 
 class RequestContext:
@@ -109,6 +111,11 @@ class RequestContext:
     def platform(self) -> Platform:
         """What the machine and the program themselves are asked."""
         return self.services.platform
+
+    @property
+    def extensions(self) -> Extensions:
+        """Skills, and what was taken over from other agents."""
+        return self.services.extensions
 
     @property
     def search(self) -> FileSearch:

@@ -36,7 +36,7 @@ class AppsReadResponse(Wire):
     missing_app_ids: list[str]
 
 
-APP_READ = ClientRequest("app/read", AppsReadParams, AppsReadResponse, access="read", availability="later")
+APP_READ = ClientRequest("app/read", AppsReadParams, AppsReadResponse, access="read", availability="account")
 
 
 class AppsListParams(Wire):
@@ -102,7 +102,7 @@ class AppsListResponse(Wire):
     next_cursor: str | None = None
 
 
-APP_LIST = ClientRequest("app/list", AppsListParams, AppsListResponse, access="read", availability="later")
+APP_LIST = ClientRequest("app/list", AppsListParams, AppsListResponse, access="read", availability="account")
 
 
 class AppsInstalledParams(Wire):
@@ -122,7 +122,7 @@ class AppsInstalledResponse(Wire):
 
 
 APP_INSTALLED = ClientRequest(
-    "app/installed", AppsInstalledParams, AppsInstalledResponse, access="read", availability="later"
+    "app/installed", AppsInstalledParams, AppsInstalledResponse, access="read", availability="account"
 )
 
 

@@ -97,7 +97,6 @@ EXTERNAL_AGENT_CONFIG_DETECT = ClientRequest(
     ExternalAgentConfigDetectParams,
     ExternalAgentConfigDetectResponse,
     access="read",
-    availability="later",
 )
 
 
@@ -157,7 +156,6 @@ EXTERNAL_AGENT_CONFIG_IMPORT_RECORD_HISTORY = ClientRequest(
     "externalAgentConfig/import/recordHistory",
     ExternalAgentConfigImportHistoryRecordParams,
     ExternalAgentConfigImportHistoryRecordResponse,
-    availability="later",
 )
 
 
@@ -196,7 +194,6 @@ EXTERNAL_AGENT_CONFIG_IMPORT_READ_HISTORIES = ClientRequest(
     Empty,
     ExternalAgentConfigImportHistoriesReadResponse,
     access="read",
-    availability="later",
 )
 
 

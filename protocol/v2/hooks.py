@@ -110,7 +110,7 @@ class HooksListResponse(Wire):
     data: list[HooksListEntry]
 
 
-HOOKS_LIST = ClientRequest("hooks/list", HooksListParams, HooksListResponse, access="read", availability="later")
+HOOKS_LIST = ClientRequest("hooks/list", HooksListParams, HooksListResponse, access="read")
 
 
 HookOutputEntryKind = Literal["warning", "stop", "feedback", "context", "error"]

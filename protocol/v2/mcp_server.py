@@ -31,9 +31,7 @@ MCP_SERVER_OAUTH_LOGIN = ClientRequest(
 class McpServerRefreshResponse(Wire): ...
 
 
-CONFIG_MCP_SERVER_RELOAD = ClientRequest(
-    "config/mcpServer/reload", Empty, McpServerRefreshResponse, availability="later"
-)
+CONFIG_MCP_SERVER_RELOAD = ClientRequest("config/mcpServer/reload", Empty, McpServerRefreshResponse)
 
 
 McpServerStatusDetail = Literal["full", "toolsAndAuthOnly"]
@@ -117,7 +115,7 @@ class ListMcpServerStatusResponse(Wire):
 
 
 MCP_SERVER_STATUS_LIST = ClientRequest(
-    "mcpServerStatus/list", ListMcpServerStatusParams, ListMcpServerStatusResponse, access="read", availability="later"
+    "mcpServerStatus/list", ListMcpServerStatusParams, ListMcpServerStatusResponse, access="read"
 )
 
 

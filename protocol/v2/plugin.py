@@ -158,7 +158,7 @@ class PluginListResponse(Wire):
     marketplace_load_errors: list[MarketplaceLoadErrorInfo] = []
 
 
-PLUGIN_LIST = ClientRequest("plugin/list", PluginListParams, PluginListResponse, access="read", availability="later")
+PLUGIN_LIST = ClientRequest("plugin/list", PluginListParams, PluginListResponse, access="read")
 
 
 PluginSearchScope = Literal["global", "workspace", "personal"]
@@ -189,7 +189,6 @@ PLUGIN_SEARCH = ClientRequest(
     PluginSearchResponse,
     experimental="plugin/search",
     access="read",
-    availability="later",
 )
 
 
@@ -203,9 +202,7 @@ class PluginInstalledResponse(Wire):
     marketplace_load_errors: list[MarketplaceLoadErrorInfo] = []
 
 
-PLUGIN_INSTALLED = ClientRequest(
-    "plugin/installed", PluginInstalledParams, PluginInstalledResponse, access="read", availability="later"
-)
+PLUGIN_INSTALLED = ClientRequest("plugin/installed", PluginInstalledParams, PluginInstalledResponse, access="read")
 
 
 class PluginReconcileParams(Wire):
@@ -227,7 +224,7 @@ class PluginReconcileResponse(Wire):
 
 
 PLUGIN_RECONCILE = ClientRequest(
-    "plugin/reconcile", PluginReconcileParams, PluginReconcileResponse, availability="later"
+    "plugin/reconcile", PluginReconcileParams, PluginReconcileResponse, availability="account"
 )
 
 
@@ -334,7 +331,7 @@ class PluginReadResponse(Wire):
     plugin: PluginDetail
 
 
-PLUGIN_READ = ClientRequest("plugin/read", PluginReadParams, PluginReadResponse, access="read", availability="later")
+PLUGIN_READ = ClientRequest("plugin/read", PluginReadParams, PluginReadResponse, access="read")
 
 
 class PluginSkillReadParams(Wire):
@@ -348,7 +345,7 @@ class PluginSkillReadResponse(Wire):
 
 
 PLUGIN_SKILL_READ = ClientRequest(
-    "plugin/skill/read", PluginSkillReadParams, PluginSkillReadResponse, access="read", availability="later"
+    "plugin/skill/read", PluginSkillReadParams, PluginSkillReadResponse, access="read", availability="account"
 )
 
 

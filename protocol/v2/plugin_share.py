@@ -29,7 +29,7 @@ class PluginShareSaveResponse(Wire):
 
 
 PLUGIN_SHARE_SAVE = ClientRequest(
-    "plugin/share/save", PluginShareSaveParams, PluginShareSaveResponse, availability="later"
+    "plugin/share/save", PluginShareSaveParams, PluginShareSaveResponse, availability="account"
 )
 
 
@@ -48,7 +48,10 @@ class PluginShareUpdateTargetsResponse(Wire):
 
 
 PLUGIN_SHARE_UPDATE_TARGETS = ClientRequest(
-    "plugin/share/updateTargets", PluginShareUpdateTargetsParams, PluginShareUpdateTargetsResponse, availability="later"
+    "plugin/share/updateTargets",
+    PluginShareUpdateTargetsParams,
+    PluginShareUpdateTargetsResponse,
+    availability="account",
 )
 
 
@@ -65,7 +68,7 @@ class PluginShareListResponse(Wire):
 
 
 PLUGIN_SHARE_LIST = ClientRequest(
-    "plugin/share/list", PluginShareListParams, PluginShareListResponse, access="read", availability="later"
+    "plugin/share/list", PluginShareListParams, PluginShareListResponse, access="read", availability="account"
 )
 
 
@@ -84,7 +87,7 @@ class PluginShareCheckoutResponse(Wire):
 
 
 PLUGIN_SHARE_CHECKOUT = ClientRequest(
-    "plugin/share/checkout", PluginShareCheckoutParams, PluginShareCheckoutResponse, availability="later"
+    "plugin/share/checkout", PluginShareCheckoutParams, PluginShareCheckoutResponse, availability="account"
 )
 
 
@@ -96,5 +99,5 @@ class PluginShareDeleteResponse(Wire): ...
 
 
 PLUGIN_SHARE_DELETE = ClientRequest(
-    "plugin/share/delete", PluginShareDeleteParams, PluginShareDeleteResponse, availability="later"
+    "plugin/share/delete", PluginShareDeleteParams, PluginShareDeleteResponse, availability="account"
 )

@@ -91,9 +91,7 @@ class SkillsExtraRootsSetParams(Wire):
 class SkillsExtraRootsSetResponse(Wire): ...
 
 
-SKILLS_EXTRA_ROOTS_SET = ClientRequest(
-    "skills/extraRoots/set", SkillsExtraRootsSetParams, SkillsExtraRootsSetResponse, availability="later"
-)
+SKILLS_EXTRA_ROOTS_SET = ClientRequest("skills/extraRoots/set", SkillsExtraRootsSetParams, SkillsExtraRootsSetResponse)
 
 
 class SkillsConfigWriteParams(Wire):
