@@ -16,7 +16,11 @@ from protocol.v2 import thread_goal as wire
 OBJECTIVE_CHARACTERS: Final = 4000
 
 IDLE_TURNS: Final = 5
-"""After so many automatic turns in a row in which the model has done nothing but talk, the goal counts as blocked."""
+"""After so many automatic turns in a row in which the model has only talked, or called tools in vain, the goal counts
+as blocked."""
+
+AUTOMATIC_TURNS: Final = 200
+"""After so many automatic turns since the user last said something the goal is paused, whatever its budget."""
 
 _CONTINUE: Final = (
     "<goal_context>\n"
@@ -51,7 +55,7 @@ class Goal:
         self._tokens = 0
         self._since: float | None = None
         self._automatic = self._worked = self._counting = False
-        self._idle_turns = 0
+        self._idle_turns = self._automatic_turns = 0
 
     async def load(self) -> None:
         """Read it from the store."""
@@ -124,7 +128,7 @@ class Goal:
             )
             if _is_over(row) and (row.status == "active" or (over_before and row.status == "paused")):
                 row = replace(row, status="budgetLimited")
-        self._idle_turns = 0
+        self._idle_turns = self._automatic_turns = 0
         self._counting = self._counting or row.status == "active"
         await self._put(row)
         shown = self.shown()
@@ -169,6 +173,7 @@ class Goal:
     def turn_began(self, *, automatic: bool, counts: bool) -> None:
         """A turn runs from now on; `automatic` if it goes on with the goal, `counts` if what it uses is on its bill."""
         self._tokens, self._since = 0, monotonic()
+        self._automatic_turns = self._automatic_turns + 1 if automatic else 0
         self._automatic, self._worked, self._counting = automatic, False, counts and self.active
 
     def count(self, usage: Usage) -> None:
@@ -182,7 +187,7 @@ class Goal:
         return self._counting and self._row is not None and self._row.status in ("active", "budgetLimited")
 
     def worked(self) -> None:
-        """The model does something in this turn."""
+        """A tool that the model has called in this turn did what it was asked for."""
         self._worked = True
 
     async def settle(self, turn_id: str) -> str | None:
@@ -217,6 +222,8 @@ class Goal:
                 row = replace(row, status="budgetLimited")
             elif self._idle_turns >= IDLE_TURNS:
                 row, warning = replace(row, status="blocked"), _NO_PROGRESS
+            elif self._automatic_turns >= AUTOMATIC_TURNS:
+                row, warning = replace(row, status="paused"), _UNATTENDED
         if row != before:
             at = now_ms() if (row.tokens_used, row.status) != (before.tokens_used, before.status) else row.updated_at_ms
             await self._put(replace(row, updated_at_ms=at))
@@ -243,6 +250,11 @@ class Goal:
 _NO_PROGRESS: Final = (
     f"The goal of this thread was stopped: {IDLE_TURNS} turns in a row did nothing for it. Say what is missing, or "
     "change the goal, and set it to active again."
+)
+
+_UNATTENDED: Final = (
+    f"The goal of this thread was paused after {AUTOMATIC_TURNS} turns without a word of yours. Set it to active "
+    "to let it go on."
 )
 
 

@@ -125,6 +125,18 @@ async def test_cached_input_is_not_on_a_goals_bill(stage: Stage) -> None:
     assert (await until_goal_is(client, "complete"))["tokensUsed"] == 17
 
 
+async def test_tools_that_are_called_in_vain_are_no_progress_towards_a_goal(stage: Stage) -> None:
+    client = await stage.client()
+    thread = await stage.thread(client)
+    for _ in range(5):
+        stage.model.script(tool_call("no_such_tool", {}))
+        stage.model.script(say("that did not work"))
+    await set_goal(client, thread, objective="x")
+    await until_goal_is(client, "blocked")
+    await client.until("warning")
+    assert len(stage.model.requests) == 10
+
+
 async def test_a_goal_on_which_the_model_only_talks_is_blocked_after_five_turns(stage: Stage) -> None:
     client = await stage.client()
     thread = await stage.thread(client)

@@ -1,5 +1,7 @@
 """What a thread does by itself, and what keeps it from that."""
 
+import pytest
+
 from app_server.rpc.scopes import OBSERVE
 from app_server.store.errors import StoreError
 from app_server.threads.thread import Thread
@@ -7,7 +9,7 @@ from app_server.threads.turn import Turn
 from protocol.v2.thread import ThreadResumeParams
 from protocol.v2.thread_goal import ThreadGoalStatus
 from protocol.v2.user_input import TextUserInput
-from tests.support.scripted_model import tool_call
+from tests.support.scripted_model import say, tool_call
 from tests.unit.threads.conftest import Room, told
 
 
@@ -113,3 +115,19 @@ async def test_the_end_of_the_daemon_does_not_pause_a_goal(room: Room) -> None:
     await room.threads.stop()
     assert status(thread) == "active"
     assert running(thread) is None
+
+
+async def test_a_goal_without_a_budget_waits_for_the_user_after_many_turns(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app_server.threads.goal.AUTOMATIC_TURNS", 2)
+    thread = await room.start(room.connect())
+    for _ in range(2):
+        room.model.script(tool_call("update_plan", {"plan": []}))
+        room.model.script(say("on it"))
+    await thread.agenda.goal.set(objective="x")
+    await thread.agenda.go_on()
+    await room.model.wait_for_requests(4)
+    while (turn := running(thread)) is not None:
+        await turn.finished.wait()
+    assert status(thread) == "paused"
