@@ -24,7 +24,6 @@ _HOW = (
     "named relative to its folder: open those that the task needs, and prefer its scripts to writing your own. If a "
     "skill cannot be followed, say so in a sentence and go on without it."
 )
-_NONE = "No skills are available any more."
 
 _LINK = re.compile(r"\[\$([\w:-]+(?:[ .][\w:-]+)*)\]\(([^()\s]+)\)")
 _NAME = re.compile(r"\$([\w-]+(?::[\w-]+)*)")
@@ -57,11 +56,6 @@ def skills_text(listing: Listing) -> str:
     return "\n".join((*lines, f"</{_TAG}>"))
 
 
-def no_skills_text() -> str:
-    """What the model is told when all the skills have gone that it was told of."""
-    return f"<{_TAG}>\n## Skills\n{_NONE}\n</{_TAG}>"
-
-
 async def mentioned(inputs: Sequence[UserInput], listing: Listing) -> Mentioned:
     """What a message names: `skill` items, links such as `[$name](path)`, and `$name` where one skill is called so."""
     chosen, warnings = _choose(inputs, listing)
@@ -74,13 +68,6 @@ async def mentioned(inputs: Sequence[UserInput], listing: Listing) -> Mentioned:
             continue
         texts.append(f"<skill>\n<name>{skill.name}</name>\n<path>{skill.path}</path>\n{content}\n</skill>")
     return Mentioned(texts, warnings)
-
-
-def names_skills(inputs: Iterable[UserInput]) -> bool:
-    """Whether a message may name a skill."""
-    return any(
-        isinstance(part, SkillUserInput) or (isinstance(part, TextUserInput) and "$" in part.text) for part in inputs
-    )
 
 
 def _choose(inputs: Iterable[UserInput], listing: Listing) -> tuple[list[Skill], list[str]]:

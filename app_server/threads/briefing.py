@@ -9,6 +9,7 @@ from app_server.sandbox.profiles import with_managed_network
 from app_server.threads.history import text_message
 from app_server.threads.instructions import environment_context, mode_text, permissions_text, project_instructions
 from app_server.threads.settings import turn_profile
+from app_server.threads.skills import NO_SKILLS
 
 if TYPE_CHECKING:
     from app_server.threads.thread import Thread
@@ -54,6 +55,8 @@ class Briefing:
             reviewed=not thread.asks_the_user,
         )
         wanted = [("developer", allowed)]
+        if skills := await thread.skills.listed():
+            wanted.append(("developer", skills))
         if settings.developer_instructions:
             wanted.append(("developer", settings.developer_instructions))
         if self._project_text:
@@ -68,6 +71,9 @@ class Briefing:
         # The default mode goes without saying, unless the model was told of another.
         if settings.mode != "default" or chosen or _opening(mode_entry) in self._shown:
             encoded.append(mode_entry)
+        no_skills = text_message("developer", NO_SKILLS)
+        if not skills and _opening(no_skills) in self._shown:
+            encoded.append(no_skills)
         new = [entry for entry in encoded if self._shown.get(_opening(entry)) != entry]
         self._shown |= {_opening(entry): entry for entry in new}
         return new

@@ -35,6 +35,8 @@ class UserMessage:
     client_id: str | None = None
     beside: Sequence[bytes] = ()
     """What the model reads before it."""
+    skills: Sequence[bytes] = ()
+    """The skills that it names, which the model reads after it."""
 
     def item(self) -> UserMessageThreadItem:
         """The item that shows it."""
@@ -44,8 +46,9 @@ class UserMessage:
         )
 
     def entries(self) -> Sequence[bytes]:
-        """A message of the user, after what goes along with it."""
-        return [*self.beside, orjson.dumps({"type": "message", "role": "user", "content": list(self.content)})]
+        """A message of the user, between what goes along with it."""
+        said = orjson.dumps({"type": "message", "role": "user", "content": list(self.content)})
+        return [*self.beside, said, *self.skills]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from app_server.approvals.guardian import Guardian
 from app_server.approvals.network import AmendNetwork, AskingTurn, NetworkApprovals
 from app_server.config.settings import Settings
 from app_server.exec.pause import Pause
+from app_server.extensions.extensions import Extensions
 from app_server.files.git import repository_state
 from app_server.model.catalog import ModelInfo
 from app_server.model.directory import ModelDirectory
@@ -35,14 +36,15 @@ from app_server.threads.events import ThreadEvents
 from app_server.threads.goal import Goal
 from app_server.threads.history import text_message
 from app_server.threads.instructions import base_instructions
-from app_server.threads.messages import ExternalOutput, Message, TurnOptions, UserMessage, named_contexts
+from app_server.threads.messages import ExternalOutput, Message, TurnOptions, named_contexts
 from app_server.threads.model_turn import ModelTurn
 from app_server.threads.queue import MessageQueue
 from app_server.threads.reviewed import Reviewed
 from app_server.threads.settings import ThreadSettings
 from app_server.threads.shell_turn import ShellTurn, run_user_command
+from app_server.threads.skills import ThreadSkills
 from app_server.threads.turn import AlsoStored, RefusedTurn, Turn
-from app_server.threads.user_input import model_content, preview_of
+from app_server.threads.user_input import preview_of
 from app_server.tools.dynamic import dynamic_tools
 from app_server.tools.investigation import Investigation
 from app_server.tools.registry import ToolRegistry
@@ -110,6 +112,9 @@ class World(Protocol):
     def investigation(self) -> Investigation: ...
 
     @property
+    def extensions(self) -> Extensions: ...
+
+    @property
     def terminals(self) -> Terminals: ...
 
     @property
@@ -159,13 +164,15 @@ class Thread:
         """`waits` says that it does nothing by itself until somebody who may drive it follows it."""
         self.row, self.settings, self.ephemeral, self.offers_tools = row, settings, ephemeral, offers_tools
         self.config = config
-        """The configuration that the thread was started or resumed with, the client's overrides included."""
+        """The configuration for its folder as it was last read, the client's overrides included."""
+        self.config_overrides: dict[str, Any] | None = None
+        """What the client that started or resumed it gave for its configuration."""
         self.history: list[bytes] = history or []
         self.events = ThreadEvents(row.id)
         self.active: Turn | None = None
         self.turn_changes = 0
         """Counts starts and ends of turns, so that a reader can tell whether one fell into its read."""
-        self.briefing = Briefing(self)
+        self.briefing, self.skills = Briefing(self), ThreadSkills(self, world.extensions)
         self.tools = world.tools.with_tools(dynamic_tools(settings.dynamic_tools))
         """What the model can call."""
         self.warning: str | None = None
@@ -393,7 +400,7 @@ class Thread:
         self.left_at = monotonic()
         if options.tool_output is not None:
             return await self._start_model_turn(ExternalOutput(options.tool_output), options)
-        message = UserMessage(inputs, await model_content(inputs), options.client_id)
+        message = await self.skills.message(inputs, options.client_id)
         return await self._start_model_turn(message, options, preview=preview_of(inputs))
 
     async def start_queued_turn(self, queued: QueuedMessage, inputs: Sequence[UserInput]) -> Turn:
@@ -403,7 +410,7 @@ class Thread:
             if not take(connection, number, queued.id):
                 raise QueuedMissing(queued.id)
 
-        message = UserMessage(inputs, await model_content(inputs), queued.client_id)
+        message = await self.skills.message(inputs, queued.client_id)
         metadata = None if queued.metadata is None else orjson.loads(queued.metadata)
         options = TurnOptions(metadata=metadata)
         return await self._start_model_turn(message, options, preview=preview_of(inputs), also=taken)
@@ -508,7 +515,7 @@ class Thread:
     ) -> Turn:
         """Give the running turn a further message. Raises -32600 `no active turn to steer`."""
         beside = named_contexts(additional_context or {})
-        return self._join(UserMessage(inputs, await model_content(inputs), client_id, beside))
+        return self._join(await self.skills.message(inputs, client_id, beside))
 
     def steer_with_output(self, output: TurnToolOutput) -> Turn:
         """Give the running turn what another program tells. Raises -32600 `no active turn to steer`."""

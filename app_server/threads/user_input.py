@@ -40,8 +40,12 @@ async def model_content(inputs: Sequence[UserInput]) -> list[dict[str, Any]]:
             url = await anyio.to_thread.run_sync(_data_url, part.path, index)
             parts.append({"type": "input_text", "text": f"<image path={part.path}>"})
             parts.append({"type": "input_image", "image_url": url} | ({"detail": part.detail} if part.detail else {}))
-        elif isinstance(part, SkillUserInput | MentionUserInput):
+        elif isinstance(part, MentionUserInput):
             parts.append({"type": "input_text", "text": f"[{part.type}: {part.name}]({part.path})"})
+        elif isinstance(part, SkillUserInput):
+            # Its text follows the message. Alone it must not leave the message empty.
+            if len(inputs) == 1:
+                parts.append({"type": "input_text", "text": f"${part.name}"})
         else:
             raise invalid_request(f"`input.{index}`: {part.type} input is not supported by this server")
     return parts
