@@ -57,7 +57,10 @@ class HttpPool:
         json: Mapping[str, Any] | None = None,
         form: Mapping[str, str] | None = None,
     ) -> Fetched:
-        """One request that is over soon, with its whole answer; redirections are not followed. Raises FetchFailed."""
+        """One request that is over soon, with its whole answer; redirections are not followed. Raises FetchFailed.
+
+        Its connection is not kept: such requests are rare.
+        """
         session = await self.session()
         from aiohttp import ClientError, InvalidURL
 
@@ -70,7 +73,8 @@ class HttpPool:
                 async with session.request(
                     method,
                     url,
-                    headers={"User-Agent": "turnloom", "Accept": "application/json", **(headers or {})},
+                    headers={"User-Agent": "turnloom", "Accept": "application/json", "Connection": "close"}
+                    | dict(headers or {}),
                     json=json,
                     data=form,
                     allow_redirects=False,
