@@ -24,7 +24,7 @@ def command_of(call: Json) -> list[str] | None:
     if call.get("type") == "local_shell_call":
         action = call.get("action")
         words = cast("Json", action).get("command") if isinstance(action, dict) else None
-    elif call.get("name") in _TOOLS and isinstance(text := call.get("arguments"), str):
+    elif str(call.get("name")) in _TOOLS and isinstance(text := call.get("arguments"), str):
         try:
             arguments = orjson.loads(text)
         except orjson.JSONDecodeError:

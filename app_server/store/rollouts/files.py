@@ -19,6 +19,9 @@ _NAME: Final = re.compile(rf"rollout-\d{{4}}-\d\d-\d\dT\d\d-\d\d-\d\d-({_ID})(?:
 LINE_BYTES: Final = 64 << 20
 """A longer line is passed over: a single record of this size is no part of a conversation."""
 
+ODD_RECORD: Final = (TypeError, ValueError, LookupError, AttributeError)
+"""What comes of a record whose members are not of the kinds that they should be."""
+
 _PIECE: Final = 1 << 20
 _BOM: Final = b"\xef\xbb\xbf"
 

@@ -1,6 +1,7 @@
 """A session file as turns, items and history: what the reference shows of it, and what its model was shown."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -9,7 +10,7 @@ import orjson
 from app_server.rpc.outbound import encode
 from app_server.store.rollouts import items
 from app_server.store.rollouts.calls import command_item, command_of
-from app_server.store.rollouts.files import Record
+from app_server.store.rollouts.files import ODD_RECORD, Record
 from app_server.store.rollouts.history import Entry, compacted, kept, paired
 from app_server.store.rollouts.settings import SessionSettings
 from app_server.store.rollouts.summary import message_text, spoken
@@ -17,6 +18,9 @@ from app_server.store.rows import ItemRow, TurnRow, TurnStatus
 from protocol.v2.item import ReasoningThreadItem
 
 Json = Mapping[str, Any]
+
+LARGEST: Final = 1 << 50
+"""A greater number is no time and no count."""
 
 _BEGINS: Final = {"task_started", "turn_started"}
 _ENDS: Final = {"task_complete", "turn_complete"}
@@ -65,7 +69,9 @@ def replay(records: Iterable[Record], paginated: bool) -> Session:
     """Read a session from its first record to its last."""
     reader = _Reader(paginated)
     for record in records:
-        reader.take(record)
+        # What is of another form than the reference ever wrote costs no more than itself.
+        with suppress(*ODD_RECORD):
+            reader.take(record)
     return reader.session()
 
 
@@ -287,8 +293,8 @@ class _Reader:
         if known is None:
             self._places += 1
         place, at_ms = (self._places, self._at_ms) if known is None else (known.place, known.row.started_at_ms)
-        started = at_ms if item.started_at_ms is None else item.started_at_ms
-        ended = at_ms if item.completed_at_ms is None else item.completed_at_ms
+        started, ended = _number(item.started_at_ms), _number(item.completed_at_ms)
+        started, ended = at_ms if started is None else started, at_ms if ended is None else ended
         row = ItemRow(turn.id, item.id, item.type, encode(item), started, ended)
         turn.items[item.id] = _Item(row, place, item if item.type == "reasoning" else None)
 
@@ -360,7 +366,8 @@ def _ms(seconds: Any, at_ms: int) -> int:  # Any: what a file holds
 
 
 def _number(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if whole and abs(value) < LARGEST else None
 
 
 def _text(record: Json, name: str) -> str | None:

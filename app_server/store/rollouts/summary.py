@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 import orjson
 
 from app_server.store.rollouts.compressed import open_session
-from app_server.store.rollouts.files import Record, lines, parsed, timestamp_ms
+from app_server.store.rollouts.files import ODD_RECORD, Record, lines, parsed, timestamp_ms
 from app_server.store.rows import ThreadRow, cut_preview
 from app_server.version import PROTOCOL_VERSION
 
@@ -51,7 +51,8 @@ def summarise(path: str, archived: bool, default_provider: str, beginning: Calla
         head = _Head(default_provider)
         for line in lines(file, HEAD_BYTES):
             if head.takes(line) and (record := parsed(line)) is not None:
-                head.add(record)
+                with suppress(*ODD_RECORD):
+                    head.add(record)
             if head.complete:
                 break
         if isinstance(head.meta.get("history_base"), dict) and (first := beginning(path)) != path:
@@ -120,7 +121,8 @@ class _Head:
         with suppress(OSError), open_session(path) as file:
             for line in lines(file, HEAD_BYTES):
                 if earlier.takes(line) and (record := parsed(line)) is not None:
-                    earlier.add(record)
+                    with suppress(*ODD_RECORD):
+                        earlier.add(record)
                 if earlier.preview is not None:
                     self.preview = earlier.preview
                     break
