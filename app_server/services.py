@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from anyio.abc import TaskGroup
 
 from app_server.approvals.approvals import Declined
 from app_server.auth.manager import AuthManager
-from app_server.config.layers import ConfigError, load_settings
+from app_server.config.layer import ConfigError, ConfigWarning
+from app_server.config.layers import load_settings
+from app_server.config.live import Configuration
 from app_server.config.network_proxy import HostAction
 from app_server.config.settings import Settings
 from app_server.exec.environment import agent_environment, user_shell_environment
@@ -25,6 +27,7 @@ from app_server.execpolicy.loading import rules_files
 from app_server.execpolicy.rules import RuleSet
 from app_server.execpolicy.store import LoadedRules, RulesError, RulesStore
 from app_server.extensions.extensions import SKILL_WATCHES, Extensions
+from app_server.files.config_watch import CONFIG_WATCHES, ConfigWatch
 from app_server.files.search import FileSearch
 from app_server.files.watch import Watcher
 from app_server.handlers.context import RequestContext, Services
@@ -52,9 +55,10 @@ from app_server.store.queues import QueueStore
 from app_server.store.rollouts.sessions import Sessions
 from app_server.store.rollouts.settings import SessionSettings
 from app_server.store.threads import ThreadStore
+from app_server.threads.config_source import ConfigSource
 from app_server.threads.imported import imported_settings
 from app_server.threads.library import Library
-from app_server.threads.manager import ConfigSource, ThreadManager
+from app_server.threads.manager import ThreadManager
 from app_server.tools.apply_patch import ApplyPatchTool
 from app_server.tools.context import TurnContext
 from app_server.tools.goal import TOOLS as GOAL_TOOLS
@@ -108,8 +112,8 @@ class Daemon:
         self.connections, self.server_requests = connections, server_requests
         self.closed = anyio.Event()
         try:
-            self.config = load_settings(home, options.overrides, options.enable, options.disable)
-            self.settings: Settings = self.config.settings()
+            load = partial(load_settings, home, options.overrides, options.enable, options.disable)
+            self.config = Configuration(partial(load, profile=options.profile, strict=options.strict_config))
         except ConfigError as error:
             raise StartError(str(error)) from error
         self.platform = Platform(home, self.broadcast, self.spawn)
@@ -133,7 +137,14 @@ class Daemon:
         )
         self.models = ModelDirectory(self.provider, self.spawn)
         self._warnings: list[bytes] = []
+        self._config_warnings: list[bytes] = []
+        self.config_watch = ConfigWatch(self.config, self.watcher)
         self._services: Services | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration in force outside of threads, as it is now."""
+        return self.config.settings
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -145,6 +156,7 @@ class Daemon:
                     self.spawn(self.watcher.run)
                     self.spawn(self.search.run)
                     self.spawn(self.extensions.run)
+                    self.spawn(self.config_watch.run)
                     self.spawn(_build_validators)
                     self.spawn(self.threads.unload_idle)
                     self.spawn(self.library.search.index.run)
@@ -222,13 +234,11 @@ class Daemon:
                 *GOAL_TOOLS,
             ]
         )
-        self.config_source = ConfigSource(self.config)
-        self.threads = ThreadManager(self, self.config_source)
+        self.threads = ThreadManager(self, ConfigSource(self.config))
         self.library = Library(self.threads, self, database)
         self._warnings = [_config_warning(text) for text in database.warnings]
-        for warning in self.config.warnings:
-            place = None if warning.line is None else {"line": warning.line, "column": warning.column or 1}
-            self._warnings.append(_config_warning(warning.summary, warning.details, warning.path, place))
+        self._config_warnings = _config_warnings(self.config.stack.warnings)
+        self.config.changed, self.config.found = self._config_changed, self._config_found
 
     def _session_settings(self, found: SessionSettings) -> str:
         return imported_settings(found, self.settings)
@@ -291,7 +301,6 @@ class Daemon:
         """What clients can call."""
         services = Services(
             self.config,
-            self.settings,
             self.account,
             self.models,
             self.threads,
@@ -339,8 +348,26 @@ class Daemon:
     def welcome(self, connection: Connection) -> None:
         """Tell a client that has just initialised the state of things, and what is wrong with the configuration."""
         connection.push(self.platform.remote_control.frame())
-        for params in self._warnings:
+        for params in (*self._config_warnings, *self._warnings):
             connection.push(notification_json("configWarning", params))
+
+    def _config_changed(self) -> None:
+        """The configuration is another one: tell what is wrong in it now, and let loaded threads go on with it."""
+        told, self._config_warnings = self._config_warnings, _config_warnings(self.config.stack.warnings)
+        for params in self._config_warnings:
+            if params not in told:
+                self.broadcast(notification_json("configWarning", params))
+        self._providers.clear()
+        self.config_watch.changed()
+        self.spawn(self.threads.reconfigure)
+
+    def _config_found(self, warnings: Sequence[ConfigWarning]) -> None:
+        """The configuration of a folder was read: tell once what is wrong in it."""
+        self.config_watch.changed()
+        for params in _config_warnings(warnings):
+            if params not in self._config_warnings:
+                self._config_warnings.append(params)
+                self.broadcast(notification_json("configWarning", params))
 
     async def _tell_confinement(self) -> None:
         """Tell every client, also those to come, if commands are confined by less than the best, or not at all."""
@@ -371,6 +398,9 @@ class Daemon:
         if connection_id == SKILL_WATCHES:
             self.extensions.changed()
             return
+        if connection_id == CONFIG_WATCHES:
+            self.config_watch.changed()
+            return
         params = orjson.dumps({"watchId": watch_id, "changedPaths": paths})
         self.connections.push_to(connection_id, notification_json("fs/changed", params))
 
@@ -382,13 +412,7 @@ class Daemon:
     def _account_changed(self, signed_in: bool) -> None:
         """Somebody has signed in or out: what is the default for new threads may be another."""
         self.models.forget()
-        if signed_in != self.config.signed_in:
-            self.config = replace(self.config, signed_in=signed_in)
-            self.settings = self.config.settings()
-            if self._services is None:
-                return
-            self.config_source.stack = self.config
-            self._services = replace(self._services, config=self.config, settings=self.settings)
+        self.config.sign(signed_in=signed_in)
 
     def provider(self, name: str, settings: Settings) -> ModelProvider:
         """The provider of that name under a thread's configuration. Raises -32600 naming the known ones."""
@@ -436,6 +460,14 @@ def _command_environment(turn: TurnContext, call_id: str | None, base: Mapping[s
     if call_id is None:
         return user_shell_environment(policy, thread_id=turn.thread_id, permission_profile=profile, base=base)
     return agent_environment(policy, thread_id=turn.thread_id, call_id=call_id, permission_profile=profile, base=base)
+
+
+def _config_warnings(warnings: Sequence[ConfigWarning]) -> list[bytes]:
+    found: list[bytes] = []
+    for warning in warnings:
+        place = None if warning.line is None else {"line": warning.line, "column": warning.column or 1}
+        found.append(_config_warning(warning.summary, warning.details, warning.path, place))
+    return found
 
 
 def _config_warning(

@@ -12,6 +12,7 @@ from app_server.network.egress import Execution
 from app_server.sandbox.permissions import PermissionProfile, profile_for
 from app_server.sandbox.profiles import default_profile, profile_named, with_managed_network
 from app_server.store.ids import uuid7
+from app_server.threads.settings import policy_mode
 from protocol.jsonrpc import invalid_request
 from protocol.v2.command_exec import (
     COMMAND_EXEC,
@@ -86,6 +87,9 @@ def _profile(ctx: RequestContext, params: CommandExecParams) -> PermissionProfil
         except ProfileError as error:
             raise invalid_request(f"invalid permission profile: {error}") from None
     if params.sandbox_policy is not None:
+        demands = ctx.settings.requirements
+        if demands and (reason := demands.refuse("sandbox_mode", policy_mode(params.sandbox_policy))) is not None:
+            raise invalid_request(f"invalid sandbox policy: {reason}")
         return profile_for(params.sandbox_policy, roots=[absolute_cwd(None)])
     return default_profile(ctx.settings, [absolute_cwd(None)])
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from app_server.auth.manager import AuthManager
 from app_server.config.layers import LayerStack
+from app_server.config.live import Configuration
 from app_server.config.settings import Settings
 from app_server.exec.sessions import CommandSessions
 from app_server.extensions.extensions import Extensions
@@ -26,8 +27,7 @@ from protocol.jsonrpc import RequestId
 class Services:
     """One of each for the whole daemon."""
 
-    config: LayerStack
-    settings: Settings
+    configuration: Configuration
     account: AuthManager
     models: ModelDirectory
     threads: ThreadManager
@@ -54,13 +54,18 @@ class RequestContext:
 
     @property
     def config(self) -> LayerStack:
-        """The layers of configuration."""
-        return self.services.config
+        """The layers of configuration, outside of projects."""
+        return self.services.configuration.stack
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration as it changes: to ask for a folder, and to write."""
+        return self.services.configuration
 
     @property
     def settings(self) -> Settings:
         """What the layers come to."""
-        return self.services.settings
+        return self.services.configuration.settings
 
     @property
     def account(self) -> AuthManager:

@@ -42,6 +42,7 @@ async def start(ctx: RequestContext, params: wire.ThreadStartParams) -> wire.Thr
     thread = await ctx.threads.start(params, ctx.connection)
     thread.follow(ctx.connection)
     ctx.afterwards(partial(ctx.threads.tell_started, thread))
+    ctx.afterwards(thread.tell_warning)
     return wire.ThreadStartResponse(**_in_force(ctx, thread))
 
 

@@ -1,7 +1,6 @@
 """All threads: which are loaded, and starting, resuming, forking, archiving, deleting and unloading them."""
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -12,9 +11,7 @@ from uuid import UUID
 import anyio
 import orjson
 
-from app_server.config.layers import ConfigError, LayerStack
 from app_server.config.network_proxy import HostAction
-from app_server.config.settings import Settings
 from app_server.rpc.connection import Connection
 from app_server.rpc.experimental import stripper
 from app_server.rpc.outbound import notification, notification_json, now_ms
@@ -22,6 +19,7 @@ from app_server.rpc.scopes import FULL, Scope
 from app_server.store.errors import BadCursor, ThreadMissing, TurnMissing
 from app_server.store.ids import uuid7
 from app_server.store.rows import ItemRow, Page, ThreadColumns, ThreadQuery, ThreadRow, TurnRow
+from app_server.threads.config_source import ConfigSource
 from app_server.threads.course import Course
 from app_server.threads.history import aborted_output, unanswered_calls
 from app_server.threads.settings import (
@@ -32,12 +30,13 @@ from app_server.threads.settings import (
     restored,
     with_known_profile,
     with_overrides,
+    within_requirements,
 )
 from app_server.threads.storing import stored
 from app_server.threads.thread import Thread, World
 from app_server.threads.turn import Turn, turn_json
 from app_server.version import PROTOCOL_VERSION
-from protocol.jsonrpc import INVALID_REQUEST, RpcError, invalid_request
+from protocol.jsonrpc import RpcError, invalid_request
 from protocol.methods import ServerNotification
 from protocol.v2 import thread as wire
 from protocol.v2.thread_data import GitInfo, NotLoadedThreadStatus, ThreadSection, ThreadStatus
@@ -59,7 +58,7 @@ T = TypeVar("T")
 class ThreadManager:
     """The loaded threads, and the store behind them."""
 
-    def __init__(self, world: World, config: "ConfigSource") -> None:
+    def __init__(self, world: World, config: ConfigSource) -> None:
         self._world, self._config = world, config
         self._loaded: dict[str, Thread] = {}
         self._ending = False
@@ -143,10 +142,11 @@ class ThreadManager:
 
     async def start(self, params: wire.ThreadStartParams, connection: Connection) -> Thread:
         """A new thread, followed by `connection`."""
-        settings = self._config.thread_settings(params.config)
+        settings = await self._config.thread_settings(params.config, params.cwd)
         chosen = for_new_thread(settings, params, self._config.default_cwd)
+        chosen, warning = within_requirements(chosen, settings)
         if connection.scope is not FULL:
-            plain = self._config.thread_settings(None)
+            plain = await self._config.thread_settings(None, params.cwd)
             before = configured(plain, self._config.default_cwd)
             check_scope(connection.scope, before, chosen, config=plain, new_config=settings, overrides=params.config)
         chosen = replace(chosen, dynamic_tools=tuple(params.dynamic_tools or ()))
@@ -155,6 +155,7 @@ class ThreadManager:
         row = replace(row, project_id=params.project_id, daybreak_enabled=params.daybreak_enabled)
         offers_tools = params.environments is None or len(params.environments) > 0
         thread = Thread(self._world, row, chosen, settings, ephemeral=bool(params.ephemeral), offers_tools=offers_tools)
+        thread.warning, thread.config_overrides = warning, params.config
         await thread.briefing.load()
         if not thread.ephemeral:
             await stored(self._world.thread_store.create(row))
@@ -170,17 +171,22 @@ class ThreadManager:
         if params.history is not None or params.path not in (None, self._world.thread_store.place(params.thread_id)):
             field = "history" if params.history is not None else "path"
             raise invalid_request(f"`{field}`: only stored threads can be resumed, by `threadId`")
-        settings = self._config.thread_settings(params.config)
         thread = self._loaded.get(params.thread_id)
         if thread is None:
-            thread = await self._load(params.thread_id, settings)
-            changed = with_overrides(thread.settings, settings, params)
-            check_scope(scope, thread.settings, changed, config=settings, overrides=params.config)
+            thread = await self._load(params)
+            changed, warning = within_requirements(
+                with_overrides(thread.settings, thread.config, params), thread.config
+            )
+            thread.warning = thread.warning or warning
+            check_scope(scope, thread.settings, changed, config=thread.config, overrides=params.config)
             (await stored(thread.apply(changed)))()
+        elif params.config:
+            await self._config.thread_settings(params.config, thread.settings.cwd)
         thread.touch()
         return thread
 
-    async def _load(self, thread_id: str, config: Settings) -> Thread:
+    async def _load(self, params: wire.ThreadResumeParams) -> Thread:
+        thread_id = params.thread_id
         check_id(thread_id)
         store = self._world.thread_store
         try:
@@ -191,9 +197,15 @@ class ThreadManager:
         if row.archived:
             await store.release(thread_id)
             raise invalid_request(f"thread {thread_id} is archived; unarchive it with thread/unarchive first")
+        try:
+            config = await self._config.thread_settings(params.config, params.cwd or row.cwd)
+        except RpcError:
+            await store.release(thread_id)
+            raise
         history = list(await store.history(thread_id))
         settings, warning = with_known_profile(self._restored_settings(row), config)
         thread = Thread(self._world, row, settings, config, history=history, waits=True)
+        thread.config_overrides = params.config
         thread.warning = warning or await store.notice(thread_id)
         await thread.agenda.goal.load()
         await thread.briefing.load()
@@ -209,10 +221,10 @@ class ThreadManager:
         await self._bring(params.thread_id)
         source = await self.row(params.thread_id)
         loaded = self._loaded.get(params.thread_id)
-        settings = self._config.thread_settings(params.config)
+        settings = await self._config.thread_settings(params.config, params.cwd or source.cwd)
         base = loaded.settings if loaded is not None else self._restored_settings(source)
         base, warning = with_known_profile(base, settings)
-        chosen = with_overrides(base, settings, params)
+        chosen, limited = within_requirements(with_overrides(base, settings, params), settings)
         check_scope(connection.scope, base, chosen, config=settings, overrides=params.config)
         now = now_ms()
         row = replace(
@@ -226,7 +238,7 @@ class ThreadManager:
             memory_mode=source.memory_mode,
         )
         thread = Thread(self._world, row, chosen, settings, ephemeral=params.ephemeral)
-        thread.warning = warning
+        thread.warning, thread.config_overrides = warning or limited, params.config
         if params.ephemeral:
             if not params.exclude_turns:
                 raise invalid_request("an ephemeral fork needs `excludeTurns: true`")
@@ -326,6 +338,11 @@ class ThreadManager:
         if not thread.ephemeral:
             await stored(self._world.thread_store.release(thread_id))
         thread.tell_unloaded()
+
+    async def reconfigure(self) -> None:
+        """Let loaded threads go on with the configuration as it is now."""
+        for thread in list(self._loaded.values()):
+            await self._config.renew(thread)
 
     async def unload_idle(self) -> None:
         """Unload what nobody has used for a while, again and again; the manager's owner runs this."""
@@ -539,21 +556,6 @@ class ThreadManager:
             cwd=row.cwd,
             effort=row.reasoning_effort,
         )
-
-
-class ConfigSource:
-    """Where threads get their configuration from."""
-
-    def __init__(self, stack: LayerStack, default_cwd: str | None = None) -> None:
-        self.stack = stack
-        self.default_cwd = default_cwd or os.getcwd()
-
-    def thread_settings(self, overrides: dict[str, Any] | None) -> Settings:
-        """Settings with a client's `config` overrides on top. Raises -32600 naming a bad key."""
-        try:
-            return self.stack.with_thread_config(overrides or {})
-        except ConfigError as error:
-            raise RpcError(INVALID_REQUEST, f"failed to load configuration: {error}") from None
 
 
 def _agent(source: Any) -> dict[str, Any]:  # Any: as members of a model are given

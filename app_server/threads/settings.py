@@ -1,6 +1,7 @@
 """The settings of one thread: what config says, what the client overrode, and what persists to later turns."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -342,7 +343,60 @@ def with_changes(base: ThreadSettings, settings: Settings, params: Changes) -> T
         raise invalid_request("`permissions` cannot be combined with `sandboxPolicy`")
     if base.permission_profile is not None and policy == base.sandbox:
         policy = None  # a client that repeats what it is shown has not chosen to leave the profile
-    return _with_permissions(replace(base, **changed) if changed else base, settings, params.permissions, policy)
+    changed_settings = replace(base, **changed) if changed else base
+    after = _with_permissions(changed_settings, settings, params.permissions, policy)
+    return _refuse_forbidden(base, after, settings)
+
+
+def within_requirements(settings: ThreadSettings, config: Settings) -> tuple[ThreadSettings, str | None]:
+    """Settings that an organisation's demands allow, and what a client should know of a difference.
+
+    What they do not allow is as configuration has it, which is within them already.
+    """
+    changed: dict[str, Any] = {}
+    reasons: list[str] = []
+    for key, reason in _refusals(settings, config):
+        reasons.append(reason)
+        if key == "approval_policy":
+            changed[key] = _APPROVAL.validate_python(config.approval_policy)
+        elif key == "approvals_reviewer":
+            changed[key] = reviewer_named(config.approvals_reviewer)
+        elif config.default_permissions is None:
+            changed["sandbox"] = sandbox_policy(config.sandbox_mode, config)
+        else:
+            settings = _with_profile(settings, config, config.default_permissions)
+    if not reasons:
+        return settings, None
+    return replace(settings, **changed), f"Requirements do not allow what was asked for: {'; '.join(reasons)}"
+
+
+def _refuse_forbidden(before: ThreadSettings, after: ThreadSettings, config: Settings) -> ThreadSettings:
+    """`after`, if demands allow what is new in it. Raises -32600 with the first reason why they do not."""
+    if after != before:
+        for key, reason in _refusals(after, config):
+            name = "sandbox" if key == "sandbox_mode" else key
+            if getattr(after, name) != getattr(before, name):
+                raise invalid_request(f"invalid thread settings override: {reason}")
+    return after
+
+
+def _refusals(settings: ThreadSettings, config: Settings) -> Iterator[tuple[str, str]]:
+    """What of these settings an organisation's demands do not allow, and why."""
+    if (demands := config.requirements) is None:
+        return
+    chosen = {"approval_policy": settings.approval_kind, "approvals_reviewer": settings.approvals_reviewer}
+    if settings.permission_profile is None:
+        chosen["sandbox_mode"] = policy_mode(settings.sandbox)
+    for key, value in chosen.items():
+        if (reason := demands.refuse(key, value)) is not None:
+            yield key, reason
+
+
+def policy_mode(policy: SandboxPolicy) -> str:
+    """The sandbox mode that a policy details."""
+    if isinstance(policy, ReadOnlySandboxPolicy):
+        return "read-only"
+    return "workspace-write" if isinstance(policy, WorkspaceWriteSandboxPolicy) else "danger-full-access"
 
 
 def _moved_roots(base: ThreadSettings, cwd: str) -> tuple[str, ...]:

@@ -84,13 +84,18 @@ class AuthOptions:
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """What the command line asked for. `overrides` are `key=value` texts in the order given."""
+    """What the command line asked for. `overrides` are `key=value` texts in the order given.
+
+    `profile` names a file of settings that go before the user's. With `strict_config` unknown settings are errors.
+    """
 
     listen: Listen = field(default_factory=Stdio)
     overrides: tuple[str, ...] = ()
     enable: tuple[str, ...] = ()
     disable: tuple[str, ...] = ()
     auth: AuthOptions = field(default_factory=AuthOptions)
+    profile: str | None = None
+    strict_config: bool = False
 
     @property
     def listen_url(self) -> str:

@@ -1,0 +1,51 @@
+"""Where threads get their configuration from."""
+
+import logging
+import os
+from typing import Any
+
+from app_server.config.layer import ConfigError
+from app_server.config.live import Configuration
+from app_server.config.settings import Settings
+from app_server.threads.settings import with_known_profile, within_requirements
+from app_server.threads.storing import stored
+from app_server.threads.thread import Thread
+from protocol.jsonrpc import INVALID_REQUEST, RpcError
+
+logger = logging.getLogger(__name__)
+
+
+class ConfigSource:
+    """The configuration for each thread: of its folder, with what its client gave on top."""
+
+    def __init__(self, configuration: Configuration, default_cwd: str | None = None) -> None:
+        self._configuration = configuration
+        self.default_cwd = default_cwd or os.getcwd()
+
+    async def thread_settings(self, overrides: dict[str, Any] | None, cwd: str | None) -> Settings:
+        """Settings for a thread in `cwd`, with a client's `config` overrides on top. Raises -32600 naming a bad key."""
+        try:
+            return await self._configuration.thread_settings(overrides or {}, self._folder(cwd))
+        except ConfigError as error:
+            raise RpcError(INVALID_REQUEST, f"failed to load configuration: {error}") from None
+
+    async def renew(self, thread: Thread) -> None:
+        """Let a loaded thread go on with the configuration as it is now; a turn that runs keeps what it began with.
+
+        What was chosen for the thread stays chosen, its model too. Where files cannot be understood, what they said
+        before holds.
+        """
+        try:
+            thread.config = await self.thread_settings(thread.config_overrides, thread.settings.cwd)
+            known, warning = with_known_profile(thread.settings, thread.config)
+            changed, limited = within_requirements(known, thread.config)
+            (await stored(thread.apply(changed)))()
+        except RpcError as error:
+            logger.warning("thread %s keeps its configuration: %s", thread.id, error.message)
+            return
+        if told := warning or limited:
+            thread.warn(told)
+
+    def _folder(self, cwd: str | None) -> str:
+        # What is wrong with the folder itself is told by those who would work in it.
+        return os.path.normpath(cwd) if cwd is not None and os.path.isabs(cwd) else self.default_cwd
