@@ -1,10 +1,12 @@
 """One client on standard input and output: a JSON message a line, and nothing else ever on stdout."""
 
 import asyncio
+import fcntl
 import os
 import selectors
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import anyio
 from anyio import to_thread
@@ -16,6 +18,8 @@ READ_BYTES = 256 * 1024
 """How much one read takes."""
 BACKLOG_BYTES = 1024 * 1024
 """Lines that wait to be handled past which nothing more is read."""
+PIPE_BYTES = 1024 * 1024
+"""What a pipe may hold that nobody reads, so that a long answer is not written and read piece by piece in turns."""
 FLUSH_SECONDS = 5.0
 """How long a client may take to read the last answers."""
 
@@ -172,6 +176,7 @@ class Output:
         self._fd = fd
         self._polled = _can_be_polled(fd)
         self._rest = memoryview(b"")
+        _widen(fd)
 
     async def write_all(self, outbound: Outbound) -> None:
         """Write what `outbound` gives until it is closed and empty. Raises OSError once nobody reads.
@@ -275,6 +280,13 @@ async def serve_stdio(
             outbound.close()
             with anyio.move_on_after(FLUSH_SECONDS, shield=True):
                 await write()
+
+
+def _widen(fd: int) -> None:
+    # Linux, for a pipe, and within what its user may have.
+    with suppress(AttributeError, OSError):
+        if fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) < PIPE_BYTES:
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def _can_be_polled(fd: int) -> bool:

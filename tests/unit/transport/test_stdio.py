@@ -1,5 +1,6 @@
 """One client on pipes, files and sockets."""
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from anyio import to_thread
 
 from app_server.rpc.connection import MAX_MESSAGE_BYTES
 from app_server.rpc.outbound import Frame, Outbound
-from app_server.transport.stdio import BACKLOG_BYTES, Lines, Output
+from app_server.transport.stdio import BACKLOG_BYTES, PIPE_BYTES, Lines, Output
 from tests.support.home import REPOSITORY, environment
 from tests.support.rpc_client import RpcClient, StdioClient
 
@@ -261,3 +262,17 @@ def test_the_callers_pipes_are_blocking_again_afterwards(tmp_path: Path) -> None
         with os.fdopen(writing, "wb") as stdout, os.fdopen(reading, "rb"):
             assert _run(nothing, stdout, tmp_path) == 0
             assert os.get_blocking(writing)
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="only Linux lets a pipe be widened")
+def test_a_pipe_holds_a_long_answer_where_the_system_lets_it() -> None:
+    reading, writing = os.pipe()
+    try:
+        fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    except PermissionError:
+        pytest.skip("this user has used up its pages for pipes")
+    fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, 65536)
+    Output(writing)
+    assert fcntl.fcntl(reading, fcntl.F_GETPIPE_SZ) == PIPE_BYTES
+    os.close(reading)
+    os.close(writing)
