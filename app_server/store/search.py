@@ -1,8 +1,8 @@
 """Finding text in stored threads: candidates by the index, then the items themselves."""
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from app_server.store import listing, writing
@@ -16,10 +16,14 @@ AFTER: Final = 96
 """How many characters of a text are shown around what was found in it."""
 
 _FEW: Final = 4_000
-"""As many items as this are taken from the index and sorted by their threads. Of more, the threads that come first in
-the list are tried one by one."""
-_TRIED: Final = 300
-"""How many threads are tried that way before all items are taken from the index after all."""
+"""As many items as this are taken from the index and sorted by their threads. Of a text that more items have, the
+threads that come first in the list are looked through one by one: it will be in many of them."""
+_LOOKED_THROUGH: Final = 100
+"""How many threads are looked through that way before the index is asked for all that may have the text."""
+_SMALL: Final = 100
+"""A thread of up to so many items is looked through without asking the index about it."""
+_SORTED: Final = 10_000
+"""As many threads as this are sorted by themselves, rather than looked for in the list of all."""
 _GRAMS: Final = 32
 """How many groups of three characters of a long text are looked up."""
 _MOST_TERMS: Final = 400
@@ -100,22 +104,38 @@ def _hits(connection: sqlite3.Connection, query: ThreadQuery, folded: str) -> It
         return
     few = connection.execute(f"{_MATCHING} ORDER BY search.rowid LIMIT ?", (expression, _FEW + 1)).fetchall()
     if len(few) <= _FEW:
-        items: dict[int, list[int]] = {}
+        named: dict[int, list[int]] = {}
         for thread, item in few:
-            items.setdefault(thread, []).append(item)
-        for place in listing.places(connection, query, "search", among=items):
-            if (snippet := _first(connection, place[1], folded, items[place[1]])) is not None:
+            named.setdefault(thread, []).append(item)
+        for place in listing.places(connection, query, "search", among=named):
+            if (snippet := _first(connection, place[1], folded, named[place[1]])) is not None:
                 yield place, snippet
         return
-    having: Collection[int] | None = None
     for tried, place in enumerate(listing.places(connection, query, "search")):
-        if tried == _TRIED:
-            rows = connection.execute(f"SELECT DISTINCT thread FROM ({_MATCHING})", (expression,))
-            having = {row[0] for row in rows}
-        if having is None or place[1] in having:
-            candidates = _items_matching(connection, place[1], expression)
-            if (snippet := _first(connection, place[1], folded, candidates)) is not None:
-                yield place, snippet
+        if (snippet := _in_thread(connection, place[1], folded, expression)) is not None:
+            yield place, snippet
+        if tried == _LOOKED_THROUGH:
+            yield from _further_hits(connection, query, folded, expression, place)
+            return
+
+
+def _further_hits(
+    connection: sqlite3.Connection, query: ThreadQuery, folded: str, expression: str, after: tuple[int, int]
+) -> Iterator[tuple[tuple[int, int], Snippet]]:
+    """As `_hits`, from the place `after` on, of all threads that the index names."""
+    having = {row[0] for row in connection.execute(f"SELECT DISTINCT thread FROM ({_MATCHING})", (expression,))}
+    rest = replace(query, cursor=Cursor(f"search:{query.sort_key}", after, inclusive=False).encode())
+    among = having if len(having) <= _SORTED else None
+    for place in listing.places(connection, rest, "search", among=among):
+        if place[1] in having and (snippet := _in_thread(connection, place[1], folded, expression)) is not None:
+            yield place, snippet
+
+
+def _in_thread(connection: sqlite3.Connection, thread: int, folded: str, expression: str) -> Snippet | None:
+    first, last = _span(connection, thread)
+    small = last - first < _SMALL
+    items = _items_of(connection, thread) if small else _items_matching(connection, thread, expression)
+    return _first(connection, thread, folded, items)
 
 
 def _first(connection: sqlite3.Connection, thread: int, folded: str, items: Iterable[int]) -> Snippet | None:
@@ -177,7 +197,7 @@ def _items_with(
 
 def _expression(connection: sqlite3.Connection, folded: str) -> str | None:
     """What to ask the index for; None where it is of no use."""
-    if "\0" in folded:
+    if "\0" in folded or (len(folded) == 1 and folded.isascii()):
         return None
     if len(folded) >= 3:
         return " AND ".join(map(_quoted, _grams(folded)))
