@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -230,12 +229,3 @@ def _nothing() -> None:
 
 def _nothing_found(warnings: Sequence[ConfigWarning]) -> None:
     pass
-
-
-def absolute_folder(cwd: str | None) -> str | None:
-    """A folder as clients name it, without `.` and `..`. Raises ValueError with a sentence for a relative path."""
-    if cwd is None:
-        return None
-    if not os.path.isabs(cwd):
-        raise ValueError(f"`cwd` must be an absolute path, got `{cwd}`")
-    return os.path.normpath(Path(cwd))

@@ -23,6 +23,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "config": ("config/", "configRequirements/"),
     "diagnostics": ("server/diagnostics", "mock/"),
     "environment": ("environment/",),
+    "experimental_feature": ("experimentalFeature/",),
     "external_agents": ("externalAgentConfig/",),
     "feedback": ("feedback/",),
     "fs": ("fs/",),
