@@ -172,6 +172,9 @@ class ScriptedModel:
         self.default: Script = _done
         self.usage = usage()
         self.response_headers: dict[str, str] = {}
+        self.models: Any = None
+        """What is said about models, as JSON; with None nobody knows the place."""
+        self.models_asked = 0
         self._scripts: list[Script] = []
         self._changed = anyio.Event()
 
@@ -186,6 +189,8 @@ class ScriptedModel:
         self.headers.clear()
         self._scripts.clear()
         self.response_headers = {}
+        self.models = None
+        self.models_asked = 0
         self.hangups = 0
         self.default = _done
         self.usage = usage()
@@ -210,6 +215,7 @@ class ScriptedModel:
     async def __aenter__(self) -> Self:
         application = web.Application(client_max_size=1 << 30)
         application.router.add_post("/v1/responses", self._answer)
+        application.router.add_get("/v1/models", self._models)
         self._runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -225,6 +231,12 @@ class ScriptedModel:
     def _notify(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
+
+    async def _models(self, request: web.Request) -> web.Response:
+        self.models_asked += 1
+        if self.models is None:
+            raise web.HTTPNotFound
+        return web.json_response(self.models)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = orjson.loads(await request.read())
