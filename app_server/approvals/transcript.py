@@ -21,7 +21,7 @@ APPROVAL_TAG = "<approved_action>"
 """What a developer message about an action that the user has allowed begins with."""
 
 _NOT_TYPED = re.compile(
-    r"\s*(<(environment_context|turn_aborted|additional_context|user_shell_command|INSTRUCTIONS)\b"
+    r"\s*(<(environment_context|turn_aborted|additional_context|user_shell_command|INSTRUCTIONS|skill)\b"
     r"|# AGENTS\.md instructions for )"
 )
 """How messages begin that stand in the user's place without being the user's words."""

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from app_server.config.layers import Layer, LayerStack
+from app_server.config.layer import Layer
+from app_server.config.layers import LayerStack
 from app_server.extensions.loose import list_in, table_in
 from app_server.extensions.manifests import Manifest, PluginError, read_json
 from protocol.v2.hooks import (
@@ -100,6 +101,8 @@ class Hooks:
     found: list[tuple[_Place, Hook]] = field(default_factory=list[tuple[_Place, Hook]])
     warnings: list[str] = field(default_factory=list[str])
     errors: list[HookErrorInfo] = field(default_factory=list[HookErrorInfo])
+    read: set[str] = field(default_factory=set[str])
+    """The files of hooks that were read."""
 
 
 def list_hooks(stack: LayerStack, plugins: Iterable[tuple[str, Manifest]], cwd: str) -> HooksListEntry:
@@ -109,7 +112,7 @@ def list_hooks(stack: LayerStack, plugins: Iterable[tuple[str, Manifest]], cwd: 
     """
     hooks = Hooks()
     if stack.settings().feature("hooks", default=True):
-        for layer in stack.layers:
+        for layer in stack.active:
             _read_layer(layer, hooks)
         for plugin_id, manifest in plugins:
             _read_plugin(plugin_id, manifest, hooks)
@@ -135,12 +138,13 @@ def _read_plugin(plugin_id: str, manifest: Manifest, hooks: Hooks) -> None:
 
 
 def _read_layer(layer: Layer, hooks: Hooks) -> None:
-    source = _SOURCES.get(str(layer.source.get("type")), "unknown")
-    folder: str | None = layer.source.get("dotCodexFolder")
-    config = layer.file or (SESSION_FLAGS if folder is None else os.path.join(folder, "config.toml"))
+    source = _SOURCES.get(layer.kind, "unknown")
+    config = layer.file or SESSION_FLAGS
     path = os.path.join(os.path.dirname(config), HOOKS_FILE)
     there: list[str] = []
-    if config != SESSION_FLAGS and os.path.isfile(path):
+    # A profile is a second file in the same folder.
+    if layer.file is not None and path not in hooks.read and os.path.isfile(path):
+        hooks.read.add(path)
         place = _Place(path, path, source)
         try:
             if _take(place, _events(read_json(path), path, hooks), hooks):
@@ -318,8 +322,8 @@ def _text(table: Mapping[str, Any], name: str, *, needed: bool = False) -> str |
 def _states(stack: LayerStack) -> Mapping[str, Mapping[str, Any]]:
     """What is kept of each hook. A project cannot trust its own."""
     states: dict[str, dict[str, Any]] = {}
-    for layer in stack.layers:
-        if layer.source.get("type") != "project":
+    for layer in stack.active:
+        if layer.kind != "project":
             for key, value in table_in(table_in(layer.table.get("hooks")).get("state")).items():
                 states.setdefault(key, {}).update(table_in(value))
     return states

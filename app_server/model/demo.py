@@ -42,6 +42,7 @@ _CONTEXT_TAGS = (
     "<user_instructions>",
     "<turn_aborted>",
     "<additional_context",
+    "<skill>",
     "# AGENTS.md instructions",
 )
 

@@ -1,16 +1,20 @@
-"""app"""
+"""app/*: apps that are connected in a ChatGPT account. Without one there are none."""
 
 from protocol.methods import ClientRequest, ServerNotification
 from protocol.wire import UInt32, Wire
 
 
 class AppsReadParams(Wire):
+    """Apps by their ids; `thread_id` is the thread in which they are used."""
+
     app_ids: list[str]
     include_tools: bool = False
     thread_id: str | None = None
 
 
 class AppToolSummary(Wire):
+    """A tool of an app; `disabled_reason` is null for one that can be used."""
+
     description: str
     name: str
     disabled_reason: str | None = None
@@ -20,6 +24,8 @@ class AppToolSummary(Wire):
 
 
 class ConnectorMetadata(Wire):
+    """What is known of an app; `tool_summaries` is null unless tools were asked for."""
+
     id: str
     name: str
     description: str | None = None
@@ -32,6 +38,8 @@ class ConnectorMetadata(Wire):
 
 
 class AppsReadResponse(Wire):
+    """The apps that exist, and the ids of those that do not."""
+
     apps: list[ConnectorMetadata]
     missing_app_ids: list[str]
 
@@ -40,6 +48,8 @@ APP_READ = ClientRequest("app/read", AppsReadParams, AppsReadResponse, access="r
 
 
 class AppsListParams(Wire):
+    """A page of the apps that there are; `force_refetch` asks OpenAI again."""
+
     cursor: str | None = None
     force_refetch: bool = False
     limit: UInt32 | None = None
@@ -47,16 +57,22 @@ class AppsListParams(Wire):
 
 
 class AppReview(Wire):
+    """How far OpenAI has examined an app."""
+
     status: str
 
 
 class AppScreenshot(Wire):
+    """A picture of an app at work, and what its user had said."""
+
     user_prompt: str
     file_id: str | None = None
     url: str | None = None
 
 
 class AppMetadata(Wire):
+    """What the directory of apps says of an app."""
+
     categories: list[str] | None = None
     developer: str | None = None
     first_party_requires_install: bool | None = None
@@ -71,6 +87,8 @@ class AppMetadata(Wire):
 
 
 class AppBranding(Wire):
+    """Who offers an app."""
+
     is_discoverable_app: bool
     category: str | None = None
     developer: str | None = None
@@ -80,6 +98,8 @@ class AppBranding(Wire):
 
 
 class AppInfo(Wire):
+    """An app. `is_accessible` says that it is connected, `is_enabled` that it is switched on in the configuration."""
+
     id: str
     name: str
     app_metadata: AppMetadata | None = None
@@ -98,6 +118,8 @@ class AppInfo(Wire):
 
 
 class AppsListResponse(Wire):
+    """A page; `next_cursor` is null on the last one."""
+
     data: list[AppInfo]
     next_cursor: str | None = None
 
@@ -106,11 +128,15 @@ APP_LIST = ClientRequest("app/list", AppsListParams, AppsListResponse, access="r
 
 
 class AppsInstalledParams(Wire):
+    """The apps that the model can use, in a thread if one is named."""
+
     force_refresh: bool = False
     thread_id: str | None = None
 
 
 class InstalledApp(Wire):
+    """An app that is connected; `callable` says that its tools can be called now."""
+
     callable: bool
     enabled: bool
     id: str
@@ -118,6 +144,8 @@ class InstalledApp(Wire):
 
 
 class AppsInstalledResponse(Wire):
+    """The connected apps."""
+
     apps: list[InstalledApp]
 
 
@@ -127,6 +155,8 @@ APP_INSTALLED = ClientRequest(
 
 
 class AppListUpdatedNotification(Wire):
+    """The apps are others now."""
+
     data: list[AppInfo]
 
 

@@ -1,4 +1,4 @@
-"""mcp_server"""
+"""mcpServer*/*: MCP servers, what they offer, and what they ask of users."""
 
 from typing import Annotated, Any, Literal
 
@@ -8,9 +8,13 @@ from protocol.methods import ClientRequest, ServerNotification, ServerRequest
 from protocol.wire import Empty, OneOf, UInt, UInt32, Wire
 
 McpServerOauthClientRegistration = Literal["auto", "cimd", "dcr"]
+"""How this program makes itself known to a server's authority: as it likes, by a document's address, or by
+registering."""
 
 
 class McpServerOauthLoginParams(Wire):
+    """Log in to a server; null for what is configured. The login is given up after `timeout_secs`."""
+
     name: str
     client_registration: McpServerOauthClientRegistration | None = None
     scopes: list[str] | None = None
@@ -19,6 +23,8 @@ class McpServerOauthLoginParams(Wire):
 
 
 class McpServerOauthLoginResponse(Wire):
+    """Where the user has to go to log in; `login_id` names the login in its notification."""
+
     authorization_url: str
     login_id: str | None = None
 
@@ -28,16 +34,20 @@ MCP_SERVER_OAUTH_LOGIN = ClientRequest(
 )
 
 
-class McpServerRefreshResponse(Wire): ...
+class McpServerRefreshResponse(Wire):
+    """Servers are configured anew."""
 
 
 CONFIG_MCP_SERVER_RELOAD = ClientRequest("config/mcpServer/reload", Empty, McpServerRefreshResponse)
 
 
 McpServerStatusDetail = Literal["full", "toolsAndAuthOnly"]
+"""How much to tell: with `toolsAndAuthOnly` no resources."""
 
 
 class ListMcpServerStatusParams(Wire):
+    """A page of servers: of a thread, which has those of its project too, or of the user. A null `limit` means all."""
+
     cursor: str | None = None
     detail: McpServerStatusDetail | None = None
     limit: UInt32 | None = None
@@ -46,9 +56,12 @@ class ListMcpServerStatusParams(Wire):
 
 
 McpAuthStatus = Literal["unknown", "unsupported", "notLoggedIn", "bearerToken", "oAuth"]
+"""How a server knows its user. `unsupported`: it wants no login; `unknown`: it has not been asked yet."""
 
 
 class ResourceTemplate(Wire):
+    """A kind of resource, by a template of its address; as MCP describes it."""
+
     name: str
     uri_template: str
     annotations: Any = None
@@ -58,6 +71,8 @@ class ResourceTemplate(Wire):
 
 
 class Resource(Wire):
+    """Something that a server lets be read; as MCP describes it. `size` is in bytes."""
+
     name: str
     uri: str
     meta: Annotated[Any, Field(alias="_meta")] = None
@@ -72,9 +87,12 @@ class Resource(Wire):
 McpServerConnectionStatus = Literal[
     "notStarted", "starting", "connected", "authenticationRequired", "failed", "cancelled", "disabled"
 ]
+"""Where a server is in its life."""
 
 
 class McpServerInfo(Wire):
+    """What a server says of itself."""
+
     name: str
     version: str
     description: str | None = None
@@ -84,6 +102,8 @@ class McpServerInfo(Wire):
 
 
 class Tool(Wire):
+    """A tool of a server; as MCP describes it."""
+
     input_schema: Any
     name: str
     meta: Annotated[Any, Field(alias="_meta")] = None
@@ -95,6 +115,10 @@ class Tool(Wire):
 
 
 class McpServerStatus(Wire):
+    """A server. `http_origin` is null for a program, `runtime_status` outside of a thread; `tools_error` says why its
+    tools are not known.
+    """
+
     auth_status: McpAuthStatus
     name: str
     resource_templates: list[ResourceTemplate]
@@ -110,6 +134,8 @@ class McpServerStatus(Wire):
 
 
 class ListMcpServerStatusResponse(Wire):
+    """A page, by name; `next_cursor` is null on the last one."""
+
     data: list[McpServerStatus]
     next_cursor: str | None = None
 
@@ -120,11 +146,15 @@ MCP_SERVER_STATUS_LIST = ClientRequest(
 
 
 class McpResourceReadTarget(Wire):
+    """Which of several links of an app a resource is read by."""
+
     connector_id: str
     link_id: str | None
 
 
 class McpResourceReadParams(Wire):
+    """Read a resource of a server, as a thread would if one is named. `origin_call_id` comes back with the answer."""
+
     server: str
     uri: str
     meta: Annotated[dict[str, Any] | None, Field(alias="_meta")] = None
@@ -134,24 +164,31 @@ class McpResourceReadParams(Wire):
     thread_id: str | None = None
 
 
-class ResourceContent0(Wire):
+class TextResourceContent(Wire):
+    """A resource that is text."""
+
     text: str
     uri: str
     meta: Annotated[Any, Field(alias="_meta")] = None
     mime_type: str | None = None
 
 
-class ResourceContent1(Wire):
+class BlobResourceContent(Wire):
+    """A resource that is bytes, in Base64."""
+
     blob: str
     uri: str
     meta: Annotated[Any, Field(alias="_meta")] = None
     mime_type: str | None = None
 
 
-ResourceContent = ResourceContent0 | ResourceContent1
+ResourceContent = TextResourceContent | BlobResourceContent
+"""What was read."""
 
 
 class McpResourceReadResponse(Wire):
+    """The resource, which may have parts."""
+
     contents: list[ResourceContent]
     origin_call_id: str | None = None
 
@@ -162,6 +199,8 @@ MCP_SERVER_RESOURCE_READ = ClientRequest(
 
 
 class McpServerEventStreamStartParams(Wire):
+    """Subscribe to events of a server, under an id of the client's choice."""
+
     arguments: Any
     name: str
     server: str
@@ -170,7 +209,8 @@ class McpServerEventStreamStartParams(Wire):
     meta: Annotated[Any, Field(alias="_meta")] = None
 
 
-class McpServerEventStreamStartResponse(Wire): ...
+class McpServerEventStreamStartResponse(Wire):
+    """Events are sent from now on."""
 
 
 MCP_SERVER_EVENT_STREAM_START = ClientRequest(
@@ -183,10 +223,13 @@ MCP_SERVER_EVENT_STREAM_START = ClientRequest(
 
 
 class McpServerEventStreamStopParams(Wire):
+    """End a subscription."""
+
     subscription_id: str
 
 
-class McpServerEventStreamStopResponse(Wire): ...
+class McpServerEventStreamStopResponse(Wire):
+    """No more events are sent."""
 
 
 MCP_SERVER_EVENT_STREAM_STOP = ClientRequest(
@@ -199,6 +242,8 @@ MCP_SERVER_EVENT_STREAM_STOP = ClientRequest(
 
 
 class McpServerToolCallParams(Wire):
+    """Call a tool of a server in the name of a thread, whose turn does not hear of it."""
+
     server: str
     thread_id: str
     tool: str
@@ -207,6 +252,8 @@ class McpServerToolCallParams(Wire):
 
 
 class McpServerToolCallResponse(Wire):
+    """What the tool returned, in MCP's own shapes."""
+
     content: list[Any]
     meta: Annotated[Any, Field(alias="_meta")] = None
     is_error: bool | None = None
@@ -219,9 +266,12 @@ MCP_SERVER_TOOL_CALL = ClientRequest(
 
 
 McpElicitationStringType = Literal["string"]
+"""The type of a text."""
 
 
 class McpElicitationUntitledSingleSelectEnumSchema(Wire, extra="forbid"):
+    """One of some texts."""
+
     enum: list[str]
     type: McpElicitationStringType
     default: str | None = None
@@ -230,11 +280,15 @@ class McpElicitationUntitledSingleSelectEnumSchema(Wire, extra="forbid"):
 
 
 class McpElicitationConstOption(Wire, extra="forbid"):
+    """A choice, and what it is called."""
+
     const: str
     title: str
 
 
 class McpElicitationTitledSingleSelectEnumSchema(Wire, extra="forbid"):
+    """One of some texts that have titles."""
+
     one_of: list[McpElicitationConstOption]
     type: McpElicitationStringType
     default: str | None = None
@@ -245,17 +299,23 @@ class McpElicitationTitledSingleSelectEnumSchema(Wire, extra="forbid"):
 McpElicitationSingleSelectEnumSchema = (
     McpElicitationUntitledSingleSelectEnumSchema | McpElicitationTitledSingleSelectEnumSchema
 )
+"""One of several."""
 
 
 class McpElicitationUntitledEnumItems(Wire, extra="forbid"):
+    """The texts to choose from."""
+
     enum: list[str]
     type: McpElicitationStringType
 
 
 McpElicitationArrayType = Literal["array"]
+"""The type of a list."""
 
 
 class McpElicitationUntitledMultiSelectEnumSchema(Wire, extra="forbid"):
+    """Some of several texts."""
+
     items: McpElicitationUntitledEnumItems
     type: McpElicitationArrayType
     default: list[str] | None = None
@@ -266,10 +326,14 @@ class McpElicitationUntitledMultiSelectEnumSchema(Wire, extra="forbid"):
 
 
 class McpElicitationTitledEnumItems(Wire, extra="forbid"):
+    """The texts to choose from, with titles."""
+
     any_of: list[McpElicitationConstOption]
 
 
 class McpElicitationTitledMultiSelectEnumSchema(Wire, extra="forbid"):
+    """Some of several texts that have titles."""
+
     items: McpElicitationTitledEnumItems
     type: McpElicitationArrayType
     default: list[str] | None = None
@@ -282,9 +346,12 @@ class McpElicitationTitledMultiSelectEnumSchema(Wire, extra="forbid"):
 McpElicitationMultiSelectEnumSchema = (
     McpElicitationUntitledMultiSelectEnumSchema | McpElicitationTitledMultiSelectEnumSchema
 )
+"""Some of several."""
 
 
 class McpElicitationLegacyTitledEnumSchema(Wire, extra="forbid"):
+    """One of some texts, with titles in a list beside them: an older form."""
+
     enum: list[str]
     type: McpElicitationStringType
     default: str | None = None
@@ -296,12 +363,16 @@ class McpElicitationLegacyTitledEnumSchema(Wire, extra="forbid"):
 McpElicitationEnumSchema = (
     McpElicitationSingleSelectEnumSchema | McpElicitationMultiSelectEnumSchema | McpElicitationLegacyTitledEnumSchema
 )
+"""A choice."""
 
 
 McpElicitationStringFormat = Literal["email", "uri", "date", "date-time"]
+"""What a text has to look like."""
 
 
 class McpElicitationStringSchema(Wire, extra="forbid"):
+    """A text; lengths are in characters."""
+
     type: McpElicitationStringType
     default: str | None = None
     description: str | None = None
@@ -312,9 +383,12 @@ class McpElicitationStringSchema(Wire, extra="forbid"):
 
 
 McpElicitationNumberType = Literal["number", "integer"]
+"""The type of a number."""
 
 
 class McpElicitationNumberSchema(Wire, extra="forbid"):
+    """A number."""
+
     type: McpElicitationNumberType
     default: float | None = None
     description: str | None = None
@@ -324,9 +398,12 @@ class McpElicitationNumberSchema(Wire, extra="forbid"):
 
 
 McpElicitationBooleanType = Literal["boolean"]
+"""The type of yes or no."""
 
 
 class McpElicitationBooleanSchema(Wire, extra="forbid"):
+    """Yes or no."""
+
     type: McpElicitationBooleanType
     default: bool | None = None
     description: str | None = None
@@ -336,12 +413,16 @@ class McpElicitationBooleanSchema(Wire, extra="forbid"):
 McpElicitationPrimitiveSchema = (
     McpElicitationEnumSchema | McpElicitationStringSchema | McpElicitationNumberSchema | McpElicitationBooleanSchema
 )
+"""What a field of a form can be."""
 
 
 McpElicitationObjectType = Literal["object"]
+"""The type of a form."""
 
 
 class McpElicitationSchema(Wire, extra="forbid"):
+    """A form: its fields by their names, of which those in `required` have to be filled in."""
+
     properties: dict[str, McpElicitationPrimitiveSchema]
     type: McpElicitationObjectType
     schema_uri: Annotated[str | None, Field(alias="$schema")] = None
@@ -349,12 +430,16 @@ class McpElicitationSchema(Wire, extra="forbid"):
 
 
 class McpServerElicitationRequestParams(OneOf):
+    """A question of a server for the user. `turn_id` is null where no turn is the reason for it."""
+
     server_name: str
     thread_id: str
     turn_id: str | None = None
 
 
 class OpenaiUserVerificationMcpServerElicitationRequestParams(McpServerElicitationRequestParams):
+    """The user has to prove to be there, by answering `challenge`."""
+
     mode: Literal["openai/userVerification"] = "openai/userVerification"
     challenge: str
     description: str
@@ -363,6 +448,8 @@ class OpenaiUserVerificationMcpServerElicitationRequestParams(McpServerElicitati
 
 
 class FormMcpServerElicitationRequestParams(McpServerElicitationRequestParams):
+    """A form to be filled in."""
+
     mode: Literal["form"] = "form"
     message: str
     requested_schema: McpElicitationSchema
@@ -370,6 +457,8 @@ class FormMcpServerElicitationRequestParams(McpServerElicitationRequestParams):
 
 
 class OpenaiFormMcpServerElicitationRequestParams(McpServerElicitationRequestParams):
+    """A form of a kind that OpenAI has added."""
+
     mode: Literal["openai/form"] = "openai/form"
     message: str
     requested_schema: Any
@@ -377,6 +466,8 @@ class OpenaiFormMcpServerElicitationRequestParams(McpServerElicitationRequestPar
 
 
 class OldOpenaiFormMcpServerElicitationRequestParams(McpServerElicitationRequestParams):
+    """The same under the name that it had before."""
+
     mode: Literal["openaiForm"] = "openaiForm"
     message: str
     requested_schema: Any
@@ -384,6 +475,8 @@ class OldOpenaiFormMcpServerElicitationRequestParams(McpServerElicitationRequest
 
 
 class UrlMcpServerElicitationRequestParams(McpServerElicitationRequestParams):
+    """A page for the user to visit."""
+
     mode: Literal["url"] = "url"
     elicitation_id: str
     message: str
@@ -392,9 +485,12 @@ class UrlMcpServerElicitationRequestParams(McpServerElicitationRequestParams):
 
 
 McpServerElicitationAction = Literal["accept", "decline", "cancel"]
+"""What the user did: agreed, refused, or went away."""
 
 
 class McpServerElicitationRequestResponse(Wire):
+    """The user's answer; `content` is the filled form, null unless the user agreed."""
+
     action: McpServerElicitationAction
     meta: Annotated[Any, Field(alias="_meta")] = None
     content: Any = None
@@ -406,6 +502,8 @@ MCP_SERVER_ELICITATION_REQUEST = ServerRequest(
 
 
 class McpToolCallProgressNotification(Wire):
+    """What a tool says while it works."""
+
     item_id: str
     message: str
     thread_id: str
@@ -416,6 +514,8 @@ ITEM_MCP_TOOL_CALL_PROGRESS = ServerNotification("item/mcpToolCall/progress", Mc
 
 
 class McpServerOauthLoginCompletedNotification(Wire):
+    """A login has ended; `error` says why it failed."""
+
     name: str
     success: bool
     error: str | None = None
@@ -429,12 +529,16 @@ MCP_SERVER_OAUTH_LOGIN_COMPLETED = ServerNotification(
 
 
 McpServerStartupFailureReason = Literal["reauthenticationRequired"]
+"""A reason that a client can do something about."""
 
 
 McpServerStartupState = Literal["starting", "ready", "failed", "cancelled"]
+"""How far a server has come."""
 
 
 class McpServerStatusUpdatedNotification(Wire):
+    """A server that is started for a thread has come further."""
+
     name: str
     status: McpServerStartupState
     error: str | None = None
@@ -448,11 +552,15 @@ MCP_SERVER_STARTUP_STATUS_UPDATED = ServerNotification(
 
 
 class McpServerEventNotification(Wire):
+    """An event, as MCP shapes notifications."""
+
     method: str
     params: Any
 
 
 class McpServerEventStreamNotification(Wire):
+    """An event of a subscription."""
+
     notification: McpServerEventNotification
     subscription_id: str
 

@@ -1,4 +1,4 @@
-"""plugin"""
+"""plugin/*: what marketplaces offer, what is installed, and what a plugin brings."""
 
 from typing import Annotated, Literal
 
@@ -13,39 +13,56 @@ from protocol.wire import AbsolutePath, UInt32, Wire
 PluginListMarketplaceKind = Literal[
     "local", "vertical", "workspace-directory", "shared-with-me", "created-by-me-remote"
 ]
+"""Which marketplaces are meant: those on this machine, or those of OpenAI, which want an account."""
 
 
 class PluginListParams(Wire):
+    """Whose marketplaces to list: those of the user, and of the projects of `cwds`.
+
+    Null kinds are all that need no account.
+    """
+
     cwds: list[AbsolutePath] | None = None
     force_refetch: bool = False
     marketplace_kinds: list[PluginListMarketplaceKind] | None = None
 
 
 class MarketplaceLoadErrorInfo(Wire):
+    """Why a marketplace is not listed."""
+
     marketplace_path: AbsolutePath
     message: str
 
 
 class MarketplaceInterface(Wire):
+    """How a client may present a marketplace."""
+
     display_name: str | None = None
 
 
 PluginAuthPolicy = Literal["ON_INSTALL", "ON_USE"]
+"""When a plugin's apps are connected: as it is installed, or with its first use."""
 
 
 PluginAvailability = Literal["DISABLED_BY_ADMIN", "AVAILABLE"]
+"""Whether a plugin can be used at all."""
 
 
 PluginDisabledReason = Literal["disabled_by_admin", "plan_not_eligible", "required_app_unavailable", "unknown"]
+"""Why a plugin cannot be used."""
 
 
 PluginInstallPolicy = Literal["NOT_AVAILABLE", "AVAILABLE", "INSTALLED_BY_DEFAULT"]
+"""Whether a plugin can be installed, and whether that was done beforehand."""
 
 
 PluginInstallPolicySource = Literal["WORKSPACE_SETTING", "IMPLICIT_CANONICAL_APP"]
+"""Who decided about the installation."""
 
 
 class PluginInterface(Wire):
+    """How a client may present a plugin. Files are absolute paths; a null is something that the plugin does not say."""
+
     capabilities: list[str]
     screenshot_urls: list[str]
     screenshots: list[AbsolutePath]
@@ -68,15 +85,20 @@ class PluginInterface(Wire):
 
 
 PluginShareDiscoverability = Literal["LISTED", "UNLISTED", "PRIVATE"]
+"""Who finds a shared plugin: everybody in the workspace, who has the link, or who it is shared with."""
 
 
 PluginSharePrincipalType = Literal["user", "group", "workspace"]
+"""What a plugin is shared with."""
 
 
 PluginSharePrincipalRole = Literal["reader", "editor", "owner"]
+"""What somebody may do with a shared plugin."""
 
 
 class PluginSharePrincipal(Wire):
+    """Somebody a plugin is shared with."""
+
     name: str
     principal_id: str
     principal_type: PluginSharePrincipalType
@@ -84,6 +106,8 @@ class PluginSharePrincipal(Wire):
 
 
 class PluginShareContext(Wire):
+    """How a plugin is shared."""
+
     remote_plugin_id: str
     can_publish_to_workspace: bool | None = None
     creator_account_user_id: str | None = None
@@ -95,11 +119,15 @@ class PluginShareContext(Wire):
 
 
 class LocalPluginSource(Wire):
+    """A folder on this machine."""
+
     type: Literal["local"] = "local"
     path: AbsolutePath
 
 
 class GitPluginSource(Wire):
+    """A Git repository; `path` is a folder in it, `ref_name` and `sha` the state that is meant."""
+
     type: Literal["git"] = "git"
     url: str
     path: str | None = None
@@ -108,6 +136,8 @@ class GitPluginSource(Wire):
 
 
 class NpmPluginSource(Wire):
+    """A package of npm."""
+
     type: Literal["npm"] = "npm"
     package: str
     registry: str | None = None
@@ -115,15 +145,23 @@ class NpmPluginSource(Wire):
 
 
 class RemotePluginSource(Wire):
+    """OpenAI's catalogue."""
+
     type: Literal["remote"] = "remote"
 
 
 PluginSource = Annotated[
     LocalPluginSource | GitPluginSource | NpmPluginSource | RemotePluginSource, Field(discriminator="type")
 ]
+"""Where a plugin is installed from."""
 
 
 class PluginSummary(Wire):
+    """A plugin. `id` is `name@marketplace`; `local_version` is what the folder that it comes from says, null where it
+    comes from elsewhere. `installed_at` is in Unix seconds. A plugin can be switched on in the configuration without
+    being installed.
+    """
+
     auth_policy: PluginAuthPolicy
     enabled: bool
     id: str
@@ -146,6 +184,8 @@ class PluginSummary(Wire):
 
 
 class PluginMarketplaceEntry(Wire):
+    """A marketplace with its plugins; `path` is its file, null for one that is no file."""
+
     name: str
     plugins: list[PluginSummary]
     interface: MarketplaceInterface | None = None
@@ -153,6 +193,8 @@ class PluginMarketplaceEntry(Wire):
 
 
 class PluginListResponse(Wire):
+    """The marketplaces that could be read, and what is wrong with the others."""
+
     marketplaces: list[PluginMarketplaceEntry]
     featured_plugin_ids: list[str] = []
     marketplace_load_errors: list[MarketplaceLoadErrorInfo] = []
@@ -162,9 +204,12 @@ PLUGIN_LIST = ClientRequest("plugin/list", PluginListParams, PluginListResponse,
 
 
 PluginSearchScope = Literal["global", "workspace", "personal"]
+"""Where to search in OpenAI's catalogue."""
 
 
 class PluginSearchParams(Wire):
+    """Search names, titles and keywords, whatever the case. `limit` is the most that a page holds, null for all."""
+
     search_term: str
     cursor: str | None = None
     cwds: list[AbsolutePath] | None = None
@@ -173,12 +218,16 @@ class PluginSearchParams(Wire):
 
 
 class PluginSearchResult(Wire):
+    """A plugin that was found, and where."""
+
     marketplace_name: str
     plugin: PluginSummary
     marketplace_path: AbsolutePath | None = None
 
 
 class PluginSearchResponse(Wire):
+    """A page; `next_cursor` is null on the last one."""
+
     data: list[PluginSearchResult]
     next_cursor: str | None = None
 
@@ -193,11 +242,15 @@ PLUGIN_SEARCH = ClientRequest(
 
 
 class PluginInstalledParams(Wire):
+    """As for `plugin/list`; plugins named in `install_suggestion_plugin_names` are listed too."""
+
     cwds: list[AbsolutePath] | None = None
     install_suggestion_plugin_names: list[str] | None = None
 
 
 class PluginInstalledResponse(Wire):
+    """The marketplaces of installed plugins, with only those."""
+
     marketplaces: list[PluginMarketplaceEntry]
     marketplace_load_errors: list[MarketplaceLoadErrorInfo] = []
 
@@ -206,10 +259,14 @@ PLUGIN_INSTALLED = ClientRequest("plugin/installed", PluginInstalledParams, Plug
 
 
 class PluginReconcileParams(Wire):
+    """Bring what is installed from OpenAI's catalogue up to date; `reason` is for the record."""
+
     reason: str | None = None
 
 
 class PluginReconcileChangedPlugin(Wire):
+    """A plugin that was changed, and what it brings."""
+
     has_apps: bool
     has_hooks: bool
     has_mcps: bool
@@ -218,6 +275,8 @@ class PluginReconcileChangedPlugin(Wire):
 
 
 class PluginReconcileResponse(Wire):
+    """What was changed and what could not be."""
+
     changed_plugins: list[PluginReconcileChangedPlugin]
     failed_materialization_remote_plugin_ids: list[str]
     failed_remote_plugin_ids: list[str]
@@ -229,15 +288,20 @@ PLUGIN_RECONCILE = ClientRequest(
 
 
 class PluginReadParams(Wire):
+    """A plugin of a marketplace file or of a remote marketplace: just one of them."""
+
     plugin_name: str
     marketplace_path: AbsolutePath | None = None
     remote_marketplace_name: str | None = None
 
 
 AppTemplateUnavailableReason = Literal["NOT_CONFIGURED_FOR_WORKSPACE", "NO_ACTIVE_WORKSPACE"]
+"""Why a template is not available."""
 
 
 class AppTemplateSummary(Wire):
+    """A kind of app that a plugin works with, and the apps that were made of it."""
+
     materialized_app_ids: list[str]
     name: str
     template_id: str
@@ -250,6 +314,8 @@ class AppTemplateSummary(Wire):
 
 
 class AppSummary(Wire):
+    """An app that a plugin works with."""
+
     id: str
     name: str
     category: str | None = None
@@ -258,11 +324,15 @@ class AppSummary(Wire):
 
 
 class PluginHookSummary(Wire):
+    """A hook that a plugin brings; `key` as in `hooks/list`."""
+
     event_name: HookEventName
     key: str
 
 
 class SkillSummary(Wire):
+    """A skill that a plugin brings; `path` is its SKILL.md."""
+
     description: str
     enabled: bool
     name: str
@@ -272,25 +342,34 @@ class SkillSummary(Wire):
 
 
 ScheduledTaskWeekday = Literal["MO", "TU", "WE", "TH", "FR", "SA", "SU"]
+"""A day of the week."""
 
 
 class HourlyScheduledTaskSchedule(Wire):
+    """Every so many hours, on all days if `days` is null."""
+
     type: Literal["hourly"] = "hourly"
     interval_hours: UInt32
     days: list[ScheduledTaskWeekday] | None = None
 
 
 class DailyScheduledTaskSchedule(Wire):
+    """Every day at a time, as `HH:MM`."""
+
     type: Literal["daily"] = "daily"
     time: str
 
 
 class WeekdaysScheduledTaskSchedule(Wire):
+    """From Monday to Friday at a time, as `HH:MM`."""
+
     type: Literal["weekdays"] = "weekdays"
     time: str
 
 
 class WeeklyScheduledTaskSchedule(Wire):
+    """On some days of the week at a time, as `HH:MM`."""
+
     type: Literal["weekly"] = "weekly"
     days: list[ScheduledTaskWeekday]
     time: str
@@ -303,9 +382,12 @@ ScheduledTaskSchedule = Annotated[
     | WeeklyScheduledTaskSchedule,
     Field(discriminator="type"),
 ]
+"""When a task is due."""
 
 
 class ScheduledTaskSummary(Wire):
+    """Something that a plugin would do from time to time."""
+
     key: str
     name: str
     prompt: str
@@ -313,6 +395,8 @@ class ScheduledTaskSummary(Wire):
 
 
 class PluginDetail(Wire):
+    """A plugin in full. For one that is installed from elsewhere, what it brings is known after that."""
+
     app_templates: list[AppTemplateSummary]
     apps: list[AppSummary]
     hooks: list[PluginHookSummary]
@@ -328,6 +412,8 @@ class PluginDetail(Wire):
 
 
 class PluginReadResponse(Wire):
+    """The plugin."""
+
     plugin: PluginDetail
 
 
@@ -335,12 +421,16 @@ PLUGIN_READ = ClientRequest("plugin/read", PluginReadParams, PluginReadResponse,
 
 
 class PluginSkillReadParams(Wire):
+    """A skill of a plugin in OpenAI's catalogue."""
+
     remote_marketplace_name: str
     remote_plugin_id: str
     skill_name: str
 
 
 class PluginSkillReadResponse(Wire):
+    """The SKILL.md, null if there is none."""
+
     contents: str | None = None
 
 
@@ -350,6 +440,8 @@ PLUGIN_SKILL_READ = ClientRequest(
 
 
 class PluginInstallParams(Wire):
+    """A plugin of a marketplace file or of a remote marketplace: just one of them."""
+
     plugin_name: str
     install_attempt_id: str | None = None
     marketplace_path: AbsolutePath | None = None
@@ -357,6 +449,8 @@ class PluginInstallParams(Wire):
 
 
 class PluginInstallResponse(Wire):
+    """The plugin is installed; these apps have to be connected."""
+
     apps_needing_auth: list[AppSummary]
     auth_policy: PluginAuthPolicy
 
@@ -365,10 +459,13 @@ PLUGIN_INSTALL = ClientRequest("plugin/install", PluginInstallParams, PluginInst
 
 
 class PluginUninstallParams(Wire):
+    """An installed plugin, by `name@marketplace`."""
+
     plugin_id: str
 
 
-class PluginUninstallResponse(Wire): ...
+class PluginUninstallResponse(Wire):
+    """The plugin is gone."""
 
 
 PLUGIN_UNINSTALL = ClientRequest(

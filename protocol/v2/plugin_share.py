@@ -1,4 +1,4 @@
-"""plugin_share"""
+"""plugin/share/*: plugins shared in a ChatGPT workspace. All of it wants an account."""
 
 from typing import Literal
 
@@ -7,15 +7,20 @@ from protocol.v2.plugin import PluginShareDiscoverability, PluginSharePrincipal,
 from protocol.wire import AbsolutePath, Wire
 
 PluginShareTargetRole = Literal["reader", "editor"]
+"""What somebody may be allowed to do with a shared plugin."""
 
 
 class PluginShareTarget(Wire):
+    """Somebody to share a plugin with."""
+
     principal_id: str
     principal_type: PluginSharePrincipalType
     role: PluginShareTargetRole
 
 
 class PluginShareSaveParams(Wire):
+    """Share the plugin in a folder, or with `remote_plugin_id` a new version of it. Nulls leave things as they are."""
+
     plugin_path: AbsolutePath
     discoverability: PluginShareDiscoverability | None = None
     remote_plugin_id: str | None = None
@@ -23,6 +28,8 @@ class PluginShareSaveParams(Wire):
 
 
 class PluginShareSaveResponse(Wire):
+    """The plugin is shared."""
+
     remote_plugin_id: str
     share_url: str
     can_publish_to_workspace: bool | None = None
@@ -34,15 +41,20 @@ PLUGIN_SHARE_SAVE = ClientRequest(
 
 
 PluginShareUpdateDiscoverability = Literal["UNLISTED", "PRIVATE", "LISTED"]
+"""Who is to find a shared plugin."""
 
 
 class PluginShareUpdateTargetsParams(Wire):
+    """Share a plugin with these, in place of those before."""
+
     discoverability: PluginShareUpdateDiscoverability
     remote_plugin_id: str
     share_targets: list[PluginShareTarget]
 
 
 class PluginShareUpdateTargetsResponse(Wire):
+    """Whom it is shared with now."""
+
     discoverability: PluginShareDiscoverability
     principals: list[PluginSharePrincipal]
 
@@ -55,15 +67,20 @@ PLUGIN_SHARE_UPDATE_TARGETS = ClientRequest(
 )
 
 
-class PluginShareListParams(Wire): ...
+class PluginShareListParams(Wire):
+    """All plugins that the user shares."""
 
 
 class PluginShareListItem(Wire):
+    """A shared plugin; `local_plugin_path` is the folder that it is kept in here, if it is."""
+
     plugin: PluginSummary
     local_plugin_path: AbsolutePath | None = None
 
 
 class PluginShareListResponse(Wire):
+    """The shared plugins."""
+
     data: list[PluginShareListItem]
 
 
@@ -73,10 +90,14 @@ PLUGIN_SHARE_LIST = ClientRequest(
 
 
 class PluginShareCheckoutParams(Wire):
+    """Bring a shared plugin to this machine, to work on it."""
+
     remote_plugin_id: str
 
 
 class PluginShareCheckoutResponse(Wire):
+    """Where the plugin is now."""
+
     marketplace_name: str
     marketplace_path: AbsolutePath
     plugin_id: str
@@ -92,10 +113,13 @@ PLUGIN_SHARE_CHECKOUT = ClientRequest(
 
 
 class PluginShareDeleteParams(Wire):
+    """Share a plugin no more."""
+
     remote_plugin_id: str
 
 
-class PluginShareDeleteResponse(Wire): ...
+class PluginShareDeleteResponse(Wire):
+    """It is shared no more."""
 
 
 PLUGIN_SHARE_DELETE = ClientRequest(

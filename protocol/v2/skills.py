@@ -1,4 +1,4 @@
-"""skills/list: which skills are available in a folder."""
+"""skills/*: which skills can be used in a folder, which are switched on, and where else they are looked for."""
 
 from typing import Literal
 
@@ -7,6 +7,7 @@ from protocol.v2.permissions import LegacyAppPathString
 from protocol.wire import AbsolutePath, Wire
 
 SkillScope = Literal["user", "repo", "system", "admin"]
+"""Where a skill comes from: the user, the project, another program, or the machine's administrator."""
 
 
 class SkillInterface(Wire):
@@ -85,22 +86,29 @@ SKILLS_LIST = ClientRequest("skills/list", SkillsListParams, SkillsListResponse,
 
 
 class SkillsExtraRootsSetParams(Wire):
+    """Folders in which skills of the user are looked for too, in place of those set before, until the daemon ends."""
+
     extra_roots: list[AbsolutePath]
 
 
-class SkillsExtraRootsSetResponse(Wire): ...
+class SkillsExtraRootsSetResponse(Wire):
+    """The folders count from now on."""
 
 
 SKILLS_EXTRA_ROOTS_SET = ClientRequest("skills/extraRoots/set", SkillsExtraRootsSetParams, SkillsExtraRootsSetResponse)
 
 
 class SkillsConfigWriteParams(Wire):
+    """Switch a skill on or off, by its name or by the path of its SKILL.md: just one of them."""
+
     enabled: bool
     name: str | None = None
     path: AbsolutePath | None = None
 
 
 class SkillsConfigWriteResponse(Wire):
+    """Whether the skill is switched on now."""
+
     effective_enabled: bool
 
 
@@ -109,7 +117,8 @@ SKILLS_CONFIG_WRITE = ClientRequest(
 )
 
 
-class SkillsChangedNotification(Wire): ...
+class SkillsChangedNotification(Wire):
+    """Lists of skills are no longer what they were: ask again."""
 
 
 SKILLS_CHANGED = ServerNotification("skills/changed", SkillsChangedNotification)
