@@ -41,7 +41,8 @@ def _close_items(connection: sqlite3.Connection, number: int) -> None:
     # Of every turn: a command in the background outlives the turn that started it.
     rows = connection.execute(
         "SELECT items.rowid, payload, max(items.started_at_ms, coalesce(turns.completed_at_ms, 0))"
-        " FROM items JOIN turns ON turns.thread = items.thread AND turns.ordinal = items.turn"
+        " FROM items INDEXED BY items_in_progress"
+        " JOIN turns ON turns.thread = items.thread AND turns.ordinal = items.turn"
         " WHERE items.thread = ? AND items.completed_at_ms IS NULL",
         (number,),
     ).fetchall()

@@ -43,7 +43,7 @@ class SearchIndex:
         while True:
             written = self._database.written
             try:
-                done = await self.catch_up() or await self._index_backlog()
+                done = await self.catch_up() or await self.work_off()
                 failing = False
             except StoreError as error:
                 if not failing:
@@ -60,7 +60,7 @@ class SearchIndex:
                 return batch > 0
         return True
 
-    async def _index_backlog(self) -> bool:
+    async def work_off(self) -> bool:
         """Index some of what was there before the index; whether there was anything."""
         if not await self._database.read(has_backlog):
             return False
