@@ -1,17 +1,22 @@
 """Signing in with a key, out, and what clients are told of it."""
 
 import os
+import signal
 import stat
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import anyio
 import pytest
 
 from tests.support.account import Office, new_thread, open_office, told
+from tests.support.home import REPOSITORY
 from tests.support.rpc_client import CallFailed, RpcClient
+from tests.support.scripted_model import status
 from tests.support.stage import run_turn
 
-FIRST, SECOND = "sk-first-0123456789", "sk-second-0123456789"
+FIRST, SECOND, SHOWN_NOWHERE = "sk-first-0123456789", "sk-second-0123456789", "sk-secret-0123456789"
 SIGNED_IN = [
     {
         "method": "account/login/completed",
@@ -24,10 +29,17 @@ SIGNED_IN = [
 ]
 
 
-@pytest.fixture
-async def office(tmp_path: Path) -> AsyncIterator[Office]:
-    async with open_office(tmp_path) as office:
+@pytest.fixture(scope="module")
+async def shared_office(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Office]:
+    clouds = {name: "" for name in os.environ if name.startswith(("AWS_", "GOOGLE_"))}
+    async with open_office(tmp_path_factory.mktemp("office"), LOG_LEVEL="debug", **clouds) as office:
         yield office
+
+
+@pytest.fixture
+async def office(shared_office: Office) -> AsyncIterator[Office]:
+    yield shared_office
+    await shared_office.clear()
 
 
 async def log_in(client: RpcClient, key: str) -> None:
@@ -66,21 +78,28 @@ async def test_the_answer_to_a_sign_in_comes_before_the_news_of_it(office: Offic
     assert order.index(request) < order.index("account/login/completed") < order.index("account/updated")
 
 
-async def test_a_sign_in_outlives_the_daemon_and_signing_out_does_too(office: Office) -> None:
-    await log_in(await office.client(), FIRST)
-    await office.start()
+async def test_an_acknowledged_sign_in_outlives_a_killed_daemon(tmp_path: Path) -> None:
+    async with open_office(tmp_path) as office:
+        client = await office.client()
+        assert await client.call("account/login/start", {"type": "apiKey", "apiKey": FIRST}) == {"type": "apiKey"}
+        office.daemon.signal(signal.SIGKILL)
+        await office.start()
+        client = await office.client()
+        await run_turn(client, await new_thread(client, office))
+        assert office.sent == [(FIRST, None)]
+
+
+async def test_signing_out_forgets_the_key_and_can_be_repeated(office: Office) -> None:
     client = await office.client()
+    await log_in(client, FIRST)
     thread = await new_thread(client, office)
-    assert (await run_turn(client, thread))["status"] == "completed"
-    assert office.sent == [(FIRST, None)]
-    assert await client.call("account/logout") == {}
-    await client.until("account/updated", lambda params: params == {"authMode": None, "planType": None})
-    assert not office.auth_file.exists()
-    assert (await client.call("account/read", {}))["account"] is None
+    for _ in range(2):
+        assert await client.call("account/logout") == {}
+        await client.until("account/updated", lambda params: params == {"authMode": None, "planType": None})
+        assert not office.auth_file.exists()
+        assert (await client.call("account/read", {}))["account"] is None
     assert (await run_turn(client, thread))["status"] == "failed"
-    assert await client.call("account/logout") == {}
-    await office.start()
-    assert (await (await office.client()).call("account/read", {}))["account"] is None
+    assert office.sent == []
 
 
 async def test_what_another_program_signs_in_with_is_used_at_once(office: Office) -> None:
@@ -118,68 +137,76 @@ async def test_a_key_that_cannot_be_kept_is_refused_and_not_used(office: Office)
 
 
 async def test_no_answer_and_no_log_tells_a_key(office: Office) -> None:
-    await office.start(LOG_LEVEL="debug", RUST_LOG="debug")
     client = await office.client()
-    await log_in(client, FIRST)
+    await log_in(client, SHOWN_NOWHERE)
     thread = await new_thread(client, office)
-    office.model.script(lambda body: [])
     await run_turn(client, thread)
+    reason = {"error": {"message": f"the key {SHOWN_NOWHERE} is no good"}}
+    office.model.script(status(401, reason))
+    failed = await run_turn(client, thread)
+    assert "the key [redacted] is no good" in failed["error"]["message"]
     for method in ("account/read", "accountSession/list", "modelProvider/list", "model/list"):
         await client.call(method, {})
     await client.try_call("config/read", {"includeLayers": True})
     await client.try_call("server/diagnostics", {})
-    assert office.sent[-1] == (FIRST, None)
+    assert office.sent[-1] == (SHOWN_NOWHERE, None)
     said = office.daemon.stderr + "".join(map(str, client.received))
-    assert FIRST not in said
+    assert SHOWN_NOWHERE not in said
     stored = [path for path in office.home.rglob("*") if path.is_file() and path != office.auth_file]
     assert stored
-    assert [path for path in stored if FIRST.encode() in path.read_bytes()] == []
+    assert [path for path in stored if SHOWN_NOWHERE.encode() in path.read_bytes()] == []
 
 
-async def test_a_variable_serves_until_somebody_signs_in(office: Office) -> None:
-    await office.start(OPENAI_API_KEY="sk-of-the-environment")
-    client = await office.client()
-    assert (await client.call("account/read", {}))["account"] == {"type": "apiKey"}
-    thread = await new_thread(client, office)
-    await run_turn(client, thread)
-    await log_in(client, FIRST)
-    await run_turn(client, thread)
-    assert office.sent == [("sk-of-the-environment", None), (FIRST, None)]
+async def test_a_variable_serves_until_somebody_signs_in(tmp_path: Path) -> None:
+    async with open_office(tmp_path, OPENAI_API_KEY="sk-of-the-environment") as office:
+        client = await office.client()
+        assert (await client.call("account/read", {}))["account"] == {"type": "apiKey"}
+        thread = await new_thread(client, office)
+        await run_turn(client, thread)
+        await log_in(client, FIRST)
+        await run_turn(client, thread)
+        assert office.sent == [("sk-of-the-environment", None), (FIRST, None)]
 
 
-async def test_the_keyring_keeps_what_the_file_would(tmp_path: Path) -> None:
+async def test_the_keyring_keeps_what_the_file_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("keyring", reason="THE PACKAGE keyring IS NOT INSTALLED, ITS TESTS DO NOT RUN")
     variables = {
         "PYTHON_KEYRING_BACKEND": "tests.support.file_keyring.FileKeyring",
         "KEYRING_FILE": str(tmp_path / "keyring.json"),
     }
+    home = tmp_path / "home"
+    home.mkdir()
+    code = "from app_server.auth.storage import *; from pathlib import Path; "
+    code += f"choose_store('keyring', Path({str(home)!r})).save(decode(b'{{\"OPENAI_API_KEY\": \"{FIRST}\"}}'))"
+    await anyio.run_process([sys.executable, "-c", code], env={**os.environ, **variables}, cwd=REPOSITORY)
     settings: dict[str, object] = {"cli_auth_credentials_store": "keyring"}
-    async with open_office(tmp_path, settings=settings, **variables) as office:
-        await log_in(await office.client(), FIRST)
-        assert not office.auth_file.exists()
-        assert FIRST in (tmp_path / "keyring.json").read_text()
-        await office.start(**variables)
+    async with open_office(tmp_path, settings=settings, without=["model_provider"], **variables) as office:
         client = await office.client()
-        await run_turn(client, await new_thread(client, office))
-        assert office.sent == [(FIRST, None)]
+        thread = await new_thread(client, office)
+        await run_turn(client, thread)
+        await log_in(client, SECOND)
+        await run_turn(client, thread)
+        assert office.sent == [(FIRST, None), (SECOND, None)]
+        assert not office.auth_file.exists()
+        assert SECOND in (tmp_path / "keyring.json").read_text()
+        await client.call("account/logout")
+        assert (tmp_path / "keyring.json").read_text() == "{}"
 
 
-async def test_an_ephemeral_sign_in_ends_with_the_daemon(tmp_path: Path) -> None:
+async def test_an_ephemeral_sign_in_is_written_nowhere(tmp_path: Path) -> None:
     settings: dict[str, object] = {"cli_auth_credentials_store": "ephemeral"}
     async with open_office(tmp_path, settings=settings) as office:
         client = await office.client()
         await log_in(client, FIRST)
         await run_turn(client, await new_thread(client, office))
         assert office.sent == [(FIRST, None)]
-        assert not office.auth_file.exists()
-        await office.start()
-        assert (await (await office.client()).call("account/read", {}))["account"] is None
+        files = [path for path in office.home.rglob("*") if path.is_file()]
+        assert files
+        assert [path for path in files if FIRST.encode() in path.read_bytes()] == []
 
 
 async def test_signing_in_makes_openai_the_provider_of_who_has_chosen_none(tmp_path: Path) -> None:
-    async with open_office(tmp_path) as office:
-        (office.home / "config.toml").write_text(f'openai_base_url = "{office.model.url}"\n')
-        await office.start()
+    async with open_office(tmp_path, without=["model_provider", "model"]) as office:
         client = await office.client()
         started = await client.call("thread/start", {"cwd": str(office.home)})
         assert started["modelProvider"] == "demo"
@@ -196,17 +223,11 @@ async def test_signing_in_makes_openai_the_provider_of_who_has_chosen_none(tmp_p
         assert started["modelProvider"] == "demo"
 
 
-async def test_a_provider_that_wants_no_account_is_not_sent_one(tmp_path: Path) -> None:
-    async with open_office(tmp_path) as office:
-        own = f'[model_providers.own]\nname = "Own"\nbase_url = "{office.model.url}"\n'
-        (office.home / "config.toml").write_text(f'model_provider = "own"\nmodel = "m"\n{own}')
-        await office.start()
-        client = await office.client()
-        await log_in(client, FIRST)
-        account = await client.call("account/read", {})
-        assert (account["account"], account["requiresOpenaiAuth"]) == (None, False)
-        await run_turn(client, await new_thread(client, office))
-        assert office.sent == [(None, None)]
+async def test_a_provider_that_wants_no_account_is_not_sent_one(office: Office) -> None:
+    client = await office.client()
+    await log_in(client, FIRST)
+    await run_turn(client, await new_thread(client, office, modelProvider="own"))
+    assert office.sent == [(None, None)]
 
 
 @pytest.mark.parametrize(
@@ -258,10 +279,10 @@ async def test_a_provider_that_wants_no_account_is_not_sent_one(tmp_path: Path) 
     ],
 )
 async def test_what_needs_more_is_refused_with_what_it_needs(
-    refusing: RpcClient, method: str, params: dict[str, str] | None, message: str
+    office: Office, method: str, params: dict[str, str] | None, message: str
 ) -> None:
     with pytest.raises(CallFailed) as refused:
-        await refusing.call(method, params)
+        await (await office.client()).call(method, params)
     assert refused.value.code == -32600
     assert refused.value.message.startswith(message)
 
@@ -295,14 +316,6 @@ async def test_what_needs_more_is_refused_with_what_it_needs(
     ],
 )
 async def test_what_needs_nothing_is_answered(
-    refusing: RpcClient, method: str, params: dict[str, str] | None, answer: dict[str, object]
+    office: Office, method: str, params: dict[str, str] | None, answer: dict[str, object]
 ) -> None:
-    assert await refusing.call(method, params) == answer
-
-
-@pytest.fixture(scope="module")
-async def refusing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RpcClient]:
-    """A client of a daemon to which nobody has signed in."""
-    clouds = {name: "" for name in os.environ if name.startswith(("AWS_", "GOOGLE_"))}
-    async with open_office(tmp_path_factory.mktemp("refusing"), **clouds) as office:
-        yield await office.client()
+    assert await (await office.client()).call(method, params) == answer

@@ -1,6 +1,7 @@
 """A daemon whose model wants an OpenAI account, and where to get one."""
 
-from collections.abc import AsyncGenerator
+import shutil
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from tests.support.home import make_home
 from tests.support.oauth import OAuthServer
 from tests.support.rpc_client import Message, RpcClient
 from tests.support.scripted_model import ScriptedModel
-from tests.support.stage import run_turn
 
 
 class Office:
@@ -21,8 +21,7 @@ class Office:
     def __init__(self, model: ScriptedModel, issuer: OAuthServer, home: Path) -> None:
         self.model, self.issuer, self.home = model, issuer, home
         self._daemon: Daemon | None = None
-        self._running = AsyncExitStack()
-        self._variables: dict[str, str] = {}
+        self._running, self._clients = AsyncExitStack(), AsyncExitStack()
 
     @property
     def daemon(self) -> Daemon:
@@ -53,27 +52,38 @@ class Office:
 
     async def start(self, **variables: str) -> Daemon:
         """Run a daemon, after the one before has ended."""
-        await self._running.aclose()
-        self._variables = self.issuer.environment | variables
-        self._daemon = await self._running.enter_async_context(running_daemon(self.home, **self._variables))
+        await self.close()
+        variables = self.issuer.environment | variables
+        self._daemon = await self._running.enter_async_context(running_daemon(self.home, **variables))
         return self._daemon
 
     async def client(self, name: str = "tester") -> RpcClient:
         """A further client that has said hello."""
-        client: RpcClient = await self._running.enter_async_context(self.daemon.client())
+        client: RpcClient = await self._clients.enter_async_context(self.daemon.client())
         await client.initialize(name)
         return client
 
+    async def clear(self) -> None:
+        """Sign out, let all clients leave and forget what was asked: for the next test."""
+        if self.auth_file.is_dir():
+            shutil.rmtree(self.auth_file)
+        await (await self.client()).call("account/logout")
+        await self._clients.aclose()
+        self.model.reset()
+        self.issuer.reset()
+
     async def close(self) -> None:
         """End the daemon."""
+        await self._clients.aclose()
         await self._running.aclose()
 
 
 @asynccontextmanager
 async def open_office(
-    folder: Path, *, settings: dict[str, object] | None = None, **variables: str
+    folder: Path, *, settings: dict[str, object] | None = None, without: Sequence[str] = (), **variables: str
 ) -> AsyncGenerator[Office]:
-    """An office with a running daemon; `settings` go into config.toml and `variables` into its environment."""
+    """An office with a running daemon. `settings` go into config.toml, less those of `without`, and `variables` into
+    the daemon's environment. Beside OpenAI there is a provider `own` that wants no account."""
     async with ScriptedModel() as model, OAuthServer() as issuer:
         values: dict[str, object] = {
             "model": "gpt-6-luna",
@@ -81,7 +91,9 @@ async def open_office(
             "openai_base_url": model.url,
             "chatgpt_base_url": model.url,
         }
-        home = make_home(folder / "home", settings=values | (settings or {}))
+        values = {name: value for name, value in (values | (settings or {})).items() if name not in without}
+        own = f'[model_providers.own]\nname = "Own"\nbase_url = "{model.url}"\n'
+        home = make_home(folder / "home", settings=values, more=own)
         office = Office(model, issuer, home)
         try:
             await office.start(**variables)
@@ -90,14 +102,9 @@ async def open_office(
             await office.close()
 
 
-async def new_thread(client: RpcClient, office: Office) -> str:
+async def new_thread(client: RpcClient, office: Office, **params: Any) -> str:
     """The id of a new thread."""
-    return (await client.call("thread/start", {"cwd": str(office.home)}))["thread"]["id"]
-
-
-async def asks(client: RpcClient, thread: str) -> Message:
-    """Run a turn and give it."""
-    return await run_turn(client, thread)
+    return (await client.call("thread/start", {"cwd": str(office.home), **params}))["thread"]["id"]
 
 
 def told(client: RpcClient, *methods: str) -> list[Message]:

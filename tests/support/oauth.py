@@ -45,6 +45,12 @@ class OAuthServer:
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.granted: list[str] = []
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was asked and what was to be answered, for the next test."""
+        self.requests.clear()
+        self.granted.clear()
         self.refusal: tuple[int, dict[str, Any]] | None = None
         self.pending = 0
         self.lives_s = 3600.0

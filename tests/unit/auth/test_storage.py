@@ -122,6 +122,6 @@ def test_a_keyring_that_fails_is_told_without_the_secret(
     tmp_path: Path, keyring_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KEYRING_FILE", str(tmp_path))
-    with pytest.raises(StorageError, match='the keyring of the system cannot be written: .*"file"') as told:
+    with pytest.raises(StorageError, match=r'the keyring of the system cannot be written: .*"file"') as told:
         choose_store("keyring", tmp_path).save(Credentials("apikey", "sk-never-shown"))
     assert "sk-never-shown" not in str(told.value)
