@@ -204,7 +204,7 @@ class Daemon:
         reaper = await stack.enter_async_context(Reaper())
         self.commands = CommandSessions(self.sandbox, reaper)
         self.decisions = DecisionLog(database)
-        self.extensions = Extensions(database, self.watcher, self.broadcast)
+        self.extensions = Extensions(database, self.watcher, self.broadcast, self.settings)
         await self.decisions.close_lost()
         self._rules = RulesStore(self._home)
         self.network_decisions = NetworkDecisions()
@@ -359,6 +359,7 @@ class Daemon:
                 self.broadcast(notification_json("configWarning", params))
         self._providers.clear()
         self.config_watch.changed()
+        self.extensions.configured(self.settings)
         self.spawn(self.threads.reconfigure)
 
     def _config_found(self, warnings: Sequence[ConfigWarning]) -> None:

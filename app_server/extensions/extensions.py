@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from app_server.config.settings import Settings
 from app_server.files.watch import Watcher
 from app_server.rpc.outbound import Frame
 from app_server.store.database import Database
@@ -21,10 +22,13 @@ SKILL_WATCHES = -1
 class Extensions:
     """One for the daemon: skills, and what was taken over from other agents."""
 
-    def __init__(self, database: Database, watcher: Watcher, broadcast: Callable[[Frame], None]) -> None:
+    def __init__(
+        self, database: Database, watcher: Watcher, broadcast: Callable[[Frame], None], settings: Settings
+    ) -> None:
         self._watcher, self._broadcast = watcher, broadcast
         self._used = anyio.Event()
         self.imports = ImportStore(database)
+        self._tables = _tables(settings)
 
     @cached_property
     def skills(self) -> "SkillLibrary":
@@ -34,6 +38,13 @@ class Extensions:
         self._used.set()
         return SkillLibrary(self._watcher, self._broadcast, SKILL_WATCHES)
 
+    def configured(self, settings: Settings) -> None:
+        """The configuration may be another one: tell clients, if which skills there are depends on what is new."""
+        tables = _tables(settings)
+        if self._used.is_set() and tables != self._tables:
+            self.skills.tell_changed()
+        self._tables = tables
+
     def changed(self) -> None:
         """Something happened where skills are watched."""
         self.skills.changed()
@@ -42,3 +53,7 @@ class Extensions:
         """Tell of changes of skills, until cancelled."""
         await self._used.wait()
         await self.skills.run()
+
+
+def _tables(settings: Settings) -> object:
+    return [settings.extensions.get(name) for name in ("skills", "plugins")]

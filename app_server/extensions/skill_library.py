@@ -5,14 +5,11 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import anyio
 from anyio import to_thread
 
 from app_server.config.settings import Settings
-from app_server.extensions.loose import Table, list_in, table_in
 from app_server.extensions.plugins import skill_roots_of_plugins
 from app_server.extensions.skill_folders import (
     ADMIN_SKILLS,
@@ -22,6 +19,7 @@ from app_server.extensions.skill_folders import (
     look_through,
     skill_roots,
 )
+from app_server.extensions.skill_rules import rules_in, switched_off
 from app_server.extensions.skills import SKILL_FILE, Skill, SkillError, read_skill
 from app_server.files.watch import Watcher
 from app_server.rpc.outbound import Frame, notification
@@ -97,9 +95,7 @@ class SkillLibrary:
 
     async def listing(self, cwd: str, settings: Settings, *, again: bool = False) -> Listing:
         """The skills that hold in the absolute folder `cwd`. `again` reads every file, changed or not."""
-        if again:
-            self._read.clear()
-        listing, found = await to_thread.run_sync(self._look, cwd, settings)
+        listing, found = await to_thread.run_sync(self._look, cwd, settings, again)
         if cwd not in self._told:
             self._told[cwd] = settings, _state(listing, found)
         self._told.move_to_end(cwd)
@@ -117,6 +113,11 @@ class SkillLibrary:
         """Tell every client that lists of skills are no longer what they were."""
         self._told.clear()
         self._broadcast(notification(SKILLS_CHANGED, SkillsChangedNotification()))
+
+    async def known(self, cwd: str, settings: Settings) -> list[Skill]:
+        """Every skill that was found so far in any folder, those that hold in `cwd` now included."""
+        await self.listing(cwd, settings)
+        return list({read.path: read for _, read in list(self._read.values()) if isinstance(read, Skill)}.values())
 
     # Changes
 
@@ -174,7 +175,7 @@ class SkillLibrary:
 
     # In a thread
 
-    def _look(self, cwd: str, settings: Settings) -> tuple[Listing, list[tuple[SkillRoot, Found]]]:
+    def _look(self, cwd: str, settings: Settings, again: bool = False) -> tuple[Listing, list[tuple[SkillRoot, Found]]]:
         found = [
             (root, look_through(root.path))
             for root in skill_roots(settings, cwd, self._extra, skill_roots_of_plugins(settings), self._admin)
@@ -186,6 +187,8 @@ class SkillLibrary:
             for path, stamp in there.skills.items():
                 if path in skills or path in errors:
                     continue
+                if again:
+                    self._read.pop((root, path), None)
                 read = self._skill(root, real, path, stamp)
                 if isinstance(read, Skill):
                     skills[path] = read
@@ -194,9 +197,8 @@ class SkillLibrary:
         ordered = sorted(skills.values(), key=lambda skill: (_ORDER[skill.scope], skill.name, skill.path))
         problems = [SkillErrorInfo(path=path, message=errors[path]) for path in sorted(errors)]
         table = settings.extensions.get("skills", {})
-        return Listing(
-            ordered, problems, _disabled(ordered, table), table.get("include_instructions") is not False
-        ), found
+        off = switched_off(ordered, rules_in(table))
+        return Listing(ordered, problems, off, table.get("include_instructions") is not False), found
 
     def _skill(self, root: SkillRoot, real: str, path: str, stamp: Stamp) -> Skill | str:
         kept = self._read.get((root, path))
@@ -212,22 +214,3 @@ class SkillLibrary:
 
 def _state(listing: Listing, found: Iterable[tuple[SkillRoot, Found]]) -> object:
     return [(root, there.skills) for root, there in found], listing.disabled
-
-
-def _disabled(skills: Iterable[Skill], table: Table) -> frozenset[str]:
-    """The skills that `[[skills.config]]` switches off; of entries that name the same skill the last one counts."""
-    off: set[str] = set()
-    for rule in map(table_in, list_in(table.get("config"))):
-        if not isinstance(rule.get("enabled"), bool):
-            continue
-        meant = {skill.path for skill in skills if is_meant(skill, rule.get("name"), rule.get("path"))}
-        off = off - meant if rule["enabled"] else off | meant
-    return frozenset(off)
-
-
-def is_meant(skill: Skill, name: Any, path: Any) -> bool:
-    """Whether an entry with this name, or with the path of a SKILL.md or of its folder, is about `skill`."""
-    if isinstance(path, str) and path:
-        real = os.path.realpath(Path(path).expanduser())
-        return skill.path in (path, real, os.path.join(real, SKILL_FILE))
-    return isinstance(name, str) and skill.name == name

@@ -68,15 +68,20 @@ async def read_requirements(ctx: RequestContext, params: Empty) -> ConfigRequire
 async def _write(
     ctx: RequestContext, edits: Sequence[Edit], expected_version: str | None, file_path: str | None
 ) -> ConfigWriteResponse:
+    return write_response(await write(ctx, edits, expected_version, file_path))
+
+
+async def write(
+    ctx: RequestContext, edits: Sequence[Edit], expected_version: str | None = None, file_path: str | None = None
+) -> Written:
     """Write, and wait until it is in force. Raises -32600 with `config_write_error_code` and the reason."""
     try:
-        written = await ctx.configuration.write(edits, expected_version=expected_version, file_path=file_path)
+        return await ctx.configuration.write(edits, expected_version=expected_version, file_path=file_path)
     except WriteRefused as error:
         raise _refusal(error.kind, str(error)) from None
     except OSError as error:
         reason = f"{ctx.config.user.file} cannot be written: {error.strerror or error}"
         raise _refusal("configWriteFailed", reason) from None
-    return write_response(written)
 
 
 def _refusal(kind: str, message: str) -> RpcError:

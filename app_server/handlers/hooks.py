@@ -9,6 +9,7 @@ from app_server.extensions.hooks import list_hooks
 from app_server.extensions.plugins import active_manifests
 from app_server.handlers.context import RequestContext
 from app_server.handlers.registry import handles
+from app_server.handlers.skills import absolute
 from protocol.jsonrpc import invalid_request
 from protocol.v2 import hooks as wire
 
@@ -23,7 +24,8 @@ async def hooks(ctx: RequestContext, params: wire.HooksListParams) -> wire.Hooks
         cwds = [ctx.threads.loaded(params.thread_id).settings.cwd]
     entries: list[wire.HooksListEntry] = []
     for cwd in cwds or [os.getcwd()]:
-        entries.append(await to_thread.run_sync(_entry, ctx.config, cwd))
+        stack = await ctx.configuration.in_folder(absolute(cwd))
+        entries.append(await to_thread.run_sync(_entry, stack, cwd))
     return wire.HooksListResponse(data=entries)
 
 

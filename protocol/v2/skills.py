@@ -112,9 +112,7 @@ class SkillsConfigWriteResponse(Wire):
     effective_enabled: bool
 
 
-SKILLS_CONFIG_WRITE = ClientRequest(
-    "skills/config/write", SkillsConfigWriteParams, SkillsConfigWriteResponse, availability="later"
-)
+SKILLS_CONFIG_WRITE = ClientRequest("skills/config/write", SkillsConfigWriteParams, SkillsConfigWriteResponse)
 
 
 class SkillsChangedNotification(Wire):
