@@ -106,7 +106,7 @@ def _parse(arguments: list[str]) -> int:
         from app_server.doctor import run as diagnose
 
         overrides = _overrides((*given.global_config, *given.doctor_config))
-        return diagnose(overrides, as_json=given.json)
+        return diagnose(overrides, as_json=given.json, profile=given.doctor_profile or given.global_profile)
     if command == "execpolicy":
         from app_server.execpolicy.check import run as check_rules
 
@@ -122,7 +122,7 @@ def _position_of_subcommand(arguments: list[str]) -> int:
     for position, word in enumerate(arguments):
         if skipped:
             skipped = False
-        elif word in ("-c", "--config", "--enable", "--disable"):
+        elif word in ("-c", "--config", "--enable", "--disable", "-p", "--profile"):
             skipped = True
         elif not word.startswith("-"):
             return position
@@ -176,6 +176,8 @@ def _options(given: "Namespace") -> "ServerOptions":
         enable=(*given.global_enable, *given.server_enable),
         disable=(*given.global_disable, *given.server_disable),
         auth=auth,
+        profile=given.server_profile or given.global_profile,
+        strict_config=given.server_strict_config or given.global_strict_config,
     )
 
 
@@ -220,9 +222,11 @@ def _parser() -> "ArgumentParser":
     )
     parser.add_argument("--version", "-V", action="store_true", help="tell the version and exit")
     _add_config_options(parser, "global")
+    _add_layer_options(parser, "global")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     server = subparser(commands, "app-server", "serve clients", epilog=_SERVER_EXAMPLES)
     _add_config_options(server, "server")
+    _add_layer_options(server, "server")
     _add_server_options(server)
     server_commands = server.add_subparsers(dest="server_command", metavar="COMMAND")
     for parent in (commands, server_commands):
@@ -241,6 +245,7 @@ def _parser() -> "ArgumentParser":
     )
     doctor = subparser(commands, "doctor", "tell what works on this machine, and what is missing")
     _add_config_options(doctor, "doctor")
+    _add_layer_options(doctor, "doctor")
     doctor.add_argument("--json", action="store_true", help="for programs, with nothing secret in it")
     rules = subparser(commands, "execpolicy", "work with exec rules").add_subparsers(metavar="COMMAND", required=True)
     _add_check_options(subparser(rules, "check", "tell what rules files say of a command"))
@@ -258,6 +263,22 @@ def _add_config_options(parser: "ArgumentParser", place: str) -> None:
         parser.add_argument(
             *names, action="append", default=[], dest=destination, metavar=metavar, help=f"{text} (repeatable)"
         )
+
+
+def _add_layer_options(parser: "ArgumentParser", place: str) -> None:
+    parser.add_argument(
+        "-p",
+        "--profile",
+        dest=f"{place}_profile",
+        metavar="NAME",
+        help="settings of $CODEX_HOME/NAME.config.toml go before those of config.toml",
+    )
+    parser.add_argument(
+        "--strict-config",
+        action="store_true",
+        dest=f"{place}_strict_config",
+        help="do not start on settings that are not known",
+    )
 
 
 def _add_server_options(parser: "ArgumentParser") -> None:

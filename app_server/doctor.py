@@ -19,7 +19,9 @@ from typing import Literal
 import anyio
 import orjson
 
-from app_server.config.layers import ConfigError, LayerStack, load_settings
+from app_server.config.layer import ConfigError
+from app_server.config.layers import LayerStack, load_settings
+from app_server.config.projects import find_project
 from app_server.sandbox.permissions import Secrets, workspace_write
 from app_server.sandbox.sandbox import SandboxUnavailable, choose_sandbox
 from app_server.store.daemons import Daemon
@@ -28,6 +30,9 @@ from app_server.version import PROTOCOL_VERSION, TURNLOOM_VERSION
 
 Status = Literal["ok", "note", "problem"]
 """A note is worth knowing; a problem means that commands cannot be confined, or that the configuration is broken."""
+
+DECISIVE = ("approval_policy", "default_permissions", "model", "model_provider", "sandbox_mode")
+"""Settings whose origin users look for."""
 
 PROBE_S = 60
 QUICK_S = 10
@@ -58,6 +63,7 @@ class _Patient:
 
     home: Path
     overrides: Sequence[str]
+    profile: str | None = None
     stack: LayerStack | None = None
     checks: list[Check] = field(default_factory=list[Check])
 
@@ -65,10 +71,10 @@ class _Patient:
         self.checks.append(Check(name, status, text, details))
 
 
-def run(overrides: Sequence[str] = (), *, as_json: bool = False) -> int:
+def run(overrides: Sequence[str] = (), *, as_json: bool = False, profile: str | None = None) -> int:
     """Print what was found. The exit status: 1 if there is a problem, else 0."""
     home = Path(os.environ.get("CODEX_HOME") or Path.home() / ".codex")
-    checks = examine(home, overrides)
+    checks = examine(home, overrides, profile)
     healthy = not any(check.status == "problem" for check in checks)
     if as_json:
         found = {"ok": healthy, "version": TURNLOOM_VERSION, "checks": [asdict(check) for check in checks]}
@@ -78,10 +84,11 @@ def run(overrides: Sequence[str] = (), *, as_json: bool = False) -> int:
     return 0 if healthy else 1
 
 
-def examine(home: Path, overrides: Sequence[str] = ()) -> list[Check]:
+def examine(home: Path, overrides: Sequence[str] = (), profile: str | None = None) -> list[Check]:
     """Look at everything, in the order in which it is shown."""
-    patient = _Patient(home, overrides)
-    for look in (_program, _home, _configuration, _sandbox, _kernel, _tools, _model, _store, _daemons):
+    patient = _Patient(home, overrides, profile)
+    configuration = (_configuration, _project, _requirements)
+    for look in (_program, _home, *configuration, _sandbox, _kernel, _tools, _model, _store, _daemons):
         look(patient)
     return patient.checks
 
@@ -135,20 +142,45 @@ def _home(patient: _Patient) -> None:
 
 
 def _configuration(patient: _Patient) -> None:
+    """As it is for a thread that starts in the present folder."""
     try:
-        patient.stack = stack = load_settings(patient.home, patient.overrides)
+        stack = load_settings(patient.home, patient.overrides, profile=patient.profile)
     except ConfigError as error:
         patient.note("config", "problem", str(error))
         return
-    files = [layer.file for layer in stack.layers if layer.file is not None and os.path.exists(layer.file)]
+    settings = stack.settings()
+    project = find_project(os.getcwd(), settings.project_root_markers, settings.projects, patient.home)
+    patient.stack = stack = stack.in_project(project)
+    files = [layer.file for layer in stack.active if layer.file is not None and os.path.exists(layer.file)]
     text = ", ".join(files) or "no config.toml; the defaults apply"
     try:
-        stack.with_thread_config()
+        settings = stack.with_thread_config()
     except ConfigError as error:
         patient.note("config", "problem", text, f"threads cannot start: {error}")
         return
     details = [f"{w.summary} {w.details or ''}".strip() for w in stack.warnings]
     patient.note("config", "note" if details else "ok", text, *details)
+    approvals = settings.approval_policy if isinstance(settings.approval_policy, str) else "granular"
+    permissions = settings.default_permissions or f"sandbox_mode {settings.sandbox_mode}"
+    decided = {key: layer for key, layer in stack.origins().items() if key in DECISIVE}
+    origins = [f"{key}: {layer.file or 'the command line'}" for key, layer in decided.items()]
+    patient.note("settings", "ok", f"approval_policy {approvals}, permissions {permissions}", *origins)
+
+
+def _project(patient: _Patient) -> None:
+    if patient.stack is None or (project := patient.stack.project) is None:
+        return
+    trust = project.trust or "neither trusted nor untrusted"
+    ignored = [layer.file for layer in project.layers if layer.disabled_reason is not None]
+    text = f"{project.root} is {trust}"
+    patient.note("project", "note" if ignored else "ok", text, *(f"does not count: {file}" for file in ignored))
+
+
+def _requirements(patient: _Patient) -> None:
+    if patient.stack is None or (demands := patient.stack.demands) is None:
+        return
+    names = [*demands.table, *(["network"] if demands.network is not None else [])]
+    patient.note("requirements", "note", f"{demands.file} decides about {', '.join(names)}")
 
 
 # Confinement

@@ -196,7 +196,7 @@ def _bytes_of(path: Path) -> bytes:
 def line_of(text: str, path: Sequence[str]) -> int:
     """The line, from 1, where the value at `path` is most likely set; 1 when it cannot be told."""
     section: tuple[str, ...] = ()
-    best, depth = 1, 0
+    best, depth, below = 1, 0, 0
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
             section = parse_key(header[1])
@@ -207,7 +207,9 @@ def line_of(text: str, path: Sequence[str]) -> int:
             continue
         if len(here) > depth and tuple(path[: len(here)]) == here:
             best, depth = number, len(here)
-    return best
+        if not below and len(here) > len(path) and here[: len(path)] == tuple(path):
+            below = number
+    return best if depth or not below else below
 
 
 _HEADER = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]")

@@ -117,14 +117,14 @@ class LayerStack:
         for problem in self._demands[1]:
             if problem.decisive:
                 raise ConfigError(str(self._warning_of_demand(problem).details))
-        stack = self
-        if overrides:
-            stack = self._with(Layer({"type": "sessionFlags"}, nested(overrides)))
+        stack, own = self, nested(overrides or {})
+        if own:
+            stack = self._with(Layer({"type": "sessionFlags"}, own))
         if self.strict:
             stack.refuse_unknown()
         settings, reader = stack._read
         for problem in reader.problems:
-            if problem.decisive:
+            if problem.decisive or (problem.imposed and contains(own, problem.path)):
                 raise ConfigError(stack._describe(problem)[0])
         return settings
 

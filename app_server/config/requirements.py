@@ -79,14 +79,12 @@ class Requirements:
             if isinstance(demanded, dict):
                 demanded = {**_table(table.get(key)), **cast("dict[str, Any]", demanded)}
             if table.get(key, demanded) != demanded:
-                summary = OVERRIDDEN.format(key=key, value=_shown(self.table[key]), file=self.file)
-                notes.append(Problem((key,), summary, decisive=False, summary=summary))
+                notes.append(self._overridden((key,), self.table[key]))
             table[key] = demanded
         for name, on in self.features.items():
             features = table["features"] = _table(table.get("features"))
             if features.get(name, on) != on:
-                summary = OVERRIDDEN.format(key=f"features.{name}", value=_shown(on), file=self.file)
-                notes.append(Problem(("features", name), summary, decisive=False, summary=summary))
+                notes.append(self._overridden(("features", name), on))
             features[name] = on
         for name, (key, default) in CHOICES.items():
             if (allowed := self.allowed(name)) is None or not allowed:
@@ -119,7 +117,7 @@ class Requirements:
     def profile_note(self, name: str, fallback: str, reason: str) -> Problem:
         """The note that another profile is in force than the configured one."""
         summary = FALLBACK.format(key="default_permissions", value=fallback)
-        return Problem(("default_permissions",), f"`{name}`: {reason}", decisive=False, summary=summary)
+        return Problem(("default_permissions",), f"`{name}`: {reason}", decisive=False, summary=summary, imposed=True)
 
     def refuse(self, key: str, value: Any) -> str | None:
         """Why a value may not be chosen for `approval_policy`, `approvals_reviewer`, `sandbox_mode`, `web_search` or
@@ -158,7 +156,12 @@ class Requirements:
 
     def _fallback(self, key: str, chosen: str | None, fallback: str, allowed: Sequence[str]) -> Problem:
         summary = FALLBACK.format(key=key, value=f"`{fallback}`")
-        return Problem((key,), self._not_allowed(key, chosen, allowed), decisive=False, summary=summary)
+        return Problem((key,), self._not_allowed(key, chosen, allowed), decisive=False, summary=summary, imposed=True)
+
+    def _overridden(self, path: tuple[str, ...], demanded: Any) -> Problem:
+        summary = OVERRIDDEN.format(key=dotted(path), value=_shown(demanded), file=self.file)
+        message = f"{self.file} demands {_shown(demanded)}"
+        return Problem(path, message, decisive=False, summary=summary, imposed=True)
 
     def _not_allowed(self, key: str, value: str | None, allowed: Sequence[str]) -> str:
         return NOT_ALLOWED.format(key=key, value=value, allowed=", ".join(allowed), file=self.file)
@@ -218,7 +221,7 @@ def _wrong_types(table: Mapping[str, Any]) -> Iterator[Problem]:
         ConfigRequirements.model_validate(wire_form(table))
     except ValidationError as error:
         for path, message in {(_place(detail["loc"]), detail["msg"]) for detail in error.errors()}:
-            yield Problem(path, f"{message} (in `{dotted(path)}`)", decisive=True)
+            yield Problem(path, message, decisive=True)
 
 
 def wire_form(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -227,7 +230,7 @@ def wire_form(table: Mapping[str, Any]) -> dict[str, Any]:
     if "features" in table or "feature_requirements" in table:
         told["feature_requirements"] = {**_table(told.get("feature_requirements")), **_table(table.get("features"))}
     if isinstance(table.get("hooks"), dict):
-        told["hooks"] = {**{event: [] for event in _EVENTS}, **table["hooks"]}
+        told["hooks"] = {**{event: [] for event in _EVENTS}, **_hooks(table["hooks"])}
     modes = told.get("allowed_web_search_modes")
     if isinstance(modes, list) and "disabled" not in modes:
         told["allowed_web_search_modes"] = [*cast("list[Any]", modes), "disabled"]
@@ -246,6 +249,29 @@ _EVENTS = (
     "SubagentStop",
     "UserPromptSubmit",
 )
+
+
+def _hooks(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Hooks with the names that clients know: the time is `timeoutSec` there, and `async` is always said."""
+    told: dict[str, Any] = dict(table)
+    for event, groups in table.items():
+        if isinstance(groups, list):
+            told[event] = [_hook_group(group) for group in cast("list[Any]", groups)]
+    return told
+
+
+def _hook_group(group: Any) -> Any:
+    if not isinstance(group, dict) or not isinstance(hooks := cast("dict[str, Any]", group).get("hooks", []), list):
+        return cast("Any", group)
+    told: list[Any] = []
+    for hook in cast("list[Any]", hooks):
+        if isinstance(hook, dict):
+            said = cast("dict[str, Any]", hook)
+            entries = {"timeoutSec" if key == "timeout" else key: value for key, value in said.items()}
+            told.append({"async": False, **entries})
+        else:
+            told.append(hook)
+    return {**cast("dict[str, Any]", group), "hooks": told}
 
 
 def _place(location: tuple[int | str, ...]) -> tuple[str, ...]:

@@ -9,13 +9,15 @@ from typing import Any, cast
 class Problem:
     """A value that cannot be used. A decisive one says where data goes or what may run, so guessing is not allowed.
 
-    `summary` heads the warning about one that is not decisive; None for the usual words.
+    `summary` heads the warning about one that is not decisive; None for the usual words. `imposed` says that the value
+    would be right, and that an organisation demands another.
     """
 
     path: tuple[str, ...]
     message: str
     decisive: bool
     summary: str | None = None
+    imposed: bool = False
 
     @property
     def key(self) -> str:

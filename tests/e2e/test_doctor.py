@@ -15,7 +15,7 @@ from app_server.sandbox.sandbox import SandboxUnavailable, choose_sandbox
 from tests.support.daemon import PROGRAM, running_daemon
 from tests.support.home import environment, make_home
 
-NAMES = ["version", "python", "system", "home", "config", "sandbox", "confined"]
+NAMES = ["version", "python", "system", "home", "config", "settings", "project", "sandbox", "confined"]
 
 
 async def doctor(home: Path, *words: str, **variables: str) -> CompletedProcess[bytes]:
