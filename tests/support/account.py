@@ -67,7 +67,11 @@ class Office:
         """Sign out, let all clients leave and forget what was asked: for the next test."""
         if self.auth_file.is_dir():
             shutil.rmtree(self.auth_file)
+        revoked = len(self.issuer.asked("/oauth/revoke"))
+        has_tokens = self.auth_file.exists() and "tokens" in self.kept()
         await (await self.client()).call("account/logout")
+        if has_tokens:
+            await self.issuer.wait_for("/oauth/revoke", revoked + 1)
         await self._clients.aclose()
         self.model.reset()
         self.issuer.reset()

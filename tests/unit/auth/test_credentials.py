@@ -1,6 +1,7 @@
 """The document in which a sign-in is kept, and what tokens say."""
 
 import time
+from typing import Any
 
 import orjson
 import pytest
@@ -22,7 +23,7 @@ def test_a_key_without_a_mode_counts() -> None:
 
 
 def test_tokens_come_back_with_all_that_other_programs_keep_beside_them() -> None:
-    document = {
+    document: dict[str, Any] = {
         "auth_mode": "chatgpt",
         "OPENAI_API_KEY": None,
         "tokens": {
