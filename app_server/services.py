@@ -137,7 +137,7 @@ class Daemon:
         )
         self.models = ModelDirectory(self.provider, self.spawn)
         self._warnings: list[bytes] = []
-        self._config_warnings: list[bytes] = []
+        self._config_warnings: list[ConfigWarning] = []
         self.config_watch = ConfigWatch(self.config, self.watcher)
         self._services: Services | None = None
 
@@ -237,8 +237,9 @@ class Daemon:
         self.threads = ThreadManager(self, ConfigSource(self.config))
         self.library = Library(self.threads, self, database)
         self._warnings = [_config_warning(text) for text in database.warnings]
-        self._config_warnings = _config_warnings(self.config.stack.warnings)
+        self._config_warnings = list(self.config.stack.warnings)
         self.config.changed, self.config.found = self._config_changed, self._config_found
+        self.config.looked = self.config_watch.changed
 
     def _session_settings(self, found: SessionSettings) -> str:
         return imported_settings(found, self.settings)
@@ -348,27 +349,28 @@ class Daemon:
     def welcome(self, connection: Connection) -> None:
         """Tell a client that has just initialised the state of things, and what is wrong with the configuration."""
         connection.push(self.platform.remote_control.frame())
-        for params in (*self._config_warnings, *self._warnings):
+        for params in (*map(_json_warning, self._config_warnings), *self._warnings):
             connection.push(notification_json("configWarning", params))
 
     def _config_changed(self) -> None:
         """The configuration is another one: tell what is wrong in it now, and let loaded threads go on with it."""
-        told, self._config_warnings = self._config_warnings, _config_warnings(self.config.stack.warnings)
-        for params in self._config_warnings:
-            if params not in told:
-                self.broadcast(notification_json("configWarning", params))
+        told, self._config_warnings = self._config_warnings, []
+        self._tell_config(self.config.stack.warnings, {warning.essence for warning in told})
         self._providers.clear()
         self.config_watch.changed()
-        self.extensions.configured(self.settings)
         self.spawn(self.threads.reconfigure)
 
     def _config_found(self, warnings: Sequence[ConfigWarning]) -> None:
         """The configuration of a folder was read: tell once what is wrong in it."""
-        self.config_watch.changed()
-        for params in _config_warnings(warnings):
-            if params not in self._config_warnings:
-                self._config_warnings.append(params)
-                self.broadcast(notification_json("configWarning", params))
+        known = {warning.essence for warning in self._config_warnings}
+        self._tell_config([warning for warning in warnings if warning.essence not in known], set())
+
+    def _tell_config(self, warnings: Sequence[ConfigWarning], told: set[tuple[str, str]]) -> None:
+        """Keep what is wrong for clients to come, and tell those who are here, unless they were told."""
+        for warning in warnings:
+            self._config_warnings.append(warning)
+            if warning.essence not in told:
+                self.broadcast(notification_json("configWarning", _json_warning(warning)))
 
     async def _tell_confinement(self) -> None:
         """Tell every client, also those to come, if commands are confined by less than the best, or not at all."""
@@ -463,12 +465,9 @@ def _command_environment(turn: TurnContext, call_id: str | None, base: Mapping[s
     return agent_environment(policy, thread_id=turn.thread_id, call_id=call_id, permission_profile=profile, base=base)
 
 
-def _config_warnings(warnings: Sequence[ConfigWarning]) -> list[bytes]:
-    found: list[bytes] = []
-    for warning in warnings:
-        place = None if warning.line is None else {"line": warning.line, "column": warning.column or 1}
-        found.append(_config_warning(warning.summary, warning.details, warning.path, place))
-    return found
+def _json_warning(warning: ConfigWarning) -> bytes:
+    place = None if warning.line is None else {"line": warning.line, "column": warning.column or 1}
+    return _config_warning(warning.summary, warning.details, warning.path, place)
 
 
 def _config_warning(

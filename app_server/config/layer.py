@@ -35,6 +35,11 @@ class ConfigWarning:
     line: int | None = None
     column: int | None = None
 
+    @property
+    def essence(self) -> tuple[str, str]:
+        """What it says, wherever in the file that is."""
+        return self.summary, re.sub(r":\d+(:\d+)?: ", ": ", self.details or "")
+
 
 @dataclass(frozen=True)
 class Layer:

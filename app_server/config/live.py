@@ -72,7 +72,9 @@ class Configuration:
         self._lock = anyio.Lock()
         self.changed: Callable[[], None] = _nothing
         self.found: Callable[[Sequence[ConfigWarning]], None] = _nothing_found
-        """Told what is wrong in the configuration of a folder."""
+        """Told what is wrong in the configuration of a folder that a thread works in."""
+        self.looked: Callable[[], None] = _nothing
+        """Called when another folder was looked at, so that there may be other `files`."""
 
     @property
     def stack(self) -> LayerStack:
@@ -109,13 +111,16 @@ class Configuration:
             if len(self._folders) > MAX_FOLDERS:
                 del self._folders[next(iter(self._folders))]
         if fresh is not known:
-            told = set(self.stack.warnings)
-            self.found([warning for warning in fresh.stack.warnings if warning not in told])
+            self.looked()
         return fresh.stack
 
     async def thread_settings(self, overrides: Mapping[str, Any] | None, cwd: str | None) -> Settings:
         """What is in force for a thread in a folder, with overrides of its own. Raises ConfigError."""
-        return (await self.in_folder(cwd)).with_thread_config(overrides)
+        stack = await self.in_folder(cwd)
+        told = set(self.stack.warnings)
+        if new := [warning for warning in stack.warnings if warning not in told]:
+            self.found(new)
+        return stack.with_thread_config(overrides)
 
     async def switch(self, enablement: Mapping[str, bool]) -> dict[str, bool]:
         """Switch features until the daemon ends, as far as no layer says otherwise. Returns those that can be."""

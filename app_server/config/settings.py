@@ -223,7 +223,10 @@ def read_settings(
         provider = "demo"
     if reader.raw("profile") is not None:
         reader.problem(
-            "profile", "`profile` in config.toml is no longer supported; set its keys directly", decisive=True
+            "profile",
+            "`profile` in config.toml is no longer supported; set its keys directly, or put them into NAME.config.toml "
+            "beside it and start with `--profile NAME`",
+            decisive=True,
         )
     network_requirements = None if demands is None else demands.network
     network = managed_network(reader, network_requirements)

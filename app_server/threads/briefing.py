@@ -57,6 +57,9 @@ class Briefing:
         wanted = [("developer", allowed)]
         if skills := await thread.skills.listed():
             wanted.append(("developer", skills))
+        if (demands := thread.config.requirements) is not None and demands.developer_instructions:
+            managed = f"<managed_instructions>\n{demands.developer_instructions}\n</managed_instructions>"
+            wanted.append(("developer", managed))
         if settings.developer_instructions:
             wanted.append(("developer", settings.developer_instructions))
         if self._project_text:

@@ -205,7 +205,7 @@ class ModelTurn(Turn):
             tools=thread.tools.specs(self._context) if self._offers_tools else (),
             effort=settings.effort,
             summary=settings.summary,
-            verbosity=thread.config.model_verbosity,
+            verbosity=self._context.config.model_verbosity,
             prompt_cache_key=thread.id,
             output_schema=self._output_schema,
             service_tier=self._service_tier,
