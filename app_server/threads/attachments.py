@@ -32,7 +32,10 @@ class Attachments:
     async def add(self, params: wire.ThreadAttachmentAddParams) -> wire.ThreadAttachmentAddResponse:
         """Hang something on a thread. Raises -32600 for what is too long."""
         _check_key(params.attachment_type, params.identity_key)
-        payload = orjson.dumps(params.payload)
+        try:
+            payload = orjson.dumps(params.payload)
+        except orjson.JSONEncodeError:
+            raise invalid_request("attachment payload is nested too deeply") from None
         if len(payload) > _PAYLOAD_BYTES:
             raise invalid_request(f"attachment payload must not exceed {_PAYLOAD_BYTES} bytes")
         await self._threads.kept(params.thread_id, "attachments")

@@ -186,6 +186,10 @@ async def test_every_client_is_told_of_attachments_once(shared: Stage) -> None:
     assert long == "attachmentType must not exceed 256 bytes"
     big = await refusal(client, add, **(key | {"payload": "p" * 65_536}))
     assert big == "attachment payload must not exceed 65536 bytes"
+    deep: list[Any] = []
+    for _ in range(400):
+        deep = [deep]
+    assert await refusal(client, add, **(key | {"payload": deep})) == "attachment payload is nested too deeply"
 
 
 async def test_metadata_changes_what_is_given_and_keeps_the_rest(shared: Stage) -> None:
