@@ -78,13 +78,14 @@ async def write(
     try:
         return await ctx.configuration.write(edits, expected_version=expected_version, file_path=file_path)
     except WriteRefused as error:
-        raise _refusal(error.kind, str(error)) from None
+        raise refusal(error.kind, str(error)) from None
     except OSError as error:
         reason = f"{ctx.config.user.file} cannot be written: {error.strerror or error}"
-        raise _refusal("configWriteFailed", reason) from None
+        raise refusal("configWriteFailed", reason) from None
 
 
-def _refusal(kind: str, message: str) -> RpcError:
+def refusal(kind: str, message: str) -> RpcError:
+    """Why a write was refused, as clients are told."""
     return RpcError(INVALID_REQUEST, message, {"config_write_error_code": kind})
 
 

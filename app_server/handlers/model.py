@@ -1,11 +1,13 @@
 """model/*, modelProvider/*, collaborationMode/*: which models and ways of working can be chosen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
+from app_server.config.layers import LayerStack
 from app_server.handlers.context import RequestContext
 from app_server.handlers.registry import handles
 from app_server.model.catalog import EFFORTS, ModelInfo
-from app_server.model.providers import known_provider, summaries
+from app_server.model.providers import known_provider, summaries, summary
 from protocol.jsonrpc import invalid_request
 from protocol.v2.model import (
     COLLABORATION_MODE_LIST,
@@ -22,9 +24,12 @@ from protocol.v2.model import (
 )
 from protocol.v2.model_provider import (
     MODEL_PROVIDER_CAPABILITIES_READ,
+    MODEL_PROVIDER_CONFIG_WRITE,
     MODEL_PROVIDER_LIST,
     ModelProviderCapabilitiesReadParams,
     ModelProviderCapabilitiesReadResponse,
+    ModelProviderConfigWriteParams,
+    ModelProviderConfigWriteResponse,
     ModelProviderListParams,
     ModelProviderListResponse,
 )
@@ -70,10 +75,33 @@ async def list_providers(ctx: RequestContext, params: ModelProviderListParams) -
     """All providers. The default cannot be changed where a flag of the command line has the last word."""
     decided = ctx.config.origins().get("model_provider")
     return ModelProviderListResponse(
-        data=summaries(ctx.settings),
+        data=summaries(ctx.settings, own_providers(ctx.config)),
         default_provider_id=ctx.settings.model_provider,
         can_change_default=decided is None or decided.source["type"] in ("user", "system"),
     )
+
+
+@handles(MODEL_PROVIDER_CONFIG_WRITE)
+async def write_provider(
+    ctx: RequestContext, params: ModelProviderConfigWriteParams
+) -> ModelProviderConfigWriteResponse:
+    """Add or change a provider in the user's config.toml; it is in force when this is answered."""
+    from app_server.config.edit import WriteRefused
+    from app_server.handlers.config import refusal, write
+    from app_server.model.provider_edits import edits_of
+
+    try:
+        name, edits = edits_of(params.settings, ctx.settings, own_providers(ctx.config))
+    except WriteRefused as error:
+        raise refusal(error.kind, str(error)) from None
+    await write(ctx, edits)
+    return ModelProviderConfigWriteResponse(provider=summary(ctx.settings, name, own_providers(ctx.config)))
+
+
+def own_providers(stack: LayerStack) -> Mapping[str, Any]:
+    """`model_providers` of the user's file."""
+    found: Any = stack.user.table.get("model_providers")
+    return cast("Mapping[str, Any]", found) if isinstance(found, dict) else {}
 
 
 @handles(MODEL_PROVIDER_CAPABILITIES_READ)

@@ -1,5 +1,6 @@
 """The providers of models as clients see them."""
 
+from collections.abc import Container
 from urllib.parse import urlsplit
 
 from app_server.config.settings import CLOUD_PROVIDERS, ModelProviderSettings, Settings
@@ -30,13 +31,13 @@ def known_provider(settings: Settings, name: str | None) -> str:
     return chosen
 
 
-def summaries(settings: Settings) -> list[ModelProviderSummary]:
-    """All providers, by id."""
+def summaries(settings: Settings, own: Container[str]) -> list[ModelProviderSummary]:
+    """All providers, by id; `own` are those in the user's file."""
     names = sorted({*settings.model_providers, *settings.cloud_providers})
-    return [summary(settings, name) for name in names]
+    return [summary(settings, name, own) for name in names]
 
 
-def summary(settings: Settings, name: str) -> ModelProviderSummary:
+def summary(settings: Settings, name: str, own: Container[str]) -> ModelProviderSummary:
     """One provider that is configured or built in. An address with a secret in it is left out."""
     if name in settings.cloud_providers:
         kept = settings.cloud_providers[name]
@@ -56,15 +57,20 @@ def summary(settings: Settings, name: str) -> ModelProviderSummary:
     return ModelProviderSummary(
         id=name,
         name=provider.name,
-        can_edit=name not in BUILT_IN,
+        can_edit=name in own and name not in BUILT_IN,
         base_url=None if usual else _shown_url(provider.base_url),
         settings=shown,
     )
 
 
+def key_is_elsewhere(provider: ModelProviderSettings) -> bool:
+    """Whether a key comes from signing in or from settings that clients do not edit."""
+    configured = provider.http_headers or provider.env_http_headers or provider.query_params
+    return provider.requires_openai_auth or provider.experimental_bearer_token is not None or bool(configured)
+
+
 def _auth(provider: ModelProviderSettings) -> GatewayAuth:
-    elsewhere = provider.requires_openai_auth or provider.experimental_bearer_token is not None
-    if elsewhere or provider.http_headers or provider.env_http_headers or provider.query_params:
+    if key_is_elsewhere(provider):
         variable = None if provider.sign_in_first else provider.env_key
         return ExternallyConfiguredGatewayAuth(env_key=variable)
     if provider.env_key is not None:

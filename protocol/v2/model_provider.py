@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from protocol.methods import ClientRequest, ServerNotification
+from protocol.methods import ClientRequest, Order, ServerNotification
 from protocol.wire import Wire
 
 
@@ -107,7 +107,7 @@ GcpProviderId = Literal["gcp"]
 
 
 class CustomGatewayProviderSettingsPatch(Wire, extra="forbid"):
-    """Add a provider, or change the one of `provider_id`: None leaves a part as it is."""
+    """Add a provider, or change the one of `provider_id`: what is left out stays as it is, and null takes it away."""
 
     type: Literal["customGateway"] = "customGateway"
     base_url: str | None = None
@@ -117,7 +117,7 @@ class CustomGatewayProviderSettingsPatch(Wire, extra="forbid"):
 
 
 class BedrockProviderSettingsPatch(Wire, extra="forbid"):
-    """Change how Amazon Bedrock is reached; None leaves a part as it is."""
+    """Change how Amazon Bedrock is reached: what is left out stays as it is, and null takes it away."""
 
     type: Literal["bedrock"] = "bedrock"
     provider_id: BedrockProviderId
@@ -126,7 +126,7 @@ class BedrockProviderSettingsPatch(Wire, extra="forbid"):
 
 
 class GcpProviderSettingsPatch(Wire, extra="forbid"):
-    """Change how Google Cloud is reached; None leaves a part as it is."""
+    """Change how Google Cloud is reached: what is left out stays as it is, and null takes it away."""
 
     type: Literal["gcp"] = "gcp"
     provider_id: GcpProviderId
@@ -154,8 +154,16 @@ class ModelProviderConfigWriteResponse(Wire):
     provider: ModelProviderSummary
 
 
+def _one_by_one(params: ModelProviderConfigWriteParams) -> Order:
+    # Two that are added at once must not get the same id.
+    return Order("modelProviders")
+
+
 MODEL_PROVIDER_CONFIG_WRITE = ClientRequest(
-    "modelProvider/config/write", ModelProviderConfigWriteParams, ModelProviderConfigWriteResponse, availability="later"
+    "modelProvider/config/write",
+    ModelProviderConfigWriteParams,
+    ModelProviderConfigWriteResponse,
+    order=_one_by_one,
 )
 
 

@@ -32,7 +32,7 @@ SIGNED_IN = [
 @pytest.fixture(scope="module")
 async def shared_office(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Office]:
     clouds = {name: "" for name in os.environ if name.startswith(("AWS_", "GOOGLE_"))}
-    async with open_office(tmp_path_factory.mktemp("office"), LOG_LEVEL="debug", **clouds) as office:
+    async with open_office(tmp_path_factory.mktemp("office"), variables={"LOG_LEVEL": "debug", **clouds}) as office:
         yield office
 
 
@@ -158,7 +158,7 @@ async def test_no_answer_and_no_log_tells_a_key(office: Office) -> None:
 
 
 async def test_a_variable_serves_until_somebody_signs_in(tmp_path: Path) -> None:
-    async with open_office(tmp_path, OPENAI_API_KEY="sk-of-the-environment") as office:
+    async with open_office(tmp_path, variables={"OPENAI_API_KEY": "sk-of-the-environment"}) as office:
         client = await office.client()
         assert (await client.call("account/read", {}))["account"] == {"type": "apiKey"}
         thread = await new_thread(client, office)
@@ -180,7 +180,7 @@ async def test_the_keyring_keeps_what_the_file_would(tmp_path: Path, monkeypatch
     code += f"choose_store('keyring', Path({str(home)!r})).save(decode(b'{{\"OPENAI_API_KEY\": \"{FIRST}\"}}'))"
     await anyio.run_process([sys.executable, "-c", code], env={**os.environ, **variables}, cwd=REPOSITORY)
     settings: dict[str, object] = {"cli_auth_credentials_store": "keyring"}
-    async with open_office(tmp_path, settings=settings, without=["model_provider"], **variables) as office:
+    async with open_office(tmp_path, settings=settings, without=["model_provider"], variables=variables) as office:
         client = await office.client()
         thread = await new_thread(client, office)
         await run_turn(client, thread)

@@ -1,7 +1,7 @@
 """A daemon whose model wants an OpenAI account, and where to get one."""
 
 import shutil
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,11 @@ class Office:
 
 @asynccontextmanager
 async def open_office(
-    folder: Path, *, settings: dict[str, object] | None = None, without: Sequence[str] = (), **variables: str
+    folder: Path,
+    *,
+    settings: Mapping[str, object] | None = None,
+    without: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
 ) -> AsyncGenerator[Office]:
     """An office with a running daemon. `settings` go into config.toml, less those of `without`, and `variables` into
     the daemon's environment. Beside OpenAI there is a provider `own` that wants no account."""
@@ -95,12 +99,12 @@ async def open_office(
             "openai_base_url": model.url,
             "chatgpt_base_url": model.url,
         }
-        values = {name: value for name, value in (values | (settings or {})).items() if name not in without}
+        values = {name: value for name, value in {**values, **(settings or {})}.items() if name not in without}
         own = f'[model_providers.own]\nname = "Own"\nbase_url = "{model.url}"\n'
         home = make_home(folder / "home", settings=values, more=own)
         office = Office(model, issuer, home)
         try:
-            await office.start(**variables)
+            await office.start(**(variables or {}))
             yield office
         finally:
             await office.close()

@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from keyring.backend import KeyringBackend  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
+from keyring.backend import KeyringBackend
 
 
-class FileKeyring(KeyringBackend):  # pyright: ignore[reportUntypedBaseClass]
+class FileKeyring(KeyringBackend):
     """Entries by service and user, in the file that KEYRING_FILE names."""
 
     priority = 1  # pyright: ignore[reportAssignmentType]
