@@ -2,6 +2,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
+import anyio
 import orjson
 import pytest
 
@@ -236,3 +237,33 @@ async def test_what_was_there_before_the_index_is_brought_in_piece_by_piece(
         kept = [row.id for row in (*rows[:1], *rows[2:])]
         assert await find(home, "word") == [newer.id, *kept[::-1]]
         assert await home.database.read(tables) == [5, 0, 0]
+
+
+async def test_what_was_said_before_a_crash_is_found_after_it(tmp_path: Path) -> None:
+    async with opened(tmp_path) as home:
+        row = await say(home, "last words")
+    async with opened(tmp_path) as again:
+        assert await find(again, "last words") == [row.id]
+
+
+async def test_the_index_is_kept_up_to_date_without_anybody_searching(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app_server.store.search_index.REST_SECONDS", 0)
+    async with opened(tmp_path) as home, anyio.create_task_group() as tasks:
+
+        async def until(expected: list[int]) -> None:
+            while True:
+                written = home.database.written
+                if await home.database.read(tables) == expected:
+                    return
+                await written.wait()
+
+        tasks.start_soon(SearchIndex(home.database).run)
+        row = await say(home, "one", "two")
+        await until([2, 0, 0])
+        await say(home, "three")
+        await until([3, 0, 0])
+        await home.store.delete(row.id)
+        await until([1, 0, 0])
+        tasks.cancel_scope.cancel()
