@@ -74,5 +74,6 @@ def text_of(table: Mapping[str, Any], key: str) -> str | None:
 
 
 def _quoted(found: re.Match[str]) -> str:
-    value = found[2].rstrip().replace("\\", "\\\\").replace('"', '\\"')
-    return f'{found[1]}: "{value}"'
+    words, mark, comment = found[2].partition(" #")
+    value = words.rstrip().replace("\\", "\\\\").replace('"', '\\"')
+    return f'{found[1]}: "{value}"{mark}{comment}'

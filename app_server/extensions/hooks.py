@@ -150,7 +150,7 @@ def _read_layer(layer: Layer, hooks: Hooks) -> None:
             if _take(place, _events(read_json(path), path, hooks), hooks):
                 there.append(path)
         except PluginError as error:
-            hooks.warnings.append(f"failed to parse hooks config {path}: {error}")
+            hooks.warnings.append(f"failed to parse hooks config: {error}")
     place = _Place(config, config, source)
     table = layer.table.get("hooks", {})
     if not isinstance(table, dict):
