@@ -207,7 +207,7 @@ def _check(before: LayerStack, after: LayerStack, edits: Sequence[tuple[tuple[st
         said = any(_touches(problem.path, path) for path, edit in edits if edit.value is not None)
         new = (problem.path, problem.message) not in known
         own = contains(after.user.table, problem.path[:1])
-        if (said and own and problem.summary is None) or (new and problem.decisive):
+        if (said and own and problem.summary is None) or (new and (problem.decisive or (said and problem.imposed))):
             line = line_of(after.user.text, problem.path)
             raise WriteRefused(
                 "configValidationError",

@@ -6,6 +6,7 @@ import orjson
 
 from app_server.config.layers import LayerStack, load_settings
 from app_server.config.network_proxy import NetworkRequirements
+from app_server.config.requirements import Requirements
 from app_server.handlers.config import config_response, requirements
 
 
@@ -78,7 +79,7 @@ def test_what_an_organisation_demands_of_the_network_is_told_with_the_older_list
         unix_sockets={"/run/s": "allow"},
         review_domains=("r.com",),
     )
-    told = requirements(demands)
+    told = requirements(Requirements("/r", network=demands))
     assert told is not None
     network = orjson.loads(told.model_dump_json(by_alias=True))["network"]
     assert {name: value for name, value in network.items() if value is not None} == {
@@ -91,6 +92,6 @@ def test_what_an_organisation_demands_of_the_network_is_told_with_the_older_list
         "allowUnixSockets": ["/run/s"],
         "reviewDomains": ["r.com"],
     }
-    only = requirements(NetworkRequirements(enabled=False))
+    only = requirements(Requirements("/r", network=NetworkRequirements(enabled=False)))
     assert only is not None
     assert orjson.loads(only.model_dump_json(by_alias=True))["network"]["allowedDomains"] is None
