@@ -201,6 +201,8 @@ class Daemon:
         await stack.enter_async_context(self._pool)
         if self.settings.account.credentials_store in ("keyring", "auto"):
             await self.account.load()
+        if (problem := await self.models.read_file(self.settings)) is not None:
+            self._warnings.append(_config_warning("The catalogue of models cannot be used.", problem))
         reaper = await stack.enter_async_context(Reaper())
         self.commands = CommandSessions(self.sandbox, reaper)
         self.decisions = DecisionLog(database)
@@ -236,7 +238,7 @@ class Daemon:
         )
         self.threads = ThreadManager(self, ConfigSource(self.config))
         self.library = Library(self.threads, self, database)
-        self._warnings = [_config_warning(text) for text in database.warnings]
+        self._warnings.extend(map(_config_warning, database.warnings))
         self._config_warnings = list(self.config.stack.warnings)
         self.config.changed, self.config.found = self._config_changed, self._config_found
         self.config.looked = self.config_watch.changed

@@ -85,7 +85,7 @@ async def list_providers(ctx: RequestContext, params: ModelProviderListParams) -
 async def write_provider(
     ctx: RequestContext, params: ModelProviderConfigWriteParams
 ) -> ModelProviderConfigWriteResponse:
-    """Add or change a provider in the user's config.toml; it is in force when this is answered."""
+    """Add or change a provider in the user's config.toml; threads go on with it when this is answered."""
     from app_server.config.edit import WriteRefused
     from app_server.handlers.config import refusal, write
     from app_server.model.provider_edits import edits_of
@@ -95,6 +95,7 @@ async def write_provider(
     except WriteRefused as error:
         raise refusal(error.kind, str(error)) from None
     await write(ctx, edits)
+    await ctx.threads.reconfigure()
     return ModelProviderConfigWriteResponse(provider=summary(ctx.settings, name, own_providers(ctx.config)))
 
 

@@ -122,7 +122,7 @@ def _buying(told: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _window(told: Mapping[str, Any]) -> int | None:
     places = [*(told.get(key) for key in _WINDOWS), _table(told.get("meta")).get("n_ctx_train")]
-    return next((value for value in places if isinstance(value, int) and 0 < value < 1 << 40), None)
+    return next((value for value in places if type(value) is int and 0 < value < 1 << 40), None)
 
 
 def _id(tier: Mapping[str, Any]) -> bool:

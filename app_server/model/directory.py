@@ -52,6 +52,9 @@ class ModelDirectory:
 
     def info(self, name: str, provider: str, settings: Settings) -> ModelInfo:
         """One model as it is known now. A provider that was never asked about it is asked, for the next time."""
+        if settings.model_catalog is not None and settings.model_catalog not in self._files:
+            self._files[settings.model_catalog] = None
+            self._spawn(self.read_file, settings)
         said = self._said(provider, settings).get(name)
         if said is None and name not in MODELS and provider in settings.model_providers:
             answer = self._answer(provider, settings)
@@ -62,7 +65,7 @@ class ModelDirectory:
 
     async def listed(self, provider: str, settings: Settings, *, hidden: bool = False) -> list[ModelInfo]:
         """The models of a provider, the one that a thread gets by default first. KeyError for an unknown provider."""
-        await self._read_file(settings)
+        await self.read_file(settings)
         await self._ask_in_time(provider, settings)
         said = self._said(provider, settings)
         kin = family(settings, provider)
@@ -138,18 +141,23 @@ class ModelDirectory:
         kept = None if path is None else self._files.get(path)
         return [] if kept is None else kept.models
 
-    async def _read_file(self, settings: Settings) -> None:
-        if settings.model_catalog is not None:
-            self._files[settings.model_catalog] = await to_thread.run_sync(self._load, settings.model_catalog)
+    async def read_file(self, settings: Settings) -> str | None:
+        """Read the catalogue file again, if there is one and it has changed; what is wrong with it."""
+        if settings.model_catalog is None:
+            return None
+        problem, self._files[settings.model_catalog] = await to_thread.run_sync(self._load, settings.model_catalog)
+        return problem
 
-    def _load(self, path: Path) -> _File | None:
+    def _load(self, path: Path) -> tuple[str | None, _File | None]:
         before = self._files.get(path)
         try:
             status = path.stat()
             stamp = (status.st_mtime_ns, status.st_size)
             if before is not None and before.stamp == stamp:
-                return before
-            return _File(stamp, read_models(path.read_bytes()))
+                return None, before
+            return None, _File(stamp, read_models(path.read_bytes()))
         except (OSError, NotAList) as error:
-            logger.warning("model_catalog_json: %s cannot be used: %s", path, error)
-            return before
+            reason = (error.strerror or "unreadable") if isinstance(error, OSError) else str(error)
+            problem = f"model_catalog_json: {path} cannot be used: {reason}"
+            logger.warning("%s", problem)
+            return problem, before

@@ -39,8 +39,8 @@ def summaries(settings: Settings, own: Container[str]) -> list[ModelProviderSumm
 
 def summary(settings: Settings, name: str, own: Container[str]) -> ModelProviderSummary:
     """One provider that is configured or built in. An address with a secret in it is left out."""
-    if name in settings.cloud_providers:
-        kept = settings.cloud_providers[name]
+    if name in CLOUD_PROVIDERS and name not in settings.model_providers:
+        kept = settings.cloud_providers.get(name, {})
         place: ProviderSettings = BedrockProviderSettings(profile=kept.get("profile"), region=kept.get("region"))
         if name == "gcp":
             place = GcpProviderSettings(
