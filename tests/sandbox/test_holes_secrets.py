@@ -7,6 +7,8 @@ from pathlib import Path
 import anyio
 import pytest
 
+from app_server.auth.credentials import Credentials
+from app_server.auth.storage import FileStore
 from app_server.exec.process import Process
 from app_server.sandbox.bubblewrap import Bubblewrap
 from app_server.sandbox.permissions import FULL_ACCESS, PermissionProfile, Secrets, read_only, workspace_write
@@ -89,6 +91,22 @@ async def test_what_is_signed_in_to_while_a_command_runs_stays_hidden_from_it(
         (home / "auth.json").write_text(SECRET)
         (home / "new").write_text(SECRET)
         (home / "new").replace(home / ".credentials.json")
+        await process.write_stdin(b"\n")
+        process.close_stdin()
+        assert b"".join([data async for stream, data in process if stream == "stdout"]) == b"tried\n"
+
+
+@pytest.mark.parametrize("kind", ["read-only", "around the home", "everything"])
+async def test_a_sign_in_that_takes_the_place_of_another_stays_hidden_from_commands_that_run(
+    daemon: Jail, home: Path, kind: str
+) -> None:
+    script = f"echo up; read x; cat {home}/auth.json; grep -rs renewed-secret {home}; echo tried"
+    async with await daemon.start(
+        ["/bin/sh", "-c", script], profiles(home, daemon.workspace)[kind], stdin=True
+    ) as process:
+        assert await process.read() == ("stdout", b"up\n")
+        FileStore(home).save(Credentials("apikey", "renewed-secret"))
+        assert "renewed-secret" in (home / "auth.json").read_text()
         await process.write_stdin(b"\n")
         process.close_stdin()
         assert b"".join([data async for stream, data in process if stream == "stdout"]) == b"tried\n"
