@@ -42,6 +42,7 @@ ACCOUNT_BEDROCK_DISCOVER = ClientRequest(
     experimental="account/bedrock/discover",
     access="read",
 )
+"""Ask what the server's machine has to sign in to AWS with."""
 
 
 class BedrockSetupParams(OneOf):
@@ -111,3 +112,4 @@ ACCOUNT_BEDROCK_CHECK_GOV_CLOUD_REQUIREMENTS = ClientRequest(
     experimental="account/bedrock/checkGovCloudRequirements",
     access="read",
 )
+"""Ask whether models are asked in a region of the US government."""

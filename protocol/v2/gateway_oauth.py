@@ -65,6 +65,7 @@ class GatewayOAuthCancelResponse(Wire):
 ACCOUNT_GATEWAY_OAUTH_CANCEL = ClientRequest(
     "account/gatewayOAuth/cancel", Empty, GatewayOAuthCancelResponse, availability="account"
 )
+"""End a sign-in that waits for the user."""
 
 
 class GatewayOAuthChangedNotification(Wire):

@@ -106,6 +106,7 @@ class AmazonBedrockLoginAccountResponse(LoginAccountResponse):
 
 
 ACCOUNT_LOGIN_START = ClientRequest("account/login/start", LoginAccountParams, LoginAccountResponse)
+"""Sign in, at once or in steps that the user ends elsewhere."""
 
 
 class CancelLoginAccountParams(Wire):
@@ -216,6 +217,7 @@ class LogoutAccountResponse(Wire):
 
 
 ACCOUNT_LOGOUT = ClientRequest("account/logout", Empty, LogoutAccountResponse)
+"""Forget who was signed in."""
 
 
 class AccountSecuritySetupAction(Wire):
@@ -244,6 +246,7 @@ class GetAccountSecuritySetupResponse(Wire):
 ACCOUNT_SECURITY_SETUP_READ = ClientRequest(
     "account/securitySetup/read", Empty, GetAccountSecuritySetupResponse, access="read", availability="account"
 )
+"""Ask for a notice about the account's security."""
 
 
 ChatgptAuthTokensRefreshReason = Literal["unauthorized"]

@@ -96,6 +96,7 @@ class ModelProviderListResponse(Wire):
 MODEL_PROVIDER_LIST = ClientRequest(
     "modelProvider/list", ModelProviderListParams, ModelProviderListResponse, access="read"
 )
+"""Ask for all providers."""
 
 
 BedrockProviderId = Literal["amazon-bedrock", "amazon-bedrock-runtime"]
@@ -184,6 +185,7 @@ MODEL_PROVIDER_CAPABILITIES_READ = ClientRequest(
     ModelProviderCapabilitiesReadResponse,
     access="read",
 )
+"""Ask which tools of the provider in force the agent can use."""
 
 
 class AuthRecoveryNotification(Wire):

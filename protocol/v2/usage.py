@@ -175,6 +175,7 @@ class GetWorkspaceMessagesResponse(Wire):
 ACCOUNT_WORKSPACE_MESSAGES_READ = ClientRequest(
     "account/workspaceMessages/read", Empty, GetWorkspaceMessagesResponse, access="read", availability="account"
 )
+"""Ask for what the workspace tells its members."""
 
 
 AddCreditsNudgeCreditType = Literal["credits", "usage_limit"]
