@@ -1,7 +1,6 @@
 """The page on this machine to which a browser comes back from signing in."""
 
 import hmac
-import html
 from collections.abc import Mapping
 from importlib import import_module
 from types import TracebackType
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 import anyio
 from anyio import to_thread
 
-from app_server.auth.oauth import OAuthError
+from app_server.auth.fetching import OAuthError
 from protocol.jsonrpc import RpcError
 
 if TYPE_CHECKING:
@@ -104,6 +103,8 @@ class CallbackServer:
 
 
 def _page(status: int, title: str, text: str) -> "web.Response":
+    import html
+
     from aiohttp import web
 
     body = (

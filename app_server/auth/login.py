@@ -9,11 +9,10 @@ import anyio
 
 from app_server.auth.callback import CallbackServer
 from app_server.auth.credentials import Tokens
+from app_server.auth.fetching import Fetch, OAuthError
 from app_server.auth.oauth import (
     DeviceCode,
-    Fetch,
     Issuer,
-    OAuthError,
     Proof,
     authorize_url,
     exchange_code,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
@@ -13,8 +14,7 @@ import anyio
 from anyio import to_thread
 
 from app_server.auth.credentials import Credentials, Mode, NotAToken, Tokens, identity_of
-from app_server.auth.login import Login, Logins
-from app_server.auth.oauth import Fetch, OAuthError, issuer_in, refresh, revoke
+from app_server.auth.fetching import Fetch, OAuthError
 from app_server.auth.storage import CredentialStore, StorageError, choose_store, try_lock
 from app_server.config.account import AccountSettings
 from app_server.rpc.connection import Connection, Connections
@@ -24,6 +24,7 @@ from app_server.rpc.server_requests import NoAnswer, ServerRequests
 from protocol.jsonrpc import RpcError, invalid_request
 
 if TYPE_CHECKING:
+    from app_server.auth.login import Login, Logins
     from protocol.v2.account import PlanType
     from protocol.v2.login import ChatgptAuthTokensLoginAccountParams
 
@@ -80,10 +81,9 @@ class AuthManager:
 
         The environment may name another service for signing in than OpenAI's.
         """
-        self._home, self._fetch, self._spawn = home, fetch, spawn
+        self._home, self._fetch, self._spawn, self._environ = home, fetch, spawn, environ
         self._connections, self._server_requests, self._changed = connections, server_requests, changed
         self._store: CredentialStore = choose_store(settings.credentials_store, home)
-        self._issuer = issuer_in(environ)
         self._kept: Credentials | None = None
         self._external: Credentials | None = None
         self._giver: Connection | None = None
@@ -91,7 +91,14 @@ class AuthManager:
         self._ended: str | None = None
         self._renewal: _Renewal | None = None
         self._writing = anyio.Lock()
-        self.logins = Logins(self._issuer, fetch, spawn, self._signed_in_to_chatgpt, self._tell)
+
+    @cached_property
+    def logins(self) -> "Logins":
+        """The logins that need a second step. Its parts are imported with the first of them."""
+        from app_server.auth.login import Logins
+        from app_server.auth.oauth import issuer_in
+
+        return Logins(issuer_in(self._environ), self._fetch, self._spawn, self._signed_in_to_chatgpt, self._tell)
 
     # What is
 
@@ -184,12 +191,12 @@ class AuthManager:
         self._external, self._giver = given, giver
         self._changed(True)
 
-    async def sign_in_by_browser(self, settings: AccountSettings, originator: str) -> Login:
+    async def sign_in_by_browser(self, settings: AccountSettings, originator: str) -> "Login":
         """Begin a login to ChatGPT whose user goes to a page. Raises -32600."""
         self._check_chatgpt(settings)
         return await self.logins.by_browser(settings, originator)
 
-    async def sign_in_by_device(self, settings: AccountSettings) -> Login:
+    async def sign_in_by_device(self, settings: AccountSettings) -> "Login":
         """Begin a login to ChatGPT whose user types a code somewhere else. Raises -32600."""
         self._check_chatgpt(settings)
         return await self.logins.by_device(settings)
@@ -278,13 +285,15 @@ class AuthManager:
             renewal.done.set()
 
     async def _refresh(self, before: Credentials) -> None:
+        from app_server.auth.oauth import issuer_in, refresh
+
         assert before.tokens is not None
         lock = await self._lock()
         try:
             await self.load()
             if self._kept is None or self._kept.secret != before.secret:
                 return
-            tokens = await refresh(self._fetch, self._issuer, before.tokens)
+            tokens = await refresh(self._fetch, issuer_in(self._environ), before.tokens)
             new = replace(self._kept, tokens=tokens, refreshed_at=time.time())
             try:
                 await self._keep(new, instead_of=before)
@@ -336,8 +345,10 @@ class AuthManager:
         self._external, self._giver = new, answer.connection
 
     async def _revoke(self, tokens: Tokens) -> None:
+        from app_server.auth.oauth import issuer_in, revoke
+
         try:
-            await revoke(self._fetch, self._issuer, tokens)
+            await revoke(self._fetch, issuer_in(self._environ), tokens)
         except OAuthError as error:
             logger.info("the tokens could not be revoked: %s", error)
 

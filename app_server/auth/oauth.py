@@ -6,12 +6,13 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import orjson
 
 from app_server.auth.credentials import Tokens
+from app_server.auth.fetching import Fetch, FetchFailed, OAuthError
 
 ISSUER = "https://auth.openai.com"
 CLIENT_ID = "app_EMoamEEZ73f0CkXaXp7hrann"
@@ -20,43 +21,6 @@ SPENT = ("refresh_token_expired", "refresh_token_reused", "refresh_token_invalid
 """Why a refresh token is refused for good."""
 
 MAX_REASON = 300
-
-
-class OAuthError(Exception):
-    """The service did not give what was asked for; the message holds no secret.
-
-    `final` tells that asking again does not help: somebody has to sign in again.
-    """
-
-    def __init__(self, message: str, *, final: bool = False, status: int | None = None) -> None:
-        super().__init__(message)
-        self.final, self.status = final, status
-
-
-class FetchFailed(Exception):
-    """No answer at all; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """An answer."""
-
-    status: int
-    body: bytes
-
-
-class Fetch(Protocol):
-    """Makes one HTTP request that is over soon. Raises FetchFailed."""
-
-    async def __call__(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        json: Mapping[str, Any] | None = None,
-        form: Mapping[str, str] | None = None,
-    ) -> Fetched: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from urllib.request import getproxies, proxy_bypass
 import anyio
 from anyio import to_thread
 
-from app_server.auth.oauth import Fetched, FetchFailed
+from app_server.auth.fetching import Fetched, FetchFailed
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession

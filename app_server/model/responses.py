@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 import anyio
 import orjson
 
+from app_server.auth.fetching import FetchFailed, OAuthError
 from app_server.auth.manager import AuthManager, Bearer
-from app_server.auth.oauth import FetchFailed, OAuthError
 from app_server.config.settings import ModelProviderSettings
 from app_server.model import failures
 from app_server.model.catalog import model_info
