@@ -129,7 +129,7 @@ class OAuthServer:
     def _grant(self, **claims: Any) -> dict[str, Any]:
         named: dict[str, Any] = {"account": self.account, "lives_s": self.lives_s} | claims
         refresh = f"refresh-{next(_numbers)}-secret"
-        answer = {
+        answer: dict[str, Any] = {
             "id_token": token(**named),
             "access_token": token(**named),
             "refresh_token": refresh,
