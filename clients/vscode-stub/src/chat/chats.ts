@@ -1,0 +1,123 @@
+/** The open chats of this window, and the questions that the server asks about their threads. */
+
+import * as vscode from "vscode";
+
+import type { Client } from "../client/client.js";
+import type { ServerMethod, ServerRequestHandler } from "../client/peer.js";
+import type { Link } from "../link.js";
+import type { ThreadResumeResponse } from "../protocol/v2/index.js";
+import { ChatPanel, NEWEST_TURNS } from "./panel.js";
+import { askAboutCommand, askAboutFiles, askAboutPermissions, askTheUser, type Answer, type Question } from "./questions.js";
+
+export class Chats {
+  private readonly open = new Set<ChatPanel>();
+  private active: ChatPanel | undefined;
+
+  constructor(
+    private readonly link: Link,
+    private readonly media: vscode.Uri,
+  ) {
+    link.onClient((client) => this.answerOn(client));
+  }
+
+  /** The chat that the user looks at, or looked at last. */
+  get current(): ChatPanel | undefined {
+    return this.active;
+  }
+
+  async openNew(cwd: string): Promise<ChatPanel> {
+    const client = this.link.current;
+    const started = await client.request("thread/start", { cwd });
+    const chat = this.add(client, started);
+    client.keep(started.thread.id, (thread) => chat.resumed(thread), NEWEST_TURNS);
+    return chat;
+  }
+
+  async openThread(threadId: string): Promise<ChatPanel> {
+    const known = [...this.open].find((chat) => chat.threadId === threadId);
+    if (known !== undefined) {
+      known.reveal();
+      return known;
+    }
+    return this.follow(this.link.current, threadId);
+  }
+
+  /** Another view of the thread; over a connection of its own where the server takes more than one. */
+  async openSecond(threadId: string): Promise<ChatPanel> {
+    if (!this.link.isShared) return this.follow(this.link.current, threadId);
+    const client = this.link.another();
+    this.answerOn(client);
+    await client.start();
+    const chat = await this.follow(client, threadId);
+    chat.onClosed(() => client.close());
+    return chat;
+  }
+
+  private async follow(client: Client, threadId: string): Promise<ChatPanel> {
+    const resumed = (thread: ThreadResumeResponse) => {
+      for (const chat of this.open) if (chat.client === client && chat.threadId === threadId) chat.resumed(thread);
+    };
+    return this.add(client, await client.follow(threadId, resumed, NEWEST_TURNS));
+  }
+
+  private add(client: Client, opened: ConstructorParameters<typeof ChatPanel>[2]): ChatPanel {
+    const panel = vscode.window.createWebviewPanel("turnloom.chat", "Turnloom", vscode.ViewColumn.Active, {
+      enableScripts: true,
+      retainContextWhenHidden: true,
+      localResourceRoots: [this.media],
+    });
+    panel.iconPath = new vscode.ThemeIcon("comment-discussion") as unknown as vscode.Uri;
+    const chat = new ChatPanel(panel, client, opened, this.media);
+    this.open.add(chat);
+    this.active = chat;
+    panel.onDidChangeViewState(() => {
+      if (panel.active) this.active = chat;
+    });
+    chat.onClosed(() => {
+      this.open.delete(chat);
+      if (this.active === chat) this.active = [...this.open].at(-1);
+      const isLast = ![...this.open].some((other) => other.client === client && other.threadId === chat.threadId);
+      if (isLast) void client.unfollow(chat.threadId).catch(() => {});
+    });
+    return chat;
+  }
+
+  private answerOn(client: Client): void {
+    const handle = <M extends ServerMethod>(
+      method: M,
+      form: (id: string | number, params: never) => { question: Question; respond(answer: Answer): unknown },
+    ) => {
+      const handler = async (params: unknown, asked: { id: string | number; signal: AbortSignal }) => {
+        const { question, respond } = form(asked.id, params as never);
+        return respond(await this.ask(client, question, asked.signal));
+      };
+      client.handle(method, handler as unknown as ServerRequestHandler<M>);
+    };
+    handle("item/commandExecution/requestApproval", askAboutCommand);
+    handle("item/fileChange/requestApproval", askAboutFiles);
+    handle("item/permissions/requestApproval", askAboutPermissions);
+    handle("item/tool/requestUserInput", askTheUser);
+  }
+
+  /** Asks in every chat of the thread, and by a notification where none is in sight. The first answer counts. */
+  private async ask(client: Client, question: Question, signal: AbortSignal): Promise<Answer> {
+    const chats = [...this.open].filter((chat) => chat.client === client && chat.threadId === question.threadId);
+    const ways = chats.map((chat) => chat.ask(question, signal));
+    if (!chats.some((chat) => chat.panel.visible)) ways.push(this.notify(question, signal));
+    for (const way of ways) way.catch(() => {});
+    const answer = await Promise.race(ways);
+    for (const chat of chats) chat.settle(question.id);
+    return answer;
+  }
+
+  private async notify(question: Question, signal: AbortSignal): Promise<Answer> {
+    const labels = question.choices.map((choice) => choice.label);
+    const about = [question.title, question.subject, question.reason].filter((part) => part).join(" — ");
+    const chosen = await vscode.window.showWarningMessage(`Turnloom: ${about.slice(0, 300)}`, ...labels, "Open");
+    const choice = labels.indexOf(chosen ?? "");
+    if (choice >= 0) return { choice };
+    if (chosen === "Open") await this.openThread(question.threadId).then((chat) => chat.reveal());
+    // To close a notification is no answer: the chat, another window or another client still has the question.
+    return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error)));
+  }
+}

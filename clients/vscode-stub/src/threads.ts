@@ -1,0 +1,140 @@
+/** The list of threads: newest first, page by page, with what each is doing now. */
+
+import * as vscode from "vscode";
+
+import type { Client } from "./client/client.js";
+import type { Thread, ThreadStatus } from "./protocol/v2/index.js";
+import type { Link } from "./link.js";
+
+const PAGE = 30;
+
+/** A thread, or the line below them that fetches more. */
+export type Entry = { kind: "thread"; thread: Thread } | { kind: "more" };
+
+export class ThreadList implements vscode.TreeDataProvider<Entry> {
+  private readonly changed = new vscode.EventEmitter<Entry | undefined>();
+  readonly onDidChangeTreeData = this.changed.event;
+  private threads: Thread[] = [];
+  private cursor: string | null = null;
+  private search = "";
+  private isLoaded = false;
+
+  constructor(private readonly link: Link) {
+    link.onClient((client) => this.listen(client));
+  }
+
+  async getChildren(parent?: Entry): Promise<Entry[]> {
+    if (parent !== undefined) return [];
+    if (!this.isLoaded) await this.load(null);
+    const entries: Entry[] = this.threads.map((thread) => ({ kind: "thread", thread }));
+    return this.cursor === null ? entries : [...entries, { kind: "more" }];
+  }
+
+  getTreeItem(entry: Entry): vscode.TreeItem {
+    if (entry.kind === "more") {
+      const more = new vscode.TreeItem("Show more threads");
+      more.command = { command: "turnloom.moreThreads", title: "Show more threads" };
+      more.iconPath = new vscode.ThemeIcon("ellipsis");
+      return more;
+    }
+    const { thread } = entry;
+    const item = new vscode.TreeItem(titleOf(thread));
+    const [icon, doing] = look(thread.status);
+    item.id = thread.id;
+    item.contextValue = "thread";
+    item.iconPath = icon;
+    item.description = [doing, ago(thread.updatedAt)].filter((part) => part !== "").join(" · ");
+    item.tooltip = `${thread.preview.slice(0, 500)}\n${thread.cwd}`;
+    item.accessibilityInformation = { label: `${titleOf(thread)}, ${item.description}` };
+    item.command = { command: "turnloom.openThread", title: "Open", arguments: [thread.id] };
+    return item;
+  }
+
+  async more(): Promise<void> {
+    if (this.cursor !== null) await this.load(this.cursor);
+    this.changed.fire(undefined);
+  }
+
+  /** Shows only threads whose name or beginning holds `term`; an empty one shows all. */
+  find(term: string): void {
+    this.search = term;
+    this.refresh();
+  }
+
+  refresh(): void {
+    this.isLoaded = false;
+    this.changed.fire(undefined);
+  }
+
+  private async load(cursor: string | null): Promise<void> {
+    this.isLoaded = true;
+    try {
+      const page = await this.link.current.request("thread/list", {
+        limit: PAGE,
+        cursor,
+        sortKey: "updated_at",
+        searchTerm: this.search === "" ? null : this.search,
+      });
+      this.threads = cursor === null ? page.data : [...this.threads, ...page.data];
+      this.cursor = page.nextCursor;
+    } catch (error) {
+      // The view says so itself when there is no connection; it is read again when there is one.
+      this.isLoaded = false;
+      if (cursor === null) this.threads = [];
+      this.cursor = null;
+      void vscode.commands.executeCommand("setContext", "turnloom.listError", (error as Error).message);
+    }
+  }
+
+  private listen(client: Client): void {
+    client.onState((state) => {
+      if (state.kind === "connected") this.refresh();
+    });
+    client.on("thread/started", ({ thread }) => {
+      if (thread.ephemeral || this.search !== "") return;
+      this.threads = [thread, ...this.threads.filter((known) => known.id !== thread.id)];
+      this.changed.fire(undefined);
+    });
+    client.on("thread/name/updated", ({ threadId, threadName }) => this.edit(threadId, (t) => void (t.name = threadName)));
+    client.on("thread/status/changed", ({ threadId, status }) => this.edit(threadId, (t) => void (t.status = status)));
+    client.on("thread/archived", ({ threadId }) => this.drop(threadId));
+    client.on("thread/deleted", ({ threadId }) => this.drop(threadId));
+    client.on("thread/unarchived", () => this.refresh());
+    client.on("turn/completed", ({ threadId }) => this.edit(threadId, (t) => void (t.updatedAt = Date.now() / 1000)));
+  }
+
+  private edit(threadId: string, edit: (thread: Thread) => void): void {
+    const thread = this.threads.find((known) => known.id === threadId);
+    if (thread === undefined) return;
+    edit(thread);
+    this.changed.fire(undefined);
+  }
+
+  private drop(threadId: string): void {
+    this.threads = this.threads.filter((known) => known.id !== threadId);
+    this.changed.fire(undefined);
+  }
+}
+
+export function titleOf(thread: Pick<Thread, "name" | "preview">): string {
+  return thread.name ?? (thread.preview.split("\n", 1)[0]?.slice(0, 80) || "New thread");
+}
+
+function look(status: ThreadStatus): [vscode.ThemeIcon, string] {
+  switch (status.type) {
+    case "active": {
+      const asks = status.activeFlags.length > 0;
+      return [new vscode.ThemeIcon(asks ? "question" : "sync~spin"), asks ? "asks you" : "running"];
+    }
+    case "systemError":
+      return [new vscode.ThemeIcon("error"), "error"];
+    default:
+      return [new vscode.ThemeIcon("comment-discussion"), ""];
+  }
+}
+
+function ago(seconds: number): string {
+  const minutes = Math.max(0, Math.round((Date.now() / 1000 - seconds) / 60));
+  if (minutes < 60) return `${minutes} min`;
+  return minutes < 48 * 60 ? `${Math.round(minutes / 60)} h` : `${Math.round(minutes / 1440)} d`;
+}

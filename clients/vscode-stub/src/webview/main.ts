@@ -1,0 +1,173 @@
+/** The chat's page: turns above, questions and the composer below. */
+
+import { Conversation, type TurnView } from "../chat/conversation.js";
+import type { Attachment, FromPage, ToPage } from "../chat/messages.js";
+import type { ThreadItem } from "../protocol/v2/index.js";
+import { Composer } from "./composer.js";
+import { byId, h } from "./dom.js";
+import { renderItem, type Actions } from "./items.js";
+import { renderQuestion } from "./question.js";
+
+declare function acquireVsCodeApi(): { postMessage(message: FromPage): void };
+
+const editor = acquireVsCodeApi();
+const tell = (message: FromPage) => editor.postMessage(message);
+
+let conversation: Conversation | undefined;
+const stale = new Set<string>();
+let isDrawing = false;
+
+const log = byId("log");
+const older = byId<HTMLButtonElement>("older");
+const composer = new Composer({
+  send: (text: string, attachments: Attachment[], mentions: string[]) => tell({ kind: "send", text, attachments, mentions }),
+  stop: () => tell({ kind: "stop" }),
+  findFiles: (query: string) => tell({ kind: "findFiles", query }),
+  command: (command) => tell({ kind: "command", command }),
+});
+
+older.addEventListener("click", () => tell({ kind: "older" }));
+window.addEventListener("message", ({ data }: MessageEvent<ToPage>) => receive(data));
+tell({ kind: "ready" });
+
+function receive(message: ToPage): void {
+  switch (message.kind) {
+    case "opened":
+      conversation = new Conversation(message.thread.id, message.surroundings);
+      conversation.load(message.thread);
+      older.hidden = !message.hasOlder;
+      drawAll();
+      break;
+    case "older":
+      conversation?.prepend(message.turns);
+      older.hidden = !message.hasOlder;
+      drawAll();
+      break;
+    case "event": {
+      const change = conversation?.apply(message.event);
+      if (change?.kind === "turn") redraw(change.turnId);
+      else if (change?.kind === "item") redraw(change.turnId, change.itemId);
+      else if (change !== undefined) drawSurroundings();
+      break;
+    }
+    case "ask": {
+      const question = renderQuestion(message.question, (answer) => {
+        tell({ kind: "answer", id: message.question.id, answer });
+      });
+      byId("questions").append(question);
+      question.querySelector<HTMLElement>("button, input")?.focus();
+      break;
+    }
+    case "answered": {
+      document.getElementById(`question-${message.id}`)?.remove();
+      if (message.note !== "") byId("notes").textContent = message.note;
+      break;
+    }
+    case "connection":
+      byId("connection").textContent = message.text ?? "";
+      byId("connection").hidden = message.text === null;
+      break;
+    case "files":
+      composer.offer(message.query, message.paths);
+      break;
+    case "attach":
+      composer.attach(message.attachment);
+      break;
+    case "refused":
+      composer.giveBack(message.text);
+      byId("notes").textContent = message.reason;
+      break;
+  }
+}
+
+/** Draws what has changed with the next frame, however many deltas have come until then. */
+function redraw(turnId: string, itemId = ""): void {
+  stale.add(`${turnId}\n${itemId}`);
+  if (isDrawing) return;
+  isDrawing = true;
+  requestAnimationFrame(() => {
+    isDrawing = false;
+    const atEnd = isAtEnd();
+    for (const key of stale) {
+      const [turn = "", item = ""] = key.split("\n");
+      draw(turn, item);
+    }
+    stale.clear();
+    drawSurroundings();
+    if (atEnd) log.scrollTop = log.scrollHeight;
+  });
+}
+
+function drawAll(): void {
+  const turns = conversation?.turns ?? [];
+  log.replaceChildren(older, ...turns.map((turn) => drawTurn(turn)));
+  drawSurroundings();
+  log.scrollTop = log.scrollHeight;
+}
+
+function draw(turnId: string, itemId: string): void {
+  const turn = conversation?.turns.find((each) => each.id === turnId);
+  if (turn === undefined) return;
+  const section = document.getElementById(`turn-${turnId}`) ?? log.appendChild(drawTurn(turn));
+  if (itemId === "") {
+    section.querySelector(".plan-steps")?.remove();
+    section.querySelector(".outcome")?.remove();
+    section.append(...[drawPlan(turn), drawOutcome(turn)].filter((part) => part !== null));
+    return;
+  }
+  const item = turn.items.find((each) => each.id === itemId);
+  if (item === undefined) return;
+  const old = document.getElementById(`item-${itemId}`);
+  const drawn = drawItem(turn.id, item, old);
+  if (drawn === null) return;
+  if (old !== null) old.replaceWith(drawn);
+  else section.insertBefore(drawn, section.querySelector(".plan-steps, .outcome"));
+}
+
+function drawTurn(turn: TurnView): HTMLElement {
+  const items = turn.items.map((item) => drawItem(turn.id, item, null));
+  const parts = [...items, drawPlan(turn), drawOutcome(turn)].filter((part) => part !== null);
+  return h("section", { id: `turn-${turn.id}`, class: "turn" }, ...parts);
+}
+
+function drawItem(turnId: string, item: ThreadItem, old: HTMLElement | null): HTMLElement | null {
+  const folder = `${conversation?.surroundings.cwd ?? ""}/`;
+  const actions: Actions = {
+    shown: (path) => (path.startsWith(folder) ? path.slice(folder.length) : path),
+    openFile: (path) => tell({ kind: "openFile", path }),
+    openDiff: (itemId, path) => tell({ kind: "openDiff", turnId, itemId, path }),
+  };
+  const drawn = renderItem(item, actions, old instanceof HTMLDetailsElement && old.open);
+  drawn?.setAttribute("id", `item-${item.id}`);
+  return drawn;
+}
+
+function drawPlan(turn: TurnView): HTMLElement | null {
+  if (turn.plan.length === 0) return null;
+  const signs = { completed: "✓", inProgress: "▸", pending: "○" };
+  const steps = turn.plan.map(({ status, step }) =>
+    h("li", { class: status }, h("span", { "aria-hidden": "true" }, `${signs[status]} `), step, h("span", { class: "hidden" }, ` (${status})`)),
+  );
+  return h("ol", { class: "plan-steps", "aria-label": "Plan" }, ...steps);
+}
+
+function drawOutcome(turn: TurnView): HTMLElement | null {
+  if (turn.error !== null) return h("div", { class: "outcome failed", role: "alert" }, turn.error.message);
+  if (turn.status === "interrupted") return h("div", { class: "outcome" }, "Stopped");
+  if (turn.status !== "inProgress") return null;
+  return h("div", { class: "outcome working" }, turn.notice ?? "Working…");
+}
+
+function drawSurroundings(): void {
+  if (conversation === undefined) return;
+  const { model, permissions, usage, warning } = conversation.surroundings;
+  composer.show({ model, permissions, isRunning: conversation.running !== undefined });
+  const window = usage?.modelContextWindow;
+  const share = usage && window ? ` of ${window.toLocaleString()}` : "";
+  byId("usage").textContent = usage ? `${usage.last.totalTokens.toLocaleString()}${share} tokens` : "";
+  if (warning !== null) byId("notes").textContent = warning;
+}
+
+function isAtEnd(): boolean {
+  return log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+}
