@@ -58,7 +58,7 @@ def run(options: ServerOptions) -> int:
     # Imports make many objects and no garbage; collecting would only delay the first answer.
     gc.disable()
     try:
-        return anyio.run(App(options).serve)
+        return anyio.run(App(options, own_process=True).serve)
     except BaseExceptionGroup as group:
         raise _first(group) from None
 
@@ -79,8 +79,9 @@ def _is_group(error: BaseException) -> bool:
 class App:
     """One daemon."""
 
-    def __init__(self, options: ServerOptions) -> None:
-        self._options = options
+    def __init__(self, options: ServerOptions, *, own_process: bool = False) -> None:
+        """`own_process`: the process ends with the daemon, and no signal that comes later changes how it ends."""
+        self._options, self._own_process = options, own_process
         self._home = Path(os.environ.get("CODEX_HOME") or Path.home() / ".codex")
         self._connections = Connections()
         self._server_requests = ServerRequests()
@@ -193,6 +194,15 @@ class App:
     # The end
 
     async def _obey_signals(self) -> None:
+        try:
+            await self._obey_until_the_end()
+        finally:
+            if self._own_process:
+                # What is left is the end of the interpreter, which takes long where the machine is busy.
+                for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                    signal.signal(number, signal.SIG_IGN)
+
+    async def _obey_until_the_end(self) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async for number in signals:
                 if isinstance(self._options.listen, Stdio):

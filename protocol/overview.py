@@ -1,4 +1,4 @@
-"""Every method in one document, written from the descriptors: `python -m protocol.overview > docs/methods.md`."""
+"""Every method in one document, written from the descriptors: `python -m protocol.overview docs/methods.md`."""
 
 import ast
 import re
@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from inspect import getsource
 from itertools import pairwise
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -21,7 +22,7 @@ _SCOPES = {"read": "observe", "act": "no-shell", "shell": "full"}
 _HEAD = """\
 # Methods
 
-Written by `python -m protocol.overview > docs/methods.md`; a test compares.
+Written by `python -m protocol.overview docs/methods.md`; a test compares.
 
 | state | count | meaning |
 | --- | --- | --- |
@@ -113,4 +114,5 @@ def _documented(statements: Sequence[ast.stmt]) -> Iterable[tuple[str, str]]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(markdown())
+    for file in sys.argv[1:] or ("/dev/stdout",):
+        Path(file).write_text(markdown(), "utf-8")

@@ -147,8 +147,8 @@ class ExperimentalUse:
     reason: str
 
 
-AbsolutePath = Annotated[str, Field(pattern=r"^(/|[A-Za-z]:[\\/]|\\\\)")]
-"""A path that does not depend on a working directory; POSIX or Windows form."""
+AbsolutePath = Annotated[str, Field(pattern=r"^(/|[A-Za-z]:[\\/]|\\\\)[^\x00]*$")]
+"""A path that does not depend on a working directory; POSIX or Windows form. No path has a null character in it."""
 
 UInt = Annotated[int, Field(ge=0)]
 """A number that cannot be negative (the schema's uint and uint64)."""

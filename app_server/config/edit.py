@@ -19,6 +19,8 @@ FILE_MODE = 0o600
 """Of a new file: it may come to hold keys."""
 
 MAX_INTEGER = 1 << 63
+MAX_DEPTH = 64
+"""How deeply tables and lists may be nested: more than anybody writes, and less than readers of TOML stumble over."""
 ATTEMPTS = 3
 
 CONFLICT = "Configuration was modified since last read. Fetch latest version and retry."
@@ -157,14 +159,16 @@ def _check_value(path: Sequence[str], value: Any) -> None:
         raise WriteRefused("configValidationError", f"invalid value for `{dotted(path)}`: {reason}")
 
 
-def _unwritable(value: Any) -> str | None:
+def _unwritable(value: Any, depth: int = 0) -> str | None:
+    if depth > MAX_DEPTH:
+        return f"it is nested more than {MAX_DEPTH} levels deep"
     if value is None:
         return "invalid type: null, expected any valid TOML value"
     if isinstance(value, dict):
         entries = cast("dict[str, Any]", value)
-        return next((reason for inner in entries.values() if (reason := _unwritable(inner)) is not None), None)
+        return next((why for inner in entries.values() if (why := _unwritable(inner, depth + 1)) is not None), None)
     if isinstance(value, list):
-        found = (_unwritable(inner) for inner in cast("list[Any]", value))
+        found = (_unwritable(inner, depth + 1) for inner in cast("list[Any]", value))
         return next((reason for reason in found if reason is not None), None)
     if isinstance(value, int) and not -MAX_INTEGER <= value < MAX_INTEGER:
         return f"{value} has more than 64 bits"

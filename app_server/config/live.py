@@ -100,7 +100,7 @@ class Configuration:
     async def in_folder(self, cwd: str | None) -> LayerStack:
         """The layers as they are for an absolute folder, those of its project included; for None, without one."""
         async with self._lock:
-            if cwd is None:
+            if cwd is None or "\0" in cwd:
                 await self._refresh()
                 return self.stack
             known = self._folders.pop(cwd, None)

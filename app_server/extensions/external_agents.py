@@ -1,5 +1,6 @@
 """What other coding agents on this machine have configured that could be taken over. Nothing is changed here."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,7 @@ def detect(
             found += _plugins(side, settings)
             found += find_sessions(home / ".claude" / "projects", own, max_sessions, max_age_days)
     for root in dict.fromkeys(project_folders(cwd, settings.project_root_markers)[0] for cwd in cwds):
-        if not root.is_dir() or root == home:
+        if not os.path.isdir(root) or root == home:
             continue
         memories = (root / "CLAUDE.md", root / name / "CLAUDE.md")
         config = root / ".codex"

@@ -107,7 +107,7 @@ def _walk(folder: str, depth: int, seen: set[tuple[int, int]]) -> Iterator[str]:
         seen.add((state.st_dev, state.st_ino))
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
-    except OSError:
+    except (OSError, ValueError):
         return
     yield os.path.realpath(folder)
     if depth:

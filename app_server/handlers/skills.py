@@ -47,5 +47,7 @@ async def write_config(ctx: RequestContext, params: wire.SkillsConfigWriteParams
 
 
 def absolute(cwd: str) -> str:
-    """A folder as clients name it, seen from where the daemon was started."""
+    """A folder as clients name it, seen from where the daemon was started. Raises -32600 for what no path can be."""
+    if "\0" in cwd:
+        raise invalid_request("`cwds`: a path has no null character in it")
     return os.path.abspath(cwd)

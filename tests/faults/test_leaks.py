@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -42,7 +43,9 @@ def children(pid: int) -> list[int]:
     """Child processes, the ended but unreaped ones included."""
     words: list[str] = []
     for task in os.listdir(f"/proc/{pid}/task"):
-        words += Path(f"/proc/{pid}/task/{task}/children").read_text().split()
+        # A thread may end meanwhile.
+        with suppress(FileNotFoundError):
+            words += Path(f"/proc/{pid}/task/{task}/children").read_text().split()
     return [int(word) for word in words]
 
 

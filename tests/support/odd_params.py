@@ -46,7 +46,7 @@ def flavours(place: str) -> Iterator[Flavour]:
         yield Flavour("plain", "plain", f"{place}/plain", 1, 1, "plain", 0, optional)
         yield Flavour("empty", "", f"{place}/", 0, 0, None, 1, optional)
         yield Flavour("none", "00000000-0000-7000-8000-000000000000", f"{place}/none/none", -1, 1, [], 2, optional)
-        yield Flavour("signs", "\0\n\x1b[31m\ufeffä\U0001f600'\"$(", f"{place}/\0ä'\n", 2**31 - 1, 3, {}, 3, optional)
+        yield Flavour("signs", "\0\n\x1b[31m\ufeffä\U0001f600'\"$(", f"{place}/\x1bä'\n", 2**31 - 1, 3, {}, 3, optional)
         yield Flavour("long", "x" * 70_000, f"{place}/{'x' * 5000}", 2**63 - 1, 1, deeply(1), 4, optional)
         yield Flavour("many", "many", f"{place}/many", 7, 200, [1] * 200, 5, optional)
         yield Flavour("up", "../../..", f"{place}/../../nowhere", 2**63 - 1, 2, {"../..": ["../.."]}, 6, optional)

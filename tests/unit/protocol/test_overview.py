@@ -12,7 +12,7 @@ STATES = {"works": "works", "account": "needs an account", "later": "later"}
 
 def test_the_document_is_what_the_descriptors_say() -> None:
     written = DOCUMENT.read_text("utf-8")
-    assert written == markdown(), "write it again: python -m protocol.overview > docs/methods.md"
+    assert written == markdown(), "write it again: python -m protocol.overview docs/methods.md"
 
 
 def test_every_method_has_one_row_with_its_stability_and_state() -> None:
