@@ -79,6 +79,7 @@ REMOTE_CONTROL_STATUS_READ = ClientRequest(
     access="read",
     availability="account",
 )
+"""Ask whether this server can be reached."""
 
 
 class RemoteControlPairingStartParams(Wire):

@@ -40,6 +40,7 @@ class WindowsSandboxReadinessResponse(Wire):
 WINDOWS_SANDBOX_READINESS = ClientRequest(
     "windowsSandbox/readiness", Empty, WindowsSandboxReadinessResponse, access="read"
 )
+"""Ask whether commands can be confined by it."""
 
 
 class WindowsWorldWritableWarningNotification(Wire):
