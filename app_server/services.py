@@ -138,6 +138,7 @@ class Daemon:
         self.models = ModelDirectory(self.provider, self.spawn)
         self._warnings: list[bytes] = []
         self._config_warnings: list[ConfigWarning] = []
+        self._told_config: set[tuple[str, str]] = set()
         self.config_watch = ConfigWatch(self.config, self.watcher)
         self._services: Services | None = None
 
@@ -240,6 +241,7 @@ class Daemon:
         self.library = Library(self.threads, self, database)
         self._warnings.extend(map(_config_warning, database.warnings))
         self._config_warnings = list(self.config.stack.warnings)
+        self._told_config = {warning.essence for warning in self._config_warnings}
         self.config.changed, self.config.found = self._config_changed, self._config_found
         self.config.looked = self.config_watch.changed
 
@@ -356,22 +358,29 @@ class Daemon:
 
     def _config_changed(self) -> None:
         """The configuration is another one: tell what is wrong in it now, and let loaded threads go on with it."""
-        told, self._config_warnings = self._config_warnings, []
-        self._tell_config(self.config.stack.warnings, {warning.essence for warning in told})
         self._providers.clear()
         self.config_watch.changed()
-        self.spawn(self.threads.reconfigure)
+        self.extensions.configured(self.settings)
+        self.spawn(self._follow_config)
+
+    async def _follow_config(self) -> None:
+        before, self._config_warnings = self._config_warnings, list(self.config.stack.warnings)
+        self._told_config = {warning.essence for warning in before}
+        await self.threads.reconfigure()
+        self._tell_config(self._config_warnings)
 
     def _config_found(self, warnings: Sequence[ConfigWarning]) -> None:
-        """The configuration of a folder was read: tell once what is wrong in it."""
+        """The configuration of a thread's folder was read: tell once what is wrong in it."""
         known = {warning.essence for warning in self._config_warnings}
-        self._tell_config([warning for warning in warnings if warning.essence not in known], set())
+        new = [warning for warning in warnings if warning.essence not in known]
+        self._config_warnings += new
+        self._tell_config(new)
 
-    def _tell_config(self, warnings: Sequence[ConfigWarning], told: set[tuple[str, str]]) -> None:
-        """Keep what is wrong for clients to come, and tell those who are here, unless they were told."""
+    def _tell_config(self, warnings: Sequence[ConfigWarning]) -> None:
+        """Tell every client what it was not told before; clients to come are told all."""
         for warning in warnings:
-            self._config_warnings.append(warning)
-            if warning.essence not in told:
+            if warning.essence not in self._told_config:
+                self._told_config.add(warning.essence)
                 self.broadcast(notification_json("configWarning", _json_warning(warning)))
 
     async def _tell_confinement(self) -> None:
