@@ -112,7 +112,7 @@ def list_hooks(stack: LayerStack, plugins: Iterable[tuple[str, Manifest]], cwd: 
     """
     hooks = Hooks()
     if stack.settings().feature("hooks", default=True):
-        for layer in stack.active:
+        for layer in _layers(stack):
             _read_layer(layer, hooks)
         for plugin_id, manifest in plugins:
             _read_plugin(plugin_id, manifest, hooks)
@@ -129,6 +129,19 @@ def hook_summaries(plugin_id: str, manifest: Manifest) -> list[PluginHookSummary
 
 
 # Reading
+
+
+def _layers(stack: LayerStack) -> list[Layer]:
+    """The layers that count, with those of folders of a trusted project that have hooks and no config.toml."""
+    layers, project = list(stack.active), stack.project
+    if project is None or project.trust != "trusted":
+        return layers
+    own = {layer.file: layer for layer in stack.layers if layer.kind == "project"}
+    places = ((file, {"type": "project", "dotCodexFolder": os.path.dirname(file)}) for file in project.files)
+    found = [own.get(file) or Layer(source, {}) for file, source in places]
+    others = [layer for layer in layers if layer.kind != "project"]
+    at = sum(layer.kind in ("system", "user") for layer in others)
+    return [*others[:at], *(layer for layer in found if layer.disabled_reason is None), *others[at:]]
 
 
 def _read_plugin(plugin_id: str, manifest: Manifest, hooks: Hooks) -> None:

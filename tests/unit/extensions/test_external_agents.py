@@ -21,8 +21,8 @@ def _kinds(items: list[ExternalAgentConfigMigrationItem]) -> list[str]:
 
 def _names(item: ExternalAgentConfigMigrationItem) -> list[str]:
     """What an item consists of, by name."""
-    details: dict[str, list[dict[str, str]]] = {} if item.details is None else item.details.model_dump()
-    return [one.get("name") or one["marketplace_name"] for entries in details.values() for one in entries]
+    details: dict[str, list[dict[str, str]]] = {} if item.details is None else item.details.model_dump(by_alias=True)
+    return [one.get("name") or one["marketplaceName"] for entries in details.values() for one in entries]
 
 
 def _session(home: Home, name: str, *records: dict[str, Any], days_ago: float = 0) -> Path:
@@ -38,7 +38,8 @@ def _said(home: Home, words: Any, **more: Any) -> dict[str, Any]:
 
 def _configure_claude(home: Home) -> None:
     hooks: dict[str, Any] = {"PreToolUse": [], "Notification": []}
-    settings: dict[str, Any] = {"env": {"A": "b"}, "hooks": hooks, "enabledPlugins": {"fmt@acme": True, "off@acme": False}}
+    plugins = {"fmt@acme": True, "off@acme": False}
+    settings: dict[str, Any] = {"env": {"A": "b"}, "hooks": hooks, "enabledPlugins": plugins}
     home.write(".claude/settings.json", settings)
     servers = {"gh": {"command": "gh"}, "web": {"type": "http", "url": "https://x"}, "old": {"type": "sse", "url": "y"}}
     projects = {str(home.project): {"mcpServers": {"own": {"command": "own"}}}}
@@ -85,14 +86,8 @@ def test_what_claude_code_has_of_the_user_is_found_with_its_names(home: Home) ->
 def test_what_is_here_already_is_not_found_again(home: Home) -> None:
     _configure_claude(home)
     home.configure(
-        '[shell_environment_policy.set]
-A = "c"
-'
-        '[mcp_servers.gh]
-command = "x"
-[plugins."fmt@acme"]
-enabled = true
-'
+        '[shell_environment_policy.set]\nA = "c"\n'
+        '[mcp_servers.gh]\ncommand = "x"\n[plugins."fmt@acme"]\nenabled = true\n'
     )
     home.write(".codex/hooks.json", {"hooks": {}})
     home.skill(".agents/skills", "fly")
