@@ -364,10 +364,11 @@ class Daemon:
         self.spawn(self._follow_config)
 
     async def _follow_config(self) -> None:
-        before, self._config_warnings = self._config_warnings, list(self.config.stack.warnings)
-        self._told_config = {warning.essence for warning in before}
+        self._config_warnings = list(self.config.stack.warnings)
         await self.threads.reconfigure()
         self._tell_config(self._config_warnings)
+        # What is mended and goes wrong again is told again.
+        self._told_config &= {warning.essence for warning in self._config_warnings}
 
     def _config_found(self, warnings: Sequence[ConfigWarning]) -> None:
         """The configuration of a thread's folder was read: tell once what is wrong in it."""

@@ -70,6 +70,8 @@ class Configuration:
         self._folders: dict[str, _Known] = {}
         self._chosen = _Chosen()
         self._lock = anyio.Lock()
+        self.generation = 0
+        """Counts the changes."""
         self.changed: Callable[[], None] = _nothing
         self.found: Callable[[Sequence[ConfigWarning]], None] = _nothing_found
         """Told what is wrong in the configuration of a folder that a thread works in."""
@@ -97,13 +99,23 @@ class Configuration:
             await self._refresh()
             return self.stack
 
+    async def look_again(self) -> None:
+        """See whether any file has changed, those of projects too."""
+        async with self._lock:
+            await self._refresh()
+            stale = await anyio.to_thread.run_sync(_stale, dict(self._folders))
+            for folder in stale:
+                del self._folders[folder]
+            if stale:
+                self._tell()
+
     async def in_folder(self, cwd: str | None) -> LayerStack:
         """The layers as they are for an absolute folder, those of its project included; for None, without one."""
         async with self._lock:
             if cwd is None or "\0" in cwd:
                 await self._refresh()
                 return self.stack
-            known = self._folders.pop(cwd, None)
+            known, generation = self._folders.pop(cwd, None), self.generation
             base, fresh = await anyio.to_thread.run_sync(_look, self._load, self._base, self._chosen, cwd, known)
             if base is not self._base:
                 self._take(base)
@@ -112,6 +124,9 @@ class Configuration:
                 del self._folders[next(iter(self._folders))]
         if fresh is not known:
             self.looked()
+            changed = known is not None and _content(known.stack) != _content(fresh.stack)
+            if changed and self.generation == generation:
+                self._tell()
         return fresh.stack
 
     async def thread_settings(self, overrides: Mapping[str, Any] | None, cwd: str | None) -> Settings:
@@ -162,6 +177,10 @@ class Configuration:
         self._folders.clear()
         if not self.stack.broken:
             self._settings = self.stack.settings()
+        self._tell()
+
+    def _tell(self) -> None:
+        self.generation += 1
         self.changed()
 
 
@@ -205,6 +224,10 @@ def _look(load: Loader, base: _Known, chosen: _Chosen, cwd: str, known: _Known |
     stack = now.stack.in_project(found)
     _ = stack.warnings
     return now, _Known(stack, _signature(stack.files, started))
+
+
+def _stale(folders: Mapping[str, _Known]) -> list[str]:
+    return [folder for folder, known in folders.items() if _signature(known.stack.files) != known.signature]
 
 
 def _signature(files: Sequence[str], read_since: int | None = None) -> Signature:

@@ -40,7 +40,7 @@ class ConfigWatch:
             for file in wanted - watched:
                 await self._watch(file)
             watched = wanted
-            await self._configuration.refresh()
+            await self._configuration.look_again()
             await self._news.wait()
 
     async def _watch(self, file: str) -> None:

@@ -74,14 +74,16 @@ async def _write(
 async def write(
     ctx: RequestContext, edits: Sequence[Edit], expected_version: str | None = None, file_path: str | None = None
 ) -> Written:
-    """Write, and wait until it is in force. Raises -32600 with `config_write_error_code` and the reason."""
+    """Write, and wait until it is in force in threads too. Raises -32600 with `config_write_error_code` and why."""
     try:
-        return await ctx.configuration.write(edits, expected_version=expected_version, file_path=file_path)
+        written = await ctx.configuration.write(edits, expected_version=expected_version, file_path=file_path)
     except WriteRefused as error:
         raise refusal(error.kind, str(error)) from None
     except OSError as error:
         reason = f"{ctx.config.user.file} cannot be written: {error.strerror or error}"
         raise refusal("configWriteFailed", reason) from None
+    await ctx.threads.reconfigure()
+    return written
 
 
 def refusal(kind: str, message: str) -> RpcError:

@@ -3,8 +3,8 @@
 from anyio import to_thread
 
 from app_server.extensions.mcp_servers import configured_servers
-from app_server.extensions.paging import page_by_offset
 from app_server.handlers.context import RequestContext
+from app_server.handlers.paging import counted_page
 from app_server.handlers.registry import handles
 from protocol.v2 import mcp_server as wire
 from protocol.wire import Empty
@@ -20,7 +20,7 @@ async def list_statuses(
     servers = await to_thread.run_sync(configured_servers, settings)
     if params.server_name is not None:
         servers = [server for server in servers if server.name == params.server_name]
-    page, cursor = page_by_offset(servers, params.cursor, params.limit, "MCP servers")
+    page, cursor = counted_page(servers, params.cursor, params.limit, "MCP servers")
     return wire.ListMcpServerStatusResponse(
         data=[server.status(in_thread=in_thread) for server in page], next_cursor=cursor
     )

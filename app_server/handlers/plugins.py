@@ -3,9 +3,9 @@
 from anyio import to_thread
 
 from app_server.extensions.manifests import PluginError
-from app_server.extensions.paging import page_by_offset
 from app_server.extensions.plugins import list_plugins, only_installed, read_plugin, search
 from app_server.handlers.context import RequestContext
+from app_server.handlers.paging import counted_page
 from app_server.handlers.registry import handles
 from protocol.jsonrpc import RpcError, invalid_request
 from protocol.v2 import plugin as wire
@@ -42,7 +42,7 @@ async def find(ctx: RequestContext, params: wire.PluginSearchParams) -> wire.Plu
     """In local marketplaces, whatever the scope: without an account there are no others."""
     marketplaces, _ = await to_thread.run_sync(list_plugins, ctx.settings, params.cwds or ())
     found = search(marketplaces, params.search_term)
-    page, cursor = page_by_offset(found, params.cursor, params.limit, "plugins")
+    page, cursor = counted_page(found, params.cursor, params.limit, "plugins")
     return wire.PluginSearchResponse(data=page, next_cursor=cursor)
 
 

@@ -2,7 +2,10 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from typing import Any
+
+import anyio
 
 from app_server.config.layer import ConfigError
 from app_server.config.live import Configuration
@@ -21,6 +24,7 @@ class ConfigSource:
     def __init__(self, configuration: Configuration, default_cwd: str | None = None) -> None:
         self._configuration = configuration
         self.default_cwd = default_cwd or os.getcwd()
+        self._renewing, self._renewed = anyio.Lock(), 0
 
     async def thread_settings(self, overrides: dict[str, Any] | None, cwd: str | None) -> Settings:
         """Settings for a thread in `cwd`, with a client's `config` overrides on top. Raises -32600 naming a bad key."""
@@ -29,12 +33,20 @@ class ConfigSource:
         except ConfigError as error:
             raise RpcError(INVALID_REQUEST, f"failed to load configuration: {error}") from None
 
-    async def renew(self, thread: Thread) -> None:
-        """Let a loaded thread go on with the configuration as it is now; a turn that runs keeps what it began with.
+    async def renew(self, threads: Sequence[Thread]) -> None:
+        """Let loaded threads go on with the configuration as it is now; a turn that runs keeps what it began with.
 
-        What was chosen for the thread stays chosen, its model too. Where files cannot be understood, what they said
-        before holds.
+        When this returns it is so, whoever began with it. What was chosen for a thread stays chosen, its model too.
+        Where files cannot be understood, what they said before holds.
         """
+        async with self._renewing:
+            if (generation := self._configuration.generation) == self._renewed:
+                return
+            for thread in threads:
+                await self._renew(thread)
+            self._renewed = generation
+
+    async def _renew(self, thread: Thread) -> None:
         try:
             thread.config = await self.thread_settings(thread.config_overrides, thread.settings.cwd)
             known, warning = with_known_profile(thread.settings, thread.config)

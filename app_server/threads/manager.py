@@ -341,8 +341,7 @@ class ThreadManager:
 
     async def reconfigure(self) -> None:
         """Let loaded threads go on with the configuration as it is now."""
-        for thread in list(self._loaded.values()):
-            await self._config.renew(thread)
+        await self._config.renew(list(self._loaded.values()))
 
     async def unload_idle(self) -> None:
         """Unload what nobody has used for a while, again and again; the manager's owner runs this."""

@@ -56,6 +56,7 @@ async def test_a_key_is_kept_and_reaches_the_next_turn_of_threads_that_are_loade
     assert office.sent == []
     for key in (FIRST, SECOND):
         await log_in(client, f" {key}\n")
+        await other.until("account/updated")
         assert stat.S_IMODE(office.auth_file.stat().st_mode) == 0o600
         assert office.kept() == {"auth_mode": "apikey", "OPENAI_API_KEY": key}
         assert (await run_turn(client, thread))["status"] == "completed"

@@ -68,7 +68,8 @@ async def test_a_browser_signs_in_and_requests_carry_the_account(office: Office)
     shown, text = await browse(office.issuer.consent(login["authUrl"]))
     assert (shown, "You are signed in" in text) == (200, True)
     await over(client, login["loginId"])
-    await client.until("account/updated")
+    for connection in (client, other):
+        await connection.until("account/updated")
     assert told(client) == told(other) == [outcome(login["loginId"]), UPDATED]
     account = await client.call("account/read", {})
     assert account == {

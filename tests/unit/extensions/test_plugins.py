@@ -6,7 +6,6 @@ import pytest
 
 from app_server.extensions.manifests import PluginError
 from app_server.extensions.mcp_servers import configured_servers
-from app_server.extensions.paging import page_by_offset
 from app_server.extensions.plugins import (
     installed_plugins,
     list_plugins,
@@ -15,7 +14,6 @@ from app_server.extensions.plugins import (
     search,
     skill_roots_of_plugins,
 )
-from protocol.jsonrpc import RpcError
 from protocol.v2.plugin import PluginMarketplaceEntry
 from tests.unit.extensions.conftest import Home
 
@@ -203,20 +201,6 @@ def test_a_search_looks_at_names_titles_and_keywords_in_any_case(home: Home) -> 
         [],
         [],
     ]
-
-
-def test_pages_follow_each_other_to_the_end() -> None:
-    pages: list[list[int]] = []
-    cursor: str | None = None
-    while not pages or cursor is not None:
-        page, cursor = page_by_offset(range(5), cursor, 2, "numbers")
-        pages.append(page)
-    assert pages == [[0, 1], [2, 3], [4]]
-    assert page_by_offset(range(5), None, None, "numbers") == ([0, 1, 2, 3, 4], None)
-    assert page_by_offset(range(5), None, 0, "numbers") == ([0], "1")
-    for wrong in ("x", "-1", "6", "9" * 5000, ""):
-        with pytest.raises(RpcError):
-            page_by_offset(range(5), wrong, 2, "numbers")
 
 
 def test_servers_are_known_by_name_with_what_configuration_tells_of_their_login(home: Home) -> None:
