@@ -16,6 +16,7 @@ from app_server.config.layer import ConfigError, ConfigWarning
 from app_server.config.layers import LayerStack, Loader
 from app_server.config.projects import find_project, project_root
 from app_server.config.settings import Settings
+from app_server.config.working_folder import absolute
 
 if TYPE_CHECKING:
     from app_server.config.edit import Edit, Written
@@ -110,11 +111,12 @@ class Configuration:
                 self._tell()
 
     async def in_folder(self, cwd: str | None) -> LayerStack:
-        """The layers as they are for an absolute folder, those of its project included; for None, without one."""
+        """The layers as they are for a folder, those of its project included; for None, without one."""
         async with self._lock:
             if cwd is None or "\0" in cwd:
                 await self._refresh()
                 return self.stack
+            cwd = absolute(cwd)
             known, generation = self._folders.pop(cwd, None), self.generation
             base, fresh = await anyio.to_thread.run_sync(_look, self._load, self._base, self._chosen, cwd, known)
             if base is not self._base:

@@ -15,7 +15,6 @@ from app_server.config.layers import LayerStack
 from app_server.config.network_proxy import HostAction, NetworkRequirements
 from app_server.config.requirements import Requirements, wire_form
 from app_server.handlers.context import RequestContext
-from app_server.handlers.folders import folder
 from app_server.handlers.registry import handles
 from app_server.rpc.scopes import FULL
 from protocol.jsonrpc import INVALID_REQUEST, RpcError
@@ -39,7 +38,7 @@ from protocol.wire import Empty
 @handles(CONFIG_READ)
 async def read(ctx: RequestContext, params: ConfigReadParams) -> ConfigReadResponse:
     """The configuration that holds in a folder; keys and tokens in it only for who may do everything."""
-    stack = await ctx.configuration.in_folder(folder(params.cwd))
+    stack = await ctx.configuration.in_folder(params.cwd)
     return config_response(stack, include_layers=params.include_layers, with_secrets=ctx.connection.scope is FULL)
 
 

@@ -1,15 +1,14 @@
 """hooks/list: which hooks are configured. None is run yet."""
 
-import os
-
 from anyio import to_thread
 
 from app_server.config.layers import LayerStack
+from app_server.config.working_folder import working_folder
 from app_server.extensions.hooks import list_hooks
 from app_server.extensions.plugins import active_manifests
 from app_server.handlers.context import RequestContext
 from app_server.handlers.registry import handles
-from app_server.handlers.skills import absolute
+from app_server.handlers.skills import named_folder
 from protocol.jsonrpc import invalid_request
 from protocol.v2 import hooks as wire
 
@@ -23,8 +22,8 @@ async def hooks(ctx: RequestContext, params: wire.HooksListParams) -> wire.Hooks
             raise invalid_request("specify either threadId or cwds")
         cwds = [ctx.threads.loaded(params.thread_id).settings.cwd]
     entries: list[wire.HooksListEntry] = []
-    for cwd in cwds or [os.getcwd()]:
-        stack = await ctx.configuration.in_folder(absolute(cwd))
+    for cwd in cwds or [working_folder()]:
+        stack = await ctx.configuration.in_folder(named_folder(cwd))
         entries.append(await to_thread.run_sync(_entry, stack, cwd))
     return wire.HooksListResponse(data=entries)
 

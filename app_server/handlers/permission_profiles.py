@@ -1,7 +1,6 @@
 """permissionProfile/list: the named sets of permissions that threads can choose from."""
 
 from app_server.handlers.context import RequestContext
-from app_server.handlers.folders import folder
 from app_server.handlers.paging import counted_page
 from app_server.handlers.registry import handles
 from protocol.v2.permissions import (
@@ -15,7 +14,7 @@ from protocol.v2.permissions import (
 @handles(PERMISSION_PROFILE_LIST)
 async def list_profiles(ctx: RequestContext, params: PermissionProfileListParams) -> PermissionProfileListResponse:
     """Those of the project that `cwd` is in are among them."""
-    settings = (await ctx.configuration.in_folder(folder(params.cwd))).settings()
+    settings = (await ctx.configuration.in_folder(params.cwd)).settings()
     profiles = list(settings.permission_profiles.values())
     page, following = counted_page(profiles, params.cursor, params.limit, "permission profiles")
     data = [

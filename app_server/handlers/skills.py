@@ -1,8 +1,7 @@
 """skills/*: which skills can be used where, and which are switched on."""
 
-import os
-
 from app_server.config.edit import Edit
+from app_server.config.working_folder import absolute, working_folder
 from app_server.extensions.skill_rules import is_meant, rules_in, switched_off, with_rule
 from app_server.handlers.config import write
 from app_server.handlers.context import RequestContext
@@ -15,8 +14,8 @@ from protocol.v2 import skills as wire
 async def list_skills(ctx: RequestContext, params: wire.SkillsListParams) -> wire.SkillsListResponse:
     """What holds in each folder; without folders, in the one that the daemon was started in."""
     entries: list[wire.SkillsListEntry] = []
-    for cwd in params.cwds or [os.getcwd()]:
-        folder = absolute(cwd)
+    for cwd in params.cwds or [working_folder()]:
+        folder = named_folder(cwd)
         settings = (await ctx.configuration.in_folder(folder)).settings()
         listing = await ctx.extensions.skills.listing(folder, settings, again=params.force_reload)
         entries.append(listing.entry(cwd))
@@ -35,7 +34,7 @@ async def write_config(ctx: RequestContext, params: wire.SkillsConfigWriteParams
         raise invalid_params("skills/config/write requires exactly one of path or name")
     chosen = {"path": params.path} if params.path else {"name": params.name}
     rule = {**chosen, "enabled": params.enabled}
-    skills = await ctx.extensions.skills.known(os.getcwd(), ctx.settings)
+    skills = await ctx.extensions.skills.known(working_folder(), ctx.settings)
     before = rules_in((await ctx.configuration.refresh()).user.table.get("skills"))
     rules = with_rule(before, skills, rule)
     meant = [skill for skill in skills if is_meant(skill, rule)]
@@ -46,8 +45,8 @@ async def write_config(ctx: RequestContext, params: wire.SkillsConfigWriteParams
     return wire.SkillsConfigWriteResponse(effective_enabled=not off)
 
 
-def absolute(cwd: str) -> str:
+def named_folder(cwd: str) -> str:
     """A folder as clients name it, seen from where the daemon was started. Raises -32600 for what no path can be."""
     if "\0" in cwd:
         raise invalid_request("`cwds`: a path has no null character in it")
-    return os.path.abspath(cwd)
+    return absolute(cwd)

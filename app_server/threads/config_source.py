@@ -1,7 +1,6 @@
 """Where threads get their configuration from."""
 
 import logging
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import anyio
 from app_server.config.layer import ConfigError
 from app_server.config.live import Configuration
 from app_server.config.settings import Settings
+from app_server.config.working_folder import working_folder
 from app_server.threads.settings import with_known_profile, within_requirements
 from app_server.threads.storing import stored
 from app_server.threads.thread import Thread
@@ -23,13 +23,13 @@ class ConfigSource:
 
     def __init__(self, configuration: Configuration, default_cwd: str | None = None) -> None:
         self._configuration = configuration
-        self.default_cwd = default_cwd or os.getcwd()
+        self.default_cwd = default_cwd or working_folder()
         self._renewing, self._renewed = anyio.Lock(), 0
 
     async def thread_settings(self, overrides: dict[str, Any] | None, cwd: str | None) -> Settings:
         """Settings for a thread in `cwd`, with a client's `config` overrides on top. Raises -32600 naming a bad key."""
         try:
-            return await self._configuration.thread_settings(overrides or {}, self._folder(cwd))
+            return await self._configuration.thread_settings(overrides or {}, cwd or self.default_cwd)
         except ConfigError as error:
             raise RpcError(INVALID_REQUEST, f"failed to load configuration: {error}") from None
 
@@ -57,7 +57,3 @@ class ConfigSource:
             return
         if told := warning or limited:
             thread.warn(told)
-
-    def _folder(self, cwd: str | None) -> str:
-        # What is wrong with the folder itself is told by those who would work in it.
-        return os.path.normpath(cwd) if cwd is not None and os.path.isabs(cwd) else self.default_cwd

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from app_server.config.permission_profiles import ProfileError, find_profile
 from app_server.config.settings import Settings
+from app_server.config.working_folder import absolute
 from app_server.rpc.scopes import FULL, Scope
 from app_server.sandbox.permissions import PermissionProfile, profile_for, read_only
 from app_server.sandbox.profiles import profile_named, shown_policy
@@ -230,12 +231,11 @@ def sandbox_policy(mode: str, settings: Settings) -> SandboxPolicy:
 
 
 def checked_cwd(path: str) -> str:
-    """`path` as an absolute, existing folder; raises -32600 naming it otherwise."""
-    if not os.path.isabs(path):
-        raise invalid_request(f"cwd must be an absolute path, got `{path}`")
-    if not os.path.isdir(path):
-        raise invalid_request(f"cwd does not exist or is no folder: {path}")
-    return os.path.normpath(path)
+    """`path` as an absolute, existing folder; raises -32600 naming it otherwise. A relative one is the daemon's."""
+    folder = absolute(path)
+    if not os.path.isdir(folder):
+        raise invalid_request(f"cwd does not exist or is no folder: {folder}")
+    return folder
 
 
 def for_new_thread(settings: Settings, params: Overrides, default_cwd: str) -> ThreadSettings:

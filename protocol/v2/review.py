@@ -63,7 +63,9 @@ class ReviewStartResponse(Wire):
     turn: Turn
 
 
-REVIEW_START = ClientRequest("review/start", ReviewStartParams, ReviewStartResponse, order=by_thread, access="act")
+REVIEW_START = ClientRequest(
+    "review/start", ReviewStartParams, ReviewStartResponse, order=by_thread, access="act", availability="later"
+)
 
 
 GuardianApprovalReviewStatus = Literal["inProgress", "approved", "denied", "timedOut", "aborted"]

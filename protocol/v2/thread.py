@@ -389,7 +389,12 @@ class ThreadCompactStartResponse(Wire):
 
 
 THREAD_COMPACT_START = ClientRequest(
-    "thread/compact/start", ThreadCompactStartParams, ThreadCompactStartResponse, order=by_thread, access="act"
+    "thread/compact/start",
+    ThreadCompactStartParams,
+    ThreadCompactStartResponse,
+    order=by_thread,
+    access="act",
+    availability="later",
 )
 
 

@@ -72,10 +72,9 @@ async def test_a_write_that_makes_no_sense_is_refused_and_changes_nothing(stage:
         await client.call("config/batchWrite", {"edits": [edit("model", "x"), edit("model_provider", "nobody")]})
     assert refused.value.data == {"config_write_error_code": "configValidationError"}
     assert (stage.home / "config.toml").read_bytes() == before
-    for params in ({"cwd": "relative"}, {"cwd": 5}):
-        with pytest.raises(CallFailed, match="cwd") as failed:
-            await client.call("config/read", params)
-        assert failed.value.code == -32600
+    with pytest.raises(CallFailed, match="cwd") as failed:
+        await client.call("config/read", {"cwd": 5})
+    assert failed.value.code == -32600
 
 
 async def test_trusting_a_folder_puts_its_configuration_in_force(stage: Stage) -> None:
@@ -111,6 +110,23 @@ async def test_trusting_a_folder_puts_its_configuration_in_force(stage: Stage) -
     listed = await client.call("permissionProfile/list", {"cwd": str(stage.cwd)})
     assert listed["data"][-1] == {"id": "mine", "description": None, "allowed": True}
     assert len((await client.call("permissionProfile/list", {}))["data"]) == 3
+
+
+async def test_a_relative_folder_is_one_where_the_daemon_works(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "home", "http://127.0.0.1:9/v1")
+    folder = home / "inner"
+    (folder / ".codex").mkdir(parents=True)
+    (folder / ".codex" / "config.toml").write_text('model = "inner"\n')
+    with (home / "config.toml").open("a") as file:
+        file.write(f'[projects."{folder}"]\ntrust_level = "trusted"\n')
+    async with running_daemon(home) as daemon, daemon.client() as client:
+        await client.initialize()
+        for cwd, model in (("inner", "inner"), ("inner/../inner", "inner"), (".", "mock-model"), ("", "mock-model")):
+            assert (await client.call("config/read", {"cwd": cwd}))["config"]["model"] == model
+        assert (await client.call("thread/start", {"cwd": "inner"}))["cwd"] == str(folder)
+        assert len((await client.call("permissionProfile/list", {"cwd": "."}))["data"]) == 3
+        with pytest.raises(CallFailed, match=f"no folder: {home}/missing"):
+            await client.call("thread/start", {"cwd": "missing"})
 
 
 async def test_a_loaded_thread_goes_on_with_what_was_written_and_keeps_its_model(stage: Stage) -> None:

@@ -77,7 +77,7 @@ def test_a_permission_profile_stands_for_a_policy(
         ({"permissions": ":workspace", "sandbox": "read-only"}, "cannot be combined"),
         ({"permissions": ":none"}, "unknown permission profile `:none`"),
         ({"modelProvider": "none"}, "model provider `none` not found"),
-        ({"cwd": "rel"}, "cwd must be an absolute path, got `rel`"),
+        ({"cwd": "rel"}, "cwd does not exist or is no folder: /"),
         ({"cwd": "/does/not/exist"}, "/does/not/exist"),
     ],
 )
