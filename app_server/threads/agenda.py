@@ -77,7 +77,10 @@ class Agenda:
             thread = self._thread
             if self._closed or self._asleep or thread.ephemeral or not await thread.settled():
                 return
-            message = None if self._queue_waits else await self.queue.first()
+            try:
+                message = None if self._queue_waits else await self.queue.first()
+            except ThreadMissing:
+                return  # It was deleted meanwhile.
             if message is not None:
                 await self._send(message)
             elif self.goal.active and not self._goal_waits and thread.settings.mode != "plan":
