@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from app_server.config.layer import Layer, Table, contains, line_of, merge, value_at
+from pydantic import ValidationError
+
+from app_server.config.layer import Layer, Table, contains, line_of, merge, renewed, value_at
 from app_server.config.layers import LayerStack
 from app_server.config.table import dotted
 from app_server.config.toml_text import CannotChange, changed
@@ -26,6 +28,10 @@ ATTEMPTS = 3
 CONFLICT = "Configuration was modified since last read. Fetch latest version and retry."
 NO_PROFILE = (
     "`profile` is a legacy config selector and can no longer be written; use `--profile <name>` with "
+    "`<name>.config.toml` instead"
+)
+NO_PROFILES = (
+    "`profiles` holds config profiles of an older form and can no longer be written; use `--profile <name>` with "
     "`<name>.config.toml` instead"
 )
 
@@ -155,6 +161,8 @@ def _read_text(target: Path, file: Path) -> str:
 def _check_value(path: Sequence[str], value: Any) -> None:
     if path == ("profile",) and value is not None:
         raise WriteRefused("configValidationError", NO_PROFILE)
+    if path[0] == "profiles" and value is not None:
+        raise WriteRefused("configValidationError", NO_PROFILES)
     if value is not None and (reason := _unwritable(value)) is not None:
         raise WriteRefused("configValidationError", f"invalid value for `{dotted(path)}`: {reason}")
 
@@ -217,6 +225,7 @@ def _check(before: LayerStack, after: LayerStack, edits: Sequence[tuple[tuple[st
                 "configValidationError",
                 f"Invalid configuration: {problem.message} (in `{problem.key}`, line {line} as it would be)",
             )
+    _check_shape(after, [path for path, edit in edits if edit.value is not None])
     if after.strict:
         from app_server.config.known_keys import unknown_keys
 
@@ -226,6 +235,38 @@ def _check(before: LayerStack, after: LayerStack, edits: Sequence[tuple[tuple[st
                 hint = f"; did you mean `{near}`?" if near else ""
                 reason = f"Invalid configuration: unknown configuration field `{dotted(path)}`{hint}"
                 raise WriteRefused("configValidationError", reason)
+
+
+def _check_shape(after: LayerStack, said: Sequence[tuple[str, ...]]) -> None:
+    """Raise WriteRefused for a value of the wrong kind that an edit has said, also where nothing reads it here.
+
+    Another program on the same home may, and would not start on it.
+    """
+    from app_server.config.known_keys import SHORT_FORMS, misshapen
+    from protocol.v2.config import Config
+
+    table = renewed(dict(after.user.table))
+    wrong = list(misshapen(table))
+    try:
+        Config.model_validate(table)
+    except ValidationError as error:
+        wrong += [(tuple(str(part) for part in detail["loc"]), detail["msg"]) for detail in error.errors()]
+    servers = after.effective().get("mcp_servers", {})
+    for name, server in (cast("Table", servers) if isinstance(servers, dict) else {}).items():
+        if isinstance(server, dict) and ("command" in server) == ("url" in server):
+            wrong.append((("mcp_servers", name), "must have either `command` or `url`"))
+    for path, message in wrong:
+        if path in SHORT_FORMS and isinstance(value_at(table, path), bool):
+            continue
+        if any(_touches(path, edited) for edited in said):
+            key = dotted(_in_table(table, path))
+            raise WriteRefused("configValidationError", f"Invalid configuration: {message} (in `{key}`)")
+
+
+def _in_table(table: Table, path: Sequence[str]) -> tuple[str, ...]:
+    """The part of the path that is there: what follows is the name of a form that was tried."""
+    depth = next((end for end in range(len(path), 0, -1) if contains(table, path[:end])), len(path))
+    return tuple(path[:depth])
 
 
 def _touches(one: Sequence[str], other: Sequence[str]) -> bool:

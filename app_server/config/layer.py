@@ -99,6 +99,17 @@ def leaves(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tup
             yield (*path, key), value
 
 
+def renewed(table: Table) -> Table:
+    """The table itself, with values of an older form replaced by those that mean the same now."""
+    for key, values in _OLDER.items():
+        if isinstance(value := table.get(key), str) and value in values:
+            table[key] = values[value]
+    return table
+
+
+_OLDER = {"approval_policy": {"on-failure": "on-request"}}
+
+
 def contains(table: Mapping[str, Any], path: Sequence[str]) -> bool:
     """Whether the table has a value at the path."""
     return value_at(table, path) is not None

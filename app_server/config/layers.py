@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from app_server.config.known_keys import unknown_keys
+from app_server.config.known_keys import misshapen, unknown_keys
 from app_server.config.layer import (
     INVALID,
     ConfigError,
@@ -23,6 +23,7 @@ from app_server.config.layer import (
     nested,
     parse_override,
     read_file,
+    renewed,
 )
 from app_server.config.projects import Project, project_warnings
 from app_server.config.requirements import Requirements, read_requirements
@@ -84,7 +85,7 @@ class LayerStack:
         merged: Table = {"features": dict(self.live_features)} if self.live_features else {}
         for layer in self.active:
             merge(merged, layer.table)
-        return merged
+        return renewed(merged)
 
     def origins(self) -> dict[str, Layer]:
         """The layer that has the last word on each value, by dotted key."""
@@ -141,6 +142,7 @@ class LayerStack:
         for layer in self.layers:
             found.extend(project_warnings(layer))
         found.extend(self._warnings_of_unknown())
+        found.extend(self._warnings_of_shape())
         settings = self.settings()
         if settings.model_provider == "demo" and "model_provider" not in self.effective():
             found.append(
@@ -251,6 +253,17 @@ class LayerStack:
         if len(unknown) > MAX_UNKNOWN:
             count, example = len(unknown) - MAX_UNKNOWN, dotted(unknown[MAX_UNKNOWN][1])
             yield ConfigWarning(UNKNOWN, f"{count} more settings are not known, such as `{example}`.")
+
+    def _warnings_of_shape(self) -> Iterator[ConfigWarning]:
+        told = {problem.path for problem in self._read[1].problems}
+        for layer in self.active:
+            for path, message in misshapen(layer.table):
+                if path not in told:
+                    line = line_of(layer.text, path) if layer.file else None
+                    where = f"{layer.file}:{line}" if layer.file else "the command line"
+                    details = f"{where}: {message} (in `{dotted(path)}`)"
+                    summary = f"Ignoring an invalid setting: {dotted(path)}."
+                    yield ConfigWarning(summary, details, layer.file, line, None if line is None else 1)
 
 
 def load_settings(

@@ -145,6 +145,15 @@ def test_only_the_users_own_file_is_written(home: Home) -> None:
         ("model_provider", "nobody", "Model provider `nobody` not found; known providers:"),
         ("model_providers.x", {"base_url": "ftp://x"}, "must begin with http://"),
         ("default_permissions", ":nothing", "unknown permission profile"),
+        ("profiles.work.model", "n", "use `--profile <name>`"),
+        ("tui", [1], "must be a table (in `tui`)"),
+        ("otel.tool_result", "x", "must be a table (in `otel.tool_result`)"),
+        ("plugins", {"a@b": 5}, 'must be a table (in `plugins."a@b"`)'),
+        ("features", {"goals": True, "apps": "yes"}, "must be true or false (in `features.apps`)"),
+        ("mcp_servers.b", {"args": ["1"]}, "must have either `command` or `url` (in `mcp_servers.b`)"),
+        ("mcp_servers.a.url", "http://127.0.0.1:1", "must have either `command` or `url` (in `mcp_servers.a`)"),
+        ("web_search", "sometimes", "(in `web_search`)"),
+        ("tools.web_search", {"context_size": "huge"}, "(in `tools.web_search.context_size`)"),
         ("projects./a.trust_level", "maybe", "must be one of `trusted`, `untrusted`"),
     ],
 )
@@ -164,6 +173,16 @@ def test_an_older_mistake_elsewhere_does_not_keep_a_setting_from_being_written(h
     home.write(("model", "n"))
     home.write(("sandbox_mode", "read-only"))
     assert home.file.read_text() == 'sandbox_mode = "read-only"\nmodel_verbosity = 5\nmodel = "n"\n'
+
+
+def test_what_is_of_the_wrong_kind_elsewhere_or_in_an_older_form_is_left_as_it_is(home: Home) -> None:
+    home.file.write_text("tui = 5\n\n[features]\ngoals = 1\n")
+    home.write(("features.apps", True), ("tools.web_search", True))
+    assert tomllib.loads(home.file.read_text()) == {
+        "tui": 5,
+        "features": {"goals": 1, "apps": True},
+        "tools": {"web_search": True},
+    }
 
 
 def test_a_file_that_cannot_be_understood_is_left_alone(home: Home) -> None:

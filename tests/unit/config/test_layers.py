@@ -148,6 +148,23 @@ def test_a_mistake_about_where_data_goes_or_what_may_run_stops_threads(home: Hom
     assert any(key in (warning.details or "") for warning in stack.warnings)
 
 
+def test_an_older_name_of_a_policy_means_what_it_means_now(home: Home) -> None:
+    home.config('approval_policy = "on-failure"\n')
+    stack = home.load()
+    assert stack.with_thread_config().approval_policy == "on-request"
+    assert stack.effective()["approval_policy"] == "on-request"
+
+
+def test_a_setting_of_the_wrong_kind_that_nothing_reads_is_told_once(home: Home) -> None:
+    home.config('tui = 5\nmcp_servers = "x"\n\n[features]\napps = "yes"\n')
+    told = [(warning.summary, warning.line) for warning in home.load().warnings if "invalid setting" in warning.summary]
+    assert told == [
+        ("Ignoring an invalid setting: mcp_servers.", 2),
+        ("Ignoring an invalid setting: tui.", 1),
+        ("Ignoring an invalid setting: features.apps.", 5),
+    ]
+
+
 def test_an_unknown_provider_is_an_error_that_names_the_known_ones(home: Home) -> None:
     home.config('model_provider = "zip"\n' + PROVIDER)
     with pytest.raises(ConfigError) as raised:
