@@ -366,3 +366,4 @@ class ConfigRequirementsReadResponse(Wire):
 CONFIG_REQUIREMENTS_READ = ClientRequest(
     "configRequirements/read", Empty, ConfigRequirementsReadResponse, access="read"
 )
+"""Read what an organisation demands of the configuration."""

@@ -247,6 +247,7 @@ EXTERNAL_AGENT_CONFIG_IMPORT_READ_HISTORIES = ClientRequest(
     ExternalAgentConfigImportHistoriesReadResponse,
     access="read",
 )
+"""Read what was taken over, and from where."""
 
 
 class ExternalAgentConfigImportTypeResult(Wire):

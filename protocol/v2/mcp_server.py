@@ -38,7 +38,10 @@ class McpServerRefreshResponse(Wire):
     """Servers are configured anew."""
 
 
-CONFIG_MCP_SERVER_RELOAD = ClientRequest("config/mcpServer/reload", Empty, McpServerRefreshResponse)
+CONFIG_MCP_SERVER_RELOAD = ClientRequest(
+    "config/mcpServer/reload", Empty, McpServerRefreshResponse, availability="later"
+)
+"""Configure the servers anew, in loaded threads too."""
 
 
 McpServerStatusDetail = Literal["full", "toolsAndAuthOnly"]
@@ -141,7 +144,7 @@ class ListMcpServerStatusResponse(Wire):
 
 
 MCP_SERVER_STATUS_LIST = ClientRequest(
-    "mcpServerStatus/list", ListMcpServerStatusParams, ListMcpServerStatusResponse, access="read"
+    "mcpServerStatus/list", ListMcpServerStatusParams, ListMcpServerStatusResponse, access="read", availability="later"
 )
 
 
