@@ -178,7 +178,8 @@ def _unwritable(value: Any, depth: int = 0) -> str | None:
     if isinstance(value, list):
         found = (_unwritable(inner, depth + 1) for inner in cast("list[Any]", value))
         return next((reason for reason in found if reason is not None), None)
-    if isinstance(value, int) and not -MAX_INTEGER <= value < MAX_INTEGER:
+    # JSON has whole numbers of any size, and what is very large was read as a fraction.
+    if isinstance(value, int | float) and not -MAX_INTEGER <= value < MAX_INTEGER:
         return f"{value} has more than 64 bits"
     return None
 

@@ -139,6 +139,7 @@ def test_only_the_users_own_file_is_written(home: Home) -> None:
         ("model.x", 1, "cannot set value on non-table parent"),
         ("tui", {"a": [None]}, "invalid type: null, expected any valid TOML value"),
         ("tui.x", 1 << 63, "has more than 64 bits"),
+        ("tui.x", float(1 << 70), "has more than 64 bits"),
         ("profile", "work", "use `--profile <name>`"),
         ("approval_policy", "sometimes", "must be one of `untrusted`, `on-request`, `never`"),
         ("model_verbosity", 5, "must be one of"),
