@@ -255,7 +255,7 @@ class LayerStack:
             yield ConfigWarning(UNKNOWN, f"{count} more settings are not known, such as `{example}`.")
 
     def _warnings_of_shape(self) -> Iterator[ConfigWarning]:
-        told = {problem.path for problem in self._read[1].problems}
+        told = {problem.path for problem in self._read[1].problems} | {path for _, path, _ in self._unknown_keys()}
         for layer in self.active:
             for path, message in misshapen(layer.table):
                 if path not in told:

@@ -156,7 +156,7 @@ def test_an_older_name_of_a_policy_means_what_it_means_now(home: Home) -> None:
 
 
 def test_a_setting_of_the_wrong_kind_that_nothing_reads_is_told_once(home: Home) -> None:
-    home.config('tui = 5\nmcp_servers = "x"\n\n[features]\napps = "yes"\n')
+    home.config('tui = 5\nmcp_servers = "x"\n\n[features]\napps = "yes"\n\n[agents]\nmax_thread = 3\n')
     told = [(warning.summary, warning.line) for warning in home.load().warnings if "invalid setting" in warning.summary]
     assert told == [
         ("Ignoring an invalid setting: mcp_servers.", 2),
