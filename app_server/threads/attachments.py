@@ -14,7 +14,7 @@ from protocol.v2 import thread_attachment as wire
 
 if TYPE_CHECKING:
     from app_server.threads.manager import ThreadManager
-    from app_server.threads.thread import World
+    from app_server.threads.world import World
 
 PAGE = 100
 """How many attachments or threads a page has for which the client names no limit."""

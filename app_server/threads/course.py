@@ -9,7 +9,8 @@ from app_server.threads.goal import Goal
 from app_server.threads.queue import MessageQueue
 from app_server.threads.sampling import Samples
 from app_server.threads.storing import stored
-from app_server.threads.thread import Thread, World
+from app_server.threads.thread import Thread
+from app_server.threads.world import World
 from protocol.jsonrpc import invalid_request
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from app_server.threads.sections import Sections
 
 if TYPE_CHECKING:
     from app_server.threads.manager import ThreadManager
-    from app_server.threads.thread import World
+    from app_server.threads.world import World
 
 
 class Library:

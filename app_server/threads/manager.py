@@ -33,8 +33,9 @@ from app_server.threads.settings import (
     within_requirements,
 )
 from app_server.threads.storing import stored
-from app_server.threads.thread import Thread, World
+from app_server.threads.thread import Thread
 from app_server.threads.turn import Turn, turn_json
+from app_server.threads.world import World
 from app_server.version import PROTOCOL_VERSION
 from protocol.jsonrpc import RpcError, invalid_request
 from protocol.methods import ServerNotification

@@ -20,7 +20,7 @@ from protocol.v2.thread_data import ThreadReadState
 
 if TYPE_CHECKING:
     from app_server.threads.manager import ThreadManager
-    from app_server.threads.thread import World
+    from app_server.threads.world import World
 
 _GIT_MEMBERS = {"sha": "sha", "branch": "branch", "origin_url": "originUrl"}
 

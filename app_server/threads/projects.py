@@ -15,7 +15,7 @@ from protocol.v2 import project as wire
 
 if TYPE_CHECKING:
     from app_server.threads.manager import ThreadManager
-    from app_server.threads.thread import World
+    from app_server.threads.world import World
 
 PAGE = 100
 """How many projects a page has for which the client names no limit."""

@@ -13,7 +13,8 @@ from protocol.methods import ServerNotification
 from protocol.wire import Wire
 
 if TYPE_CHECKING:
-    from app_server.threads.thread import Thread, World
+    from app_server.threads.thread import Thread
+from app_server.threads.world import World
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from protocol.v2 import thread_search as wire
 
 if TYPE_CHECKING:
     from app_server.threads.manager import ThreadManager
-    from app_server.threads.thread import World
+    from app_server.threads.world import World
 
 PAGE: Final = 50
 """How many places or entries a page has for which the client names no limit."""

@@ -14,7 +14,7 @@ from protocol.v2.thread_data import ThreadSection, ThreadSectionAppearance
 
 if TYPE_CHECKING:
     from app_server.threads.manager import ThreadManager
-    from app_server.threads.thread import World
+    from app_server.threads.world import World
 
 PAGE = 100
 """How many sections a page has for which the client names no limit."""

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 import orjson
@@ -13,23 +13,18 @@ import orjson
 from app_server.approvals.approvals import Approvals
 from app_server.approvals.denials import InvalidDenial
 from app_server.approvals.guardian import Guardian
-from app_server.approvals.network import AmendNetwork, AskingTurn, NetworkApprovals
+from app_server.approvals.network import AskingTurn, NetworkApprovals
 from app_server.config.settings import Settings
 from app_server.exec.pause import Pause
-from app_server.extensions.extensions import Extensions
 from app_server.files.git import repository_state
 from app_server.model.catalog import ModelInfo
-from app_server.model.directory import ModelDirectory
 from app_server.model.events import Usage
 from app_server.model.provider import ModelProvider
 from app_server.rpc.connection import Connection
-from app_server.rpc.outbound import Frame, notification, now_ms
-from app_server.rpc.server_requests import ServerRequests
-from app_server.store.decisions import DecisionLog
-from app_server.store.goals import GoalStatus, GoalStore
-from app_server.store.queues import QueuedMessage, QueuedMissing, QueueStore, take
+from app_server.rpc.outbound import notification, now_ms
+from app_server.store.goals import GoalStatus
+from app_server.store.queues import QueuedMessage, QueuedMissing, take
 from app_server.store.rows import ItemRow, ThreadRow, TurnRow, cut_preview
-from app_server.store.threads import ThreadStore
 from app_server.threads.agenda import Agenda
 from app_server.threads.briefing import Briefing
 from app_server.threads.events import ThreadEvents
@@ -45,11 +40,8 @@ from app_server.threads.shell_turn import ShellTurn, run_user_command
 from app_server.threads.skills import ThreadSkills
 from app_server.threads.turn import AlsoStored, RefusedTurn, Turn
 from app_server.threads.user_input import preview_of
+from app_server.threads.world import World
 from app_server.tools.dynamic import dynamic_tools
-from app_server.tools.investigation import Investigation
-from app_server.tools.registry import ToolRegistry
-from app_server.tools.shell import UserShell
-from app_server.tools.terminals import Terminals
 from protocol.jsonrpc import invalid_request
 from protocol.v2 import thread as wire
 from protocol.v2.approval import ITEM_TOOL_REQUEST_USER_INPUT
@@ -79,67 +71,6 @@ from protocol.v2.user_input import UserInput
 _NO_TOKENS = TokenUsageBreakdown(
     cached_input_tokens=0, input_tokens=0, output_tokens=0, reasoning_output_tokens=0, total_tokens=0
 )
-
-
-class World(Protocol):
-    """What a thread needs of the daemon around it."""
-
-    @property
-    def settings(self) -> Settings: ...
-
-    @property
-    def thread_store(self) -> ThreadStore: ...
-
-    @property
-    def goals(self) -> GoalStore: ...
-
-    @property
-    def queues(self) -> QueueStore: ...
-
-    @property
-    def decisions(self) -> DecisionLog: ...
-
-    @property
-    def server_requests(self) -> ServerRequests: ...
-
-    @property
-    def tools(self) -> ToolRegistry: ...
-
-    @property
-    def shell(self) -> UserShell: ...
-
-    @property
-    def investigation(self) -> Investigation: ...
-
-    @property
-    def extensions(self) -> Extensions: ...
-
-    @property
-    def terminals(self) -> Terminals: ...
-
-    @property
-    def models(self) -> ModelDirectory: ...
-
-    def provider(self, name: str, settings: Settings) -> ModelProvider:
-        """The provider of that name under a thread's configuration. Raises -32600 naming the known ones."""
-        ...
-
-    async def amend_rules(self, prefix: Sequence[str]) -> None:
-        """Allow commands that begin with `prefix` from now on. Raises Declined where that cannot be kept."""
-        ...
-
-    @property
-    def amend_network(self) -> AmendNetwork:
-        """Keeps a rule for a host, on disk and at once."""
-        ...
-
-    def spawn(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
-        """Run what outlives the request and the client that started it. An error is logged and takes nothing along."""
-        ...
-
-    def broadcast(self, frame: Frame) -> None:
-        """Send thread-level news to every initialised client."""
-        ...
 
 
 BEGIN_SECONDS = 10.0
