@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from app_server.config.projects import project_root
 from app_server.config.settings import Settings
 
 SYSTEM = Path("/etc/codex/rules")
@@ -16,24 +17,13 @@ def rules_folders(settings: Settings, cwd: str, writable_roots: Sequence[str]) -
     of a writable root it is protected, deeper inside one it is not, and a rule planted there would lift the sandbox.
     """
     folders = [SYSTEM, settings.codex_home / "rules"]
-    root = _project_root(cwd, settings.project_root_markers)
+    root = project_root(cwd, settings.project_root_markers)
     if any(settings.projects.get(place) == "trusted" for place in (root, cwd)):
         open_roots = [os.path.realpath(writable) for writable in writable_roots]
         real = os.path.realpath(root)
         if real in open_roots or not any(_is_within(real, writable) for writable in open_roots):
             folders.append(Path(root, ".codex", "rules"))
     return folders
-
-
-def _project_root(cwd: str, markers: Sequence[str]) -> str:
-    folder = cwd
-    while True:
-        if any(os.path.exists(os.path.join(folder, marker)) for marker in markers):
-            return folder
-        parent = os.path.dirname(folder)
-        if parent == folder:
-            return cwd
-        folder = parent
 
 
 def _is_within(path: str, folder: str) -> bool:
