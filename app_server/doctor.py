@@ -25,6 +25,7 @@ from app_server.config.projects import find_project
 from app_server.sandbox.permissions import Secrets, workspace_write
 from app_server.sandbox.sandbox import SandboxUnavailable, choose_sandbox
 from app_server.store.daemons import Daemon
+from app_server.store.rollouts.files import files_in, folders
 from app_server.transport.listen import default_socket
 from app_server.version import PROTOCOL_VERSION, TURNLOOM_VERSION
 
@@ -88,7 +89,7 @@ def examine(home: Path, overrides: Sequence[str] = (), profile: str | None = Non
     """Look at everything, in the order in which it is shown."""
     patient = _Patient(home, overrides, profile)
     configuration = (_configuration, _project, _requirements)
-    for look in (_program, _home, *configuration, _sandbox, _kernel, _tools, _model, _store, _daemons):
+    for look in (_program, _home, *configuration, _sandbox, _kernel, _tools, _model, _store, _sessions, _daemons):
         look(patient)
     return patient.checks
 
@@ -357,6 +358,13 @@ def _store(patient: _Patient) -> None:
         return
     size = sum(file.stat().st_size for file in path.parent.glob("threads.sqlite3*"))
     patient.note("store", "ok", f"{path}: {threads} threads, {size / 1e6:.1f} MB")
+
+
+def _sessions(patient: _Patient) -> None:
+    files = [file for folder, archived in folders(patient.home) for file in files_in(folder, archived)]
+    if files:
+        count, archived = len(files), sum(file.archived for file in files)
+        patient.note("sessions", "ok", f"{count} of Codex ({archived} archived), listed among the threads")
 
 
 def _daemons(patient: _Patient) -> None:
