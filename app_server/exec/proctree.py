@@ -93,11 +93,14 @@ def children_of_thread(pid: int, thread: int) -> list[int] | None:
 
 
 def descendants(pid: int) -> list[int]:
-    """Every process below `pid`, parents before children."""
+    """Every process below `pid`, parents before children and younger siblings before older ones.
+
+    In this order the reader of a pipe is signalled before its writer, whose end it would take for the end of the input.
+    """
     found: list[int] = []
     waiting = [pid]
     while waiting:
-        below = children(waiting.pop())
+        below = children(waiting.pop())[::-1]
         found += below
         waiting += below
     return found

@@ -33,7 +33,12 @@ export function activate(context: vscode.ExtensionContext): void {
         const chosen = await vscode.window.showInputBox({ title: "Rename thread", value: name });
         if (chosen) await link.current.request("thread/name/set", { threadId, name: chosen });
       }),
-    "turnloom.archiveThread": (entry?: Entry) => withThread(entry, (threadId) => link.current.request("thread/archive", { threadId })),
+    "turnloom.archiveThread": (entry?: Entry) =>
+      withThread(entry, async (threadId, name) => {
+        await link.current.request("thread/archive", { threadId });
+        const chosen = await vscode.window.showInformationMessage(`“${name}” is archived.`, "Undo");
+        if (chosen === "Undo") await link.current.request("thread/unarchive", { threadId });
+      }),
     "turnloom.forkThread": (entry?: Entry) =>
       withThread(entry, async (threadId) => {
         const { thread } = await link.current.request("thread/fork", { threadId });
@@ -86,7 +91,12 @@ export function activate(context: vscode.ExtensionContext): void {
   }
   context.subscriptions.push(
     vscode.workspace.onDidChangeConfiguration((event) => {
-      if (event.affectsConfiguration("turnloom.url") || event.affectsConfiguration("turnloom.command")) link.restart();
+      if (event.affectsConfiguration("turnloom.url") || event.affectsConfiguration("turnloom.command")) {
+        void vscode.commands.executeCommand("turnloom.restart");
+      }
+    }),
+    vscode.window.registerWebviewPanelSerializer("turnloom.chat", {
+      deserializeWebviewPanel: (panel, state) => chats.restore(panel, state),
     }),
     vscode.window.registerUriHandler({
       handleUri: (uri) => void vscode.commands.executeCommand("turnloom.openThread", uri.path.split("/").at(-1)),
@@ -110,8 +120,9 @@ async function attachToDaemon(link: Link): Promise<void> {
   });
   if (url === undefined) return;
   if (url !== "" && !url.startsWith("unix:")) await askForToken(link);
-  await settings.update("url", url, vscode.ConfigurationTarget.Workspace);
-  link.restart();
+  // A changed address reconnects by itself; with the same one it is the token that may be new.
+  if (url === settings.get<string>("url", "")) await link.restart();
+  else await settings.update("url", url, vscode.ConfigurationTarget.Workspace);
 }
 
 async function askForToken(link: Link): Promise<void> {

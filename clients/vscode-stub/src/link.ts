@@ -42,16 +42,14 @@ export class Link implements vscode.Disposable {
     return url() !== "";
   }
 
-  /** Ends the connection and makes one as the settings say now. */
-  restart(): Client {
-    this.client?.close();
-    this.client = undefined;
-    return this.current;
+  /** Ends the connection and makes one as the settings say now; open chats go on there. */
+  async restart(): Promise<void> {
+    await this.current.reconnect();
   }
 
   /** A client of its own to the same server, for a second view of a thread. */
   another(): Client {
-    return new Client({ ...this.options(""), trace: this.trace("second ") });
+    return new Client(this.options("", "second "));
   }
 
   async setToken(token: string | undefined): Promise<void> {
@@ -65,7 +63,7 @@ export class Link implements vscode.Disposable {
   }
 
   private make(): Client {
-    const client = new Client({ ...this.options(this.folder()), trace: this.trace("") });
+    const client = new Client(this.options(this.folder(), ""));
     client.onState((state) => {
       if (client === this.client) this.show(state);
       this.changed.fire(state);
@@ -77,16 +75,17 @@ export class Link implements vscode.Disposable {
     return client;
   }
 
-  private options(cwd: string) {
+  private options(cwd: string, who: string) {
     const version = (this.context.extension.packageJSON as { version: string }).version;
     const clientInfo = { name: "turnloom_vscode", title: "Turnloom for VS Code", version };
-    this.address = url() || command().join(" ");
-    if (url() !== "") {
-      const connect = async () => webSocket({ url: url(), token: await this.context.secrets.get(TOKEN) })();
-      return { clientInfo, connect };
-    }
     const onLog = (text: string) => this.output.info(text.trimEnd());
-    return { clientInfo, connect: program({ command: command(), onLog, ...(cwd === "" ? {} : { cwd }) }) };
+    // The settings are read for each connection, since they may have changed since the last one.
+    const connect = async () => {
+      this.address = url() || command().join(" ");
+      if (url() !== "") return webSocket({ url: url(), token: await this.context.secrets.get(TOKEN) })();
+      return program({ command: command(), onLog, ...(cwd === "" ? {} : { cwd }) })();
+    };
+    return { clientInfo, connect, trace: this.trace(who) };
   }
 
   private folder(): string {

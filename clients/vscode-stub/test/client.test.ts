@@ -140,7 +140,7 @@ describe("a lost connection", () => {
     const seen = notifications(one);
     const resumed = new Seen<ThreadResumeResponse>();
     const threadId = await startThread(one);
-    one.keep(threadId, resumed.add);
+    one.keep(threadId, { resumed: resumed.add });
     await say(one, threadId, "run: sleep 2\nrun: echo and so on");
     await seen.until((each) => each.method === "item/started" && each.params.item.type === "commandExecution");
     wire.cut();
@@ -182,7 +182,7 @@ describe("a lost connection", () => {
     const seen = notifications(one);
     const resumed = new Seen<ThreadResumeResponse>();
     const threadId = await startThread(one);
-    one.keep(threadId, resumed.add);
+    one.keep(threadId, { resumed: resumed.add });
     await say(one, threadId, "Hello");
     await seen.until(completed(threadId));
     await daemon.kill("SIGKILL");
@@ -191,6 +191,35 @@ describe("a lost connection", () => {
     assert.equal(thread.turns.length, 1);
     one.close();
     await next.kill();
+  });
+});
+
+describe("another server", () => {
+  test("is taken when the address has changed; threads that it does not have are told", async () => {
+    const daemon = await Daemon.start(home);
+    let url = daemon.url;
+    const one = client(() => webSocket({ url })());
+    await one.start();
+    const gone = new Seen<Error>();
+    const ended = new Seen<ConnectionState>();
+    const threadId = await startThread(one);
+    one.keep(threadId, { resumed: () => assert.fail("the other server has the thread"), gone: gone.add });
+    one.onState(ended.add);
+    const otherHome = await Home.make();
+    const other = await Daemon.start(otherHome);
+    url = other.url;
+    const pending = assert.rejects(one.request("command/exec", { command: ["sleep", "60"] }), ConnectionLost);
+    const server = await one.reconnect();
+    assert.equal(server.codexHome, otherHome.folder);
+    await pending;
+    assert.match((await gone.until(() => true)).message, /thread|rollout/);
+    assert.deepEqual(
+      ended.all.map((state) => state.kind),
+      ["closed", "connecting", "connected"],
+    );
+    one.close();
+    await Promise.all([daemon.kill(), other.kill()]);
+    await otherHome.remove();
   });
 });
 
@@ -203,7 +232,7 @@ describe("two clients", () => {
     const asked = new Seen<string>();
     const withdrawn = new Seen<string>();
     const threadId = await startThread(first, "untrusted");
-    await second.follow(threadId, () => {});
+    await second.follow(threadId, { resumed() {} });
 
     let answer!: () => void;
     const wait = new Promise<void>((resolve) => (answer = resolve));
@@ -240,7 +269,7 @@ describe("two clients", () => {
     await Promise.all([first.start(), second.start()]);
     const [here, there] = [notifications(first), notifications(second)];
     const threadId = await startThread(first);
-    await second.follow(threadId, () => {});
+    await second.follow(threadId, { resumed() {} });
     await say(first, threadId, "Hello");
     await Promise.all([here.until(completed(threadId)), there.until(completed(threadId))]);
     assert.equal(answerIn(there), answerIn(here));

@@ -2,13 +2,19 @@
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
 import * as net from "node:net";
 import { tmpdir } from "node:os";
 import * as path from "node:path";
 
 /** `TURNLOOM` names the program; else it is that of the checkout, or one on the PATH. */
-export const TURNLOOM = process.env.TURNLOOM ?? "turnloom";
+export const TURNLOOM = process.env.TURNLOOM ?? inCheckout() ?? "turnloom";
+
+function inCheckout(): string | undefined {
+  const program = path.resolve(import.meta.dirname, "../../../../.venv/bin/turnloom");
+  return existsSync(program) ? program : undefined;
+}
 
 export class Home {
   private constructor(readonly folder: string) {}

@@ -2,10 +2,9 @@
 
 import * as vscode from "vscode";
 
-import type { Client } from "../client/client.js";
+import type { Client, Follower } from "../client/client.js";
 import type { ServerMethod, ServerRequestHandler } from "../client/peer.js";
 import type { Link } from "../link.js";
-import type { ThreadResumeResponse } from "../protocol/v2/index.js";
 import { ChatPanel, NEWEST_TURNS } from "./panel.js";
 import { askAboutCommand, askAboutFiles, askAboutPermissions, askTheUser, type Answer, type Question } from "./questions.js";
 
@@ -29,7 +28,7 @@ export class Chats {
     const client = this.link.current;
     const started = await client.request("thread/start", { cwd });
     const chat = this.add(client, started);
-    client.keep(started.thread.id, (thread) => chat.resumed(thread), NEWEST_TURNS);
+    client.keep(started.thread.id, this.follower(client, started.thread.id), NEWEST_TURNS);
     return chat;
   }
 
@@ -53,19 +52,34 @@ export class Chats {
     return chat;
   }
 
-  private async follow(client: Client, threadId: string): Promise<ChatPanel> {
-    const resumed = (thread: ThreadResumeResponse) => {
-      for (const chat of this.open) if (chat.client === client && chat.threadId === threadId) chat.resumed(thread);
-    };
-    return this.add(client, await client.follow(threadId, resumed, NEWEST_TURNS));
+  /** A tab of before the editor was closed, with the thread that its page remembers. */
+  async restore(panel: vscode.WebviewPanel, state: unknown): Promise<void> {
+    const threadId = (state as { threadId?: unknown } | undefined)?.threadId;
+    if (typeof threadId !== "string") return panel.dispose();
+    try {
+      await this.follow(this.link.current, threadId, panel);
+    } catch (error) {
+      panel.dispose();
+      throw error;
+    }
   }
 
-  private add(client: Client, opened: ConstructorParameters<typeof ChatPanel>[2]): ChatPanel {
-    const panel = vscode.window.createWebviewPanel("turnloom.chat", "Turnloom", vscode.ViewColumn.Active, {
-      enableScripts: true,
-      retainContextWhenHidden: true,
-      localResourceRoots: [this.media],
-    });
+  private async follow(client: Client, threadId: string, panel?: vscode.WebviewPanel): Promise<ChatPanel> {
+    const opened = await client.follow(threadId, this.follower(client, threadId), NEWEST_TURNS);
+    return this.add(client, opened, panel);
+  }
+
+  private follower(client: Client, threadId: string): Follower {
+    const chats = () => [...this.open].filter((chat) => chat.client === client && chat.threadId === threadId);
+    return {
+      resumed: (thread) => chats().forEach((chat) => chat.resumed(thread)),
+      gone: (error) => chats().forEach((chat) => chat.gone(error)),
+    };
+  }
+
+  private add(client: Client, opened: ConstructorParameters<typeof ChatPanel>[2], restored?: vscode.WebviewPanel): ChatPanel {
+    const panel = restored ?? newPanel();
+    panel.webview.options = { enableScripts: true, localResourceRoots: [this.media] };
     panel.iconPath = new vscode.ThemeIcon("comment-discussion") as unknown as vscode.Uri;
     const chat = new ChatPanel(panel, client, opened, this.media);
     this.open.add(chat);
@@ -120,4 +134,8 @@ export class Chats {
     // To close a notification is no answer: the chat, another window or another client still has the question.
     return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error)));
   }
+}
+
+function newPanel(): vscode.WebviewPanel {
+  return vscode.window.createWebviewPanel("turnloom.chat", "Turnloom", vscode.ViewColumn.Active, { retainContextWhenHidden: true });
 }

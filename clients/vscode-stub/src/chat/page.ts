@@ -21,7 +21,8 @@ export function pageOf(webview: vscode.Webview, media: vscode.Uri): string {
 </head>
 <body>
   <div id="connection" role="status" hidden></div>
-  <main id="log" role="log" aria-label="Conversation" tabindex="0">
+  <div id="spoken" class="hidden" aria-live="polite"></div>
+  <main id="log" role="log" aria-live="off" aria-label="Conversation" tabindex="0">
     <button id="older" class="secondary" hidden>Show older turns</button>
   </main>
   <div id="questions"></div>

@@ -36,7 +36,6 @@ export class ChatPanel implements vscode.Disposable {
   private surroundings: Surroundings;
   private runningTurn: string | undefined;
   private olderCursor: string | null = null;
-  private token = 0;
   private readonly isClosed = new vscode.EventEmitter<void>();
   readonly onClosed = this.isClosed.event;
 
@@ -77,6 +76,11 @@ export class ChatPanel implements vscode.Disposable {
   resumed(opened: ThreadResumeResponse): void {
     this.take(opened);
     this.showAll();
+  }
+
+  /** The server that is connected now does not have the thread. */
+  gone(error: Error): void {
+    this.post({ kind: "connection", text: `The server does not have this thread: ${error.message}` });
   }
 
   /** Shows a question; resolves with the user's answer, rejects when `signal` says that nobody needs it any more. */
@@ -224,7 +228,7 @@ export class ChatPanel implements vscode.Disposable {
       query,
       roots: [this.thread.cwd],
       // The newer of two searches with one token ends the older.
-      cancellationToken: `${this.threadId}-${++this.token > 0 ? "mention" : ""}`,
+      cancellationToken: `mention-${this.threadId}`,
     });
     this.post({ kind: "files", query, paths: found.files.slice(0, FOUND_FILES).map((file) => file.path) });
   }

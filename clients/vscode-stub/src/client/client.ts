@@ -35,8 +35,12 @@ export interface ClientOptions {
   trace?: Trace;
 }
 
-/** Told with the thread's state each time it was taken up again, so that what was missed can be shown. */
-export type Resumed = (thread: ThreadResumeResponse) => void;
+export interface Follower {
+  /** The thread was taken up again after a lost connection: its whole state, so that what was missed can be shown. */
+  resumed(thread: ThreadResumeResponse): void;
+  /** The server does not have the thread any more: it was deleted meanwhile, or this is another server. */
+  gone?(error: Error): void;
+}
 
 /** What `thread/resume` is to tell; by default the whole thread. */
 export type FollowOptions = Pick<Params<"thread/resume">, "excludeTurns" | "initialTurnsPage">;
@@ -46,10 +50,12 @@ const BACKOFF_MS = [250, 500, 1_000, 2_000, 5_000, 10_000];
 export class Client {
   private readonly dispatch = new Dispatch();
   private readonly stateListeners = new Set<(state: ConnectionState) => void>();
-  private readonly followed = new Map<string, { how: FollowOptions; resumed: Resumed }>();
+  private readonly followed = new Map<string, { how: FollowOptions; follower: Follower }>();
   private peer: Peer | undefined;
   private connected = deferred<Peer>();
   private attempt = 0;
+  /** How often it was closed: what was begun before belongs to nobody. */
+  private closings = 0;
   private timer: NodeJS.Timeout | undefined;
   private current: ConnectionState = { kind: "closed", reason: "not started" };
 
@@ -72,8 +78,18 @@ export class Client {
 
   close(): void {
     clearTimeout(this.timer);
+    this.closings++;
+    const { peer } = this;
+    this.peer = undefined;
     this.giveUp("closed by this client");
-    this.peer?.close();
+    peer?.close();
+  }
+
+  /** Leaves the server, if there is one, and connects anew: at once, and to where `connect` leads by now. */
+  async reconnect(): Promise<InitializeResponse> {
+    this.close();
+    this.attempt = 0;
+    return this.start();
   }
 
   onState(listener: (state: ConnectionState) => void): () => void {
@@ -104,18 +120,18 @@ export class Client {
   }
 
   /**
-   * Resumes the thread and follows it: after a lost connection it is resumed again in the same way, and `resumed` is
-   * told its state.
+   * Resumes the thread and follows it: after a lost connection it is resumed again in the same way, and the follower
+   * is told its state.
    */
-  async follow(threadId: string, resumed: Resumed, how: FollowOptions = {}): Promise<ThreadResumeResponse> {
+  async follow(threadId: string, follower: Follower, how: FollowOptions = {}): Promise<ThreadResumeResponse> {
     const thread = await this.request("thread/resume", { threadId, ...how });
-    this.keep(threadId, resumed, how);
+    this.keep(threadId, follower, how);
     return thread;
   }
 
   /** Follows a thread that this connection has started or forked, and so follows already on the server's side. */
-  keep(threadId: string, resumed: Resumed, how: FollowOptions = {}): void {
-    this.followed.set(threadId, { how, resumed });
+  keep(threadId: string, follower: Follower, how: FollowOptions = {}): void {
+    this.followed.set(threadId, { how, follower });
   }
 
   async unfollow(threadId: string): Promise<void> {
@@ -123,6 +139,7 @@ export class Client {
   }
 
   private async attemptConnection(): Promise<void> {
+    const { closings } = this;
     this.tell({ kind: "connecting", attempt: ++this.attempt });
     let peer: Peer | undefined;
     try {
@@ -131,8 +148,10 @@ export class Client {
       peer.onEnd = (reason) => ended.reject(new ConnectionLost(reason));
       const server = await Promise.race([peer.request("initialize", this.hello()), ended.promise]);
       peer.notify("initialized");
-      if (this.current.kind === "closed") return peer.close();
-      peer.onEnd = (reason) => this.lost(reason);
+      if (this.closings !== closings) return peer.close();
+      peer.onEnd = (reason) => {
+        if (this.peer === peer) this.lost(reason);
+      };
       this.peer = peer;
       this.attempt = 0;
       this.tell({ kind: "connected", server });
@@ -140,7 +159,7 @@ export class Client {
       if (this.peer === peer) this.connected.resolve(peer);
     } catch (error) {
       peer?.close();
-      if (this.peer !== peer || peer === undefined) this.lost(asError(error).message);
+      if (this.closings === closings && this.peer === undefined) this.lost(asError(error).message);
     }
   }
 
@@ -153,13 +172,13 @@ export class Client {
   }
 
   private async takeUp(peer: Peer): Promise<void> {
-    for (const [threadId, { how, resumed }] of [...this.followed]) {
+    for (const [threadId, { how, follower }] of [...this.followed]) {
       try {
-        resumed(await peer.request("thread/resume", { threadId, ...how }));
+        follower.resumed(await peer.request("thread/resume", { threadId, ...how }));
       } catch (error) {
         if (error instanceof ConnectionLost) return;
-        // It was deleted, or archived, while nobody looked: there is nothing left to follow.
         this.followed.delete(threadId);
+        follower.gone?.(asError(error));
       }
     }
   }

@@ -2,13 +2,15 @@
 
 import { Conversation, type TurnView } from "../chat/conversation.js";
 import type { Attachment, FromPage, ToPage } from "../chat/messages.js";
+import type { Answer } from "../chat/questions.js";
+import type { ServerNotification } from "../protocol/index.js";
 import type { ThreadItem } from "../protocol/v2/index.js";
 import { Composer } from "./composer.js";
 import { byId, h } from "./dom.js";
 import { renderItem, type Actions } from "./items.js";
 import { renderQuestion } from "./question.js";
 
-declare function acquireVsCodeApi(): { postMessage(message: FromPage): void };
+declare function acquireVsCodeApi(): { postMessage(message: FromPage): void; setState(state: { threadId: string }): void };
 
 const editor = acquireVsCodeApi();
 const tell = (message: FromPage) => editor.postMessage(message);
@@ -35,6 +37,8 @@ function receive(message: ToPage): void {
     case "opened":
       conversation = new Conversation(message.thread.id, message.surroundings);
       conversation.load(message.thread);
+      // What the tab is restored from when the editor is opened again.
+      editor.setState({ threadId: message.thread.id });
       older.hidden = !message.hasOlder;
       drawAll();
       break;
@@ -45,17 +49,17 @@ function receive(message: ToPage): void {
       break;
     case "event": {
       const change = conversation?.apply(message.event);
+      speak(message.event);
       if (change?.kind === "turn") redraw(change.turnId);
       else if (change?.kind === "item") redraw(change.turnId, change.itemId);
       else if (change !== undefined) drawSurroundings();
       break;
     }
     case "ask": {
-      const question = renderQuestion(message.question, (answer) => {
-        tell({ kind: "answer", id: message.question.id, answer });
-      });
-      byId("questions").append(question);
-      question.querySelector<HTMLElement>("button, input")?.focus();
+      const answer = (given: Answer) => tell({ kind: "answer", id: message.question.id, answer: given });
+      // It does not take the focus: a key that is meant for the message must not be an answer.
+      document.getElementById(`question-${message.question.id}`)?.remove();
+      byId("questions").append(renderQuestion(message.question, answer));
       break;
     }
     case "answered": {
@@ -78,6 +82,14 @@ function receive(message: ToPage): void {
       byId("notes").textContent = message.reason;
       break;
   }
+}
+
+/** Tells a screen reader what is complete: read while it streams, an answer would be read again with every word. */
+function speak(event: ServerNotification): void {
+  if (event.method !== "item/completed") return;
+  const { item } = event.params;
+  if (item.type === "agentMessage") byId("spoken").textContent = item.text;
+  if (item.type === "commandExecution") byId("spoken").textContent = `${item.command}: exit code ${item.exitCode ?? "unknown"}`;
 }
 
 /** Draws what has changed with the next frame, however many deltas have come until then. */
