@@ -12,7 +12,7 @@ import * as path from "node:path";
 export const TURNLOOM = process.env.TURNLOOM ?? inCheckout() ?? "turnloom";
 
 function inCheckout(): string | undefined {
-  const program = path.resolve(import.meta.dirname, "../../../../.venv/bin/turnloom");
+  const program = path.resolve(__dirname, "../../../../.venv/bin/turnloom");
   return existsSync(program) ? program : undefined;
 }
 
