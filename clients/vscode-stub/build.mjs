@@ -1,5 +1,5 @@
 // Bundles the extension and the chat's page into dist/.
-import { cp, rm } from "node:fs/promises";
+import { cp, readFile, rm, writeFile } from "node:fs/promises";
 
 import { build } from "esbuild";
 
@@ -16,3 +16,8 @@ await build({
 });
 await build({ ...shared, entryPoints: { chat: "src/webview/main.ts" }, platform: "browser", format: "iife", target: "es2022" });
 await cp("src/webview/chat.css", "dist/chat.css");
+// A tab's icon is shown as it is: in the themes' own colours of icons.
+const icon = await readFile("media/turnloom.svg", "utf8");
+for (const [theme, colour] of [["light", "#424242"], ["dark", "#c5c5c5"]]) {
+  await writeFile(`dist/${theme}.svg`, icon.replace("#000", colour));
+}

@@ -19,9 +19,18 @@ const PATCH = `apply_patch <<'EOF'
 *** End Patch
 EOF`;
 
-/** `patch` changes files, `run COMMAND` runs one, `think` shows thoughts; all else is answered with Markdown. */
+const STEPS = [
+  { step: "Look at the loom", status: "completed" },
+  { step: "Weave", status: "in_progress" },
+];
+
+/**
+ * `patch` changes files, `run COMMAND` runs one, `steps` shows a plan, `hold` answers when it is let go, `fail` is
+ * refused; all else is answered with Markdown.
+ */
 export class Model {
   private number = 0;
+  private letGo = () => {};
 
   private constructor(
     private readonly server: http.Server,
@@ -47,6 +56,11 @@ wire_api = "responses"
 `;
   }
 
+  /** Lets the answer that is on hold come to its end. */
+  release(): void {
+    this.letGo();
+  }
+
   close(): void {
     this.server.closeAllConnections();
     this.server.close();
@@ -57,6 +71,11 @@ wire_api = "responses"
     for await (const chunk of request) chunks.push(chunk as Buffer);
     if (request.method !== "POST") return void response.writeHead(404).end();
     const body = JSON.parse(Buffer.concat(chunks).toString()) as Body;
+    const text = said(body);
+    if (text.startsWith("fail")) {
+      const error = { message: "the loom is broken", type: "invalid_request_error" };
+      return void response.writeHead(400, { "Content-Type": "application/json" }).end(JSON.stringify({ error }));
+    }
     response.writeHead(200, { "Content-Type": "text/event-stream" });
     const send = (type: string, members: object) =>
       response.write(`event: ${type}\ndata: ${JSON.stringify({ type, ...members })}\n\n`);
@@ -68,6 +87,7 @@ wire_api = "responses"
         send("response.output_text.delta", { item_id: item.id, delta });
         await new Promise((resolve) => setImmediate(resolve));
       }
+      if (text.startsWith("hold")) await new Promise<void>((resolve) => (this.letGo = resolve));
       send("response.output_item.done", { item });
     }
     const usage = { input_tokens: 1200, output_tokens: 34, total_tokens: 1234 };
@@ -79,21 +99,30 @@ wire_api = "responses"
   private itemsFor(body: Body): any[] {
     const id = `i${this.number++}`;
     const say = (text: string) => ({ type: "message", role: "assistant", id, content: [{ type: "output_text", text }] });
-    const run = (cmd: string) => ({
+    const call = (name: string, given: object) => ({
       type: "function_call",
       id,
       call_id: id,
-      name: "exec_command",
-      arguments: JSON.stringify({ cmd }),
+      name,
+      arguments: JSON.stringify(given),
     });
+    const run = (cmd: string) => call("exec_command", { cmd });
     if (body.input.at(-1)?.type.endsWith("_output")) return [say("Done.")];
-    const said = body.input.filter((item) => item.role === "user").at(-1);
-    const text = said?.content?.map((part) => part.text ?? "").join(" ") ?? "";
+    const text = said(body);
     const command = /\brun (.+)/.exec(text)?.[1];
     if (command !== undefined) return [run(command)];
     if (text.includes("patch")) return [run(PATCH)];
+    if (text.includes("steps")) return [call("update_plan", { plan: STEPS })];
+    if (text.startsWith("hold")) return [say("Holding the thread")];
+    if (text.includes("From new.txt")) return [say(`You have attached: ${text}`)];
     const thoughts = { type: "reasoning", id: `${id}r`, summary: [{ type: "summary_text", text: "**Thinking** about it" }] };
     const table = "| name | value |\n| --- | --- |\n| one | 1 |";
     return [thoughts, say(`# An answer\n\nSome **bold** text and \`code\`:\n\n\`\`\`python\nprint("hi")\n\`\`\`\n\n- first\n- second\n\n${table}\n`)];
   }
+}
+
+/** What the user has said last. */
+function said(body: Body): string {
+  const message = body.input.filter((item) => item.role === "user").at(-1);
+  return message?.content?.map((part) => part.text ?? "").join(" ") ?? "";
 }

@@ -8,9 +8,18 @@ import type { Link } from "../link.js";
 import { ChatPanel, NEWEST_TURNS } from "./panel.js";
 import { askAboutCommand, askAboutFiles, askAboutPermissions, askTheUser, type Answer, type Question } from "./questions.js";
 
+/** A question that nobody has answered yet; `take` adds a way in which it may be. */
+interface Pending {
+  client: Client;
+  question: Question;
+  signal: AbortSignal;
+  take(way: Promise<Answer>): void;
+}
+
 export class Chats {
   private readonly open = new Set<ChatPanel>();
   private active: ChatPanel | undefined;
+  private readonly pending = new Set<Pending>();
 
   constructor(
     private readonly link: Link,
@@ -80,10 +89,13 @@ export class Chats {
   private add(client: Client, opened: ConstructorParameters<typeof ChatPanel>[2], restored?: vscode.WebviewPanel): ChatPanel {
     const panel = restored ?? newPanel();
     panel.webview.options = { enableScripts: true, localResourceRoots: [this.media] };
-    panel.iconPath = new vscode.ThemeIcon("comment-discussion") as unknown as vscode.Uri;
+    panel.iconPath = { light: vscode.Uri.joinPath(this.media, "light.svg"), dark: vscode.Uri.joinPath(this.media, "dark.svg") };
     const chat = new ChatPanel(panel, client, opened, this.media);
     this.open.add(chat);
     this.active = chat;
+    for (const pending of this.pending) {
+      if (concerns(pending, chat)) pending.take(chat.ask(pending.question, pending.signal));
+    }
     panel.onDidChangeViewState(() => {
       if (panel.active) this.active = chat;
     });
@@ -113,15 +125,25 @@ export class Chats {
     handle("item/tool/requestUserInput", askTheUser);
   }
 
-  /** Asks in every chat of the thread, and by a notification where none is in sight. The first answer counts. */
+  /**
+   * Asks in every chat of the thread, also in those that are opened while the question is open, and by a notification
+   * where none is in sight. The first answer counts.
+   */
   private async ask(client: Client, question: Question, signal: AbortSignal): Promise<Answer> {
-    const chats = [...this.open].filter((chat) => chat.client === client && chat.threadId === question.threadId);
-    const ways = chats.map((chat) => chat.ask(question, signal));
-    if (!chats.some((chat) => chat.panel.visible)) ways.push(this.notify(question, signal));
-    for (const way of ways) way.catch(() => {});
-    const answer = await Promise.race(ways);
-    for (const chat of chats) chat.settle(question.id);
-    return answer;
+    let pending!: Pending;
+    const answered = new Promise<Answer>((resolve, reject) => {
+      pending = { client, question, signal, take: (way) => void way.then(resolve, reject) };
+    });
+    this.pending.add(pending);
+    const concerned = () => [...this.open].filter((chat) => concerns(pending, chat));
+    for (const chat of concerned()) pending.take(chat.ask(question, signal));
+    if (!concerned().some((chat) => chat.panel.visible)) pending.take(this.notify(question, signal));
+    try {
+      return await answered;
+    } finally {
+      this.pending.delete(pending);
+      for (const chat of concerned()) chat.settle(question.id);
+    }
   }
 
   private async notify(question: Question, signal: AbortSignal): Promise<Answer> {
@@ -138,4 +160,8 @@ export class Chats {
 
 function newPanel(): vscode.WebviewPanel {
   return vscode.window.createWebviewPanel("turnloom.chat", "Turnloom", vscode.ViewColumn.Active, { retainContextWhenHidden: true });
+}
+
+function concerns(pending: Pending, chat: ChatPanel): boolean {
+  return chat.client === pending.client && chat.threadId === pending.question.threadId;
 }

@@ -35,8 +35,10 @@ export class Composer {
   }
 
   show(state: { model: string; permissions: string; isRunning: boolean }): void {
-    byId("model").textContent = state.model || "Model";
-    byId("permissions").textContent = state.permissions || "Permissions";
+    for (const [id, what, chosen] of [["model", "Model", state.model], ["permissions", "Permissions", state.permissions]] as const) {
+      byId(id).textContent = chosen || what;
+      byId(id).setAttribute("aria-label", `${what}: ${chosen || "default"}`);
+    }
     this.stopButton.hidden = !state.isRunning;
     this.sendButton.textContent = state.isRunning ? "Steer" : "Send";
     this.text.placeholder = state.isRunning ? "Steer the running turn" : "Ask for anything; @ mentions a file";

@@ -18,16 +18,23 @@ const tell = (message: FromPage) => editor.postMessage(message);
 let conversation: Conversation | undefined;
 const stale = new Set<string>();
 let isDrawing = false;
+/** Whether the end stays in sight as the conversation grows: until the reader scrolls away from it. */
+let isFollowing = true;
 
 const log = byId("log");
 const older = byId<HTMLButtonElement>("older");
 const composer = new Composer({
-  send: (text: string, attachments: Attachment[], mentions: string[]) => tell({ kind: "send", text, attachments, mentions }),
+  send: (text: string, attachments: Attachment[], mentions: string[]) => {
+    isFollowing = true;
+    tell({ kind: "send", text, attachments, mentions });
+  },
   stop: () => tell({ kind: "stop" }),
   findFiles: (query: string) => tell({ kind: "findFiles", query }),
   command: (command) => tell({ kind: "command", command }),
 });
 
+log.addEventListener("scroll", () => (isFollowing = log.scrollHeight - log.scrollTop - log.clientHeight < 40));
+new ResizeObserver(follow).observe(log);
 older.addEventListener("click", () => tell({ kind: "older" }));
 window.addEventListener("message", ({ data }: MessageEvent<ToPage>) => receive(data));
 tell({ kind: "ready" });
@@ -45,7 +52,7 @@ function receive(message: ToPage): void {
     case "older":
       conversation?.prepend(message.turns);
       older.hidden = !message.hasOlder;
-      drawAll();
+      drawOlder();
       break;
     case "event": {
       const change = conversation?.apply(message.event);
@@ -99,14 +106,13 @@ function redraw(turnId: string, itemId = ""): void {
   isDrawing = true;
   requestAnimationFrame(() => {
     isDrawing = false;
-    const atEnd = isAtEnd();
     for (const key of stale) {
       const [turn = "", item = ""] = key.split("\n");
       draw(turn, item);
     }
     stale.clear();
     drawSurroundings();
-    if (atEnd) log.scrollTop = log.scrollHeight;
+    follow();
   });
 }
 
@@ -114,7 +120,15 @@ function drawAll(): void {
   const turns = conversation?.turns ?? [];
   log.replaceChildren(older, ...turns.map((turn) => drawTurn(turn)));
   drawSurroundings();
-  log.scrollTop = log.scrollHeight;
+  isFollowing = true;
+  follow();
+}
+
+/** Draws all anew, and leaves what the reader looks at where it is. */
+function drawOlder(): void {
+  const below = log.scrollHeight - log.scrollTop;
+  drawAll();
+  log.scrollTop = log.scrollHeight - below;
 }
 
 function draw(turnId: string, itemId: string): void {
@@ -180,6 +194,6 @@ function drawSurroundings(): void {
   if (warning !== null) byId("notes").textContent = warning;
 }
 
-function isAtEnd(): boolean {
-  return log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+function follow(): void {
+  if (isFollowing) log.scrollTop = log.scrollHeight;
 }
