@@ -66,6 +66,7 @@ export class Link implements vscode.Disposable {
     const client = new Client(this.options(this.folder(), ""));
     client.onState((state) => {
       if (client === this.client) this.show(state);
+      if ("reason" in state) this.output.warn(`no connection to ${this.address}: ${state.reason}`);
       this.changed.fire(state);
     });
     this.client = client;
@@ -82,6 +83,7 @@ export class Link implements vscode.Disposable {
     // The settings are read for each connection, since they may have changed since the last one.
     const connect = async () => {
       this.address = url() || command().join(" ");
+      this.output.info(`connecting to ${this.address}`);
       if (url() !== "") return webSocket({ url: url(), token: await this.context.secrets.get(TOKEN) })();
       return program({ command: command(), onLog, ...(cwd === "" ? {} : { cwd }) })();
     };

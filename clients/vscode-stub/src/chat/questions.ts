@@ -167,16 +167,16 @@ function describe(decision: CommandExecutionApprovalDecision): { label: string; 
   if (typeof decision === "string") {
     const label = {
       accept: "Allow once",
-      acceptForSession: "Allow for this session",
-      decline: "Refuse, and go on",
-      cancel: "Refuse, and stop the turn",
+      acceptForSession: "Allow for the session",
+      decline: "Refuse",
+      cancel: "Refuse and stop",
     }[decision];
     return { label };
   }
   if ("acceptWithExecpolicyAmendment" in decision) {
     const prefix = decision.acceptWithExecpolicyAmendment.execpolicy_amendment.join(" ");
-    return { label: "Allow, and do not ask again", detail: `for commands that begin with \`${prefix}\`` };
+    return { label: "Always allow", detail: `for commands that begin with \`${prefix}\`` };
   }
   const { host, action } = decision.applyNetworkPolicyAmendment.network_policy_amendment;
-  return { label: action === "allow" ? "Always allow this host" : "Never allow this host", detail: host };
+  return { label: action === "allow" ? "Always allow host" : "Never allow host", detail: host };
 }
