@@ -7,7 +7,7 @@ import { pathToFileURL } from "node:url";
 
 const { open } = await import(pathToFileURL(process.env.VSCODE_DRIVER).href);
 const { Model } = await import("../out/test/model.js");
-const { Daemon, Home } = await import("../out/test/server.js");
+const { Daemon, Home, TURNLOOM } = await import("../out/test/server.js");
 
 const shots = process.env.SCREENSHOTS ?? "";
 const vsix = path.resolve(import.meta.dirname, "..", "turnloom-0.1.0.vsix");
@@ -57,7 +57,7 @@ async function setStage(look) {
         "security.workspace.trust.enabled": false,
         "workbench.startupEditor": "none",
       };
-      const window = await open({ extension: vsix, workspace, settings });
+      const window = await open({ extension: vsix, workspace, settings, env: { CODEX_HOME: home.folder } });
       stage.windows.push(window);
       window.chat = async () => {
         await window.waitText("#send", /Send|Steer/);
@@ -294,7 +294,17 @@ async function everythingElse(stage) {
   await one.waitText(".message.user", /Hello there/);
   await one.waitText(".tab.active .label-name", /Warp and weft/);
   step("a tab comes back with its thread when the window is loaded again");
-  assert.deepEqual(await readFile(path.join(workspace, "made-by-the-agent"), "utf8"), "");
+
+  // Each window would start a server of its own, and a thread is loaded by one server at a time.
+  await one.close();
+  await stage.daemon.kill("SIGKILL");
+  const command = [TURNLOOM, "app-server"];
+  await writeFile(path.join(workspace, ".vscode", "settings.json"), JSON.stringify({ "turnloom.command": command }));
+  await two.page.locator(`[aria-label="Turnloom: connected to ${command.join(" ")}"]`).first().waitFor();
+  await two.say("And over stdio?");
+  await two.waitText(".message.user", /And over stdio/);
+  await two.waitText("section.turn:last-of-type .message.agent", /An answer/);
+  step("the settings have changed, and the chat went on with a server that the window has started");
 }
 
 /** Everything that can be used has a name for those who cannot see it. */

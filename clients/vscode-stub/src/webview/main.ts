@@ -20,6 +20,7 @@ const stale = new Set<string>();
 let isDrawing = false;
 /** Whether the end stays in sight as the conversation grows: until the reader scrolls away from it. */
 let isFollowing = true;
+let place = 0;
 
 const log = byId("log");
 const older = byId<HTMLButtonElement>("older");
@@ -33,7 +34,12 @@ const composer = new Composer({
   command: (command) => tell({ kind: "command", command }),
 });
 
-log.addEventListener("scroll", () => (isFollowing = log.scrollHeight - log.scrollTop - log.clientHeight < 40));
+log.addEventListener("scroll", () => {
+  if (log.scrollHeight - log.scrollTop - log.clientHeight < 40) isFollowing = true;
+  // Only a reader scrolls upwards; text that grows, or a page that is made narrower, leaves the place where it is.
+  else if (log.scrollTop < place) isFollowing = false;
+  place = log.scrollTop;
+});
 new ResizeObserver(follow).observe(log);
 older.addEventListener("click", () => tell({ kind: "older" }));
 window.addEventListener("message", ({ data }: MessageEvent<ToPage>) => receive(data));
