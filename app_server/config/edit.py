@@ -186,6 +186,7 @@ def _unwritable(value: Any, depth: int = 0) -> str | None:
 
 def _apply(table: Table, path: Sequence[str], edit: Edit) -> None:
     """Make one change to a plain table."""
+    whole = table
     for key in path[:-1]:
         if key not in table:
             if edit.value is None:
@@ -199,7 +200,10 @@ def _apply(table: Table, path: Sequence[str], edit: Edit) -> None:
         table = cast("Table", inner)
     key, value = path[-1], edit.value
     if value is None:
-        table.pop(key, None)
+        removed = table.pop(key, None)
+        # A list of tables stands under headers of its own: without it nothing says that there is a table around it.
+        if isinstance(removed, list) and not table and len(path) > 1:
+            _apply(whole, path[:-1], Edit(edit.key_path, None))
     elif edit.strategy == "upsert" and isinstance(value, dict) and isinstance(table.get(key), dict):
         merge(table[key], cast("Table", value))
     else:

@@ -9,8 +9,10 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from difflib import SequenceMatcher
 from typing import Any, cast
 
 Path = tuple[str, ...]
@@ -69,6 +71,26 @@ def same(one: Any, other: Any) -> bool:
     return type(cast("object", one)) is type(cast("object", other)) and one == other
 
 
+def _tables(value: Any) -> list[Mapping[str, Any]] | None:
+    """A list of tables, which none at all is one of; None for anything else."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        return None
+    entries = cast("list[Any]", value)
+    return cast("list[Mapping[str, Any]]", entries) if all(isinstance(entry, dict) for entry in entries) else None
+
+
+def _says(text: str, path: Path, wanted: Any) -> bool:
+    try:
+        value: Any = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return False
+    for key in path:
+        value = value.get(key, {})
+    return same(value, wanted)
+
+
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, Any, Any]]:
     """Paths with the value that they have and the one that they should have, None for none."""
     for key, value in old.items():
@@ -101,6 +123,8 @@ class _Text:
             for key in inline.path:
                 value = value[key]
             return self._replaced(inline, value)
+        if (text := self._with_tables(path, old, new)) is not None:
+            return text
         if new is None:
             return self._without(path)
         if old is None:
@@ -109,6 +133,56 @@ class _Text:
         if pair is not None and not isinstance(new, dict):
             return self._replaced(pair, new)
         return _Text(self._without(path), self.wanted)._with(path, new)
+
+    def _with_tables(self, path: Path, old: Any, new: Any) -> str | None:
+        """The text with another list of tables, each under its own header; None where it is not written so."""
+        olds, news = _tables(old), _tables(new)
+        headers = [s for s in self.statements if s.is_array and s.path == path]
+        if olds is None or news is None or len(headers) != len(olds) or not (olds or news):
+            return None
+        if not olds:
+            text = self._appended(path, self.newline.join(self._entry(path, entry) for entry in news))
+            return text if old is None and _says(text, path, news) else None
+        places = [self._place(header) for header in headers]
+        edits: list[tuple[int, int, str]] = []
+        matcher = SequenceMatcher(None, [*map(inline_text, olds)], [*map(inline_text, news)], autojunk=False)
+        for kind, first, last, new_first, new_last in matcher.get_opcodes():
+            if kind == "equal":
+                continue
+            both = min(last - first, new_last - new_first)
+            for number in range(both):
+                header, place = headers[first + number], places[first + number]
+                edits.append(self._entry_changed(header, place[1], news[new_first + number]))
+            edits += [(*place, "") for place in places[first + both : last]]
+            if added := news[new_first + both : new_last]:
+                at = places[first + both - 1][1] if first + both else places[0][0]
+                blocks = [self._entry(path, entry) for entry in added]
+                above = "" if self.text[:at].endswith(self.newline * 2) or not at else self.newline
+                below = self.newline if at < len(self.text) else ""
+                edits.append((at, at, above + self.newline.join(blocks) + below))
+        text = self.text
+        for start, end, block in sorted(edits, key=lambda edit: edit[:2], reverse=True):
+            text = text[:start] + block + text[end:]
+        return text.rstrip("\r\n") + self.newline if news != olds and text.strip() else text
+
+    def _place(self, header: _Statement) -> tuple[int, int]:
+        """Where a table of a list stands: with the comment above it, and the sections in it."""
+        after = (s for s in self.statements if s.value is None and s.start > header.start)
+        other = next((s for s in after if s.path == header.path or not _begins(s.path, header.path)), None)
+        return self._comment_above(header.start), len(self.text) if other is None else self._comment_above(other.start)
+
+    def _entry_changed(self, header: _Statement, end: int, entry: Mapping[str, Any]) -> tuple[int, int, str]:
+        body = self.text[header.end : end]
+        with suppress(CannotChange, tomllib.TOMLDecodeError):
+            fresh = changed(body, entry)
+            if all(statement.value for statement in _statements(fresh)):
+                return header.end, end, fresh
+        blank = body[len(body.rstrip()) :].replace(self.newline, "", 1)
+        return header.start, end, self._entry(header.path, entry) + blank
+
+    def _entry(self, path: Path, entry: Mapping[str, Any]) -> str:
+        lines = (self._line((key,), value) for key, value in entry.items())
+        return f"[[{key_text(path)}]]{self.newline}" + "".join(lines)
 
     def _replaced(self, pair: _Statement, value: Any) -> str:
         assert pair.value is not None
@@ -125,7 +199,9 @@ class _Text:
                 following = self.statements[number + 1 :]
                 after = next((s for s in following if s.value is None), None)
                 end = len(self.text) if after is None else self._comment_above(after.start)
-            kept += self.text[at : max(at, statement.start)]
+            # What is said about one table of a list goes with it.
+            start = self._comment_above(statement.start) if statement.is_array else statement.start
+            kept += self.text[at : max(at, start)]
             at = max(at, end)
         return kept + self.text[at:]
 
@@ -157,12 +233,15 @@ class _Text:
         return self._appended(path, self.newline.join(self._sections(path, value)))
 
     def _sections(self, path: Path, value: dict[str, Any]) -> Iterator[str]:
-        pairs = {key: one for key, one in value.items() if not isinstance(one, dict)}
+        lists = {key: entries for key, one in value.items() if (entries := _tables(one))}
+        pairs = {key: one for key, one in value.items() if not isinstance(one, dict) and key not in lists}
         if pairs or not value:
             yield self._header(path) + "".join(self._line((key,), one) for key, one in pairs.items())
         for key, one in value.items():
             if isinstance(one, dict):
                 yield from self._sections((*path, key), cast("dict[str, Any]", one))
+            elif key in lists:
+                yield from (self._entry((*path, key), entry) for entry in lists[key])
 
     def _appended(self, path: Path, block: str) -> str:
         """With a new section behind those that are most like it."""

@@ -77,9 +77,9 @@ def test_null_takes_a_setting_away_and_what_is_not_there_stays_away(home: Home) 
 
 
 def test_trust_is_written_as_the_terminal_client_writes_it(home: Home) -> None:
-    home.write(('projects."/work/a.b".trust_level', "trusted"))
-    assert home.file.read_text() == FILE + '\n[projects."/work/a.b"]\ntrust_level = "trusted"\n'
-    assert home.load().settings().projects == {"/work/a.b": "trusted"}
+    home.write(('projects."/projects/a.b".trust_level', "trusted"))
+    assert home.file.read_text() == FILE + '\n[projects."/projects/a.b"]\ntrust_level = "trusted"\n'
+    assert home.load().settings().projects == {"/projects/a.b": "trusted"}
 
 
 def test_a_file_that_does_not_exist_is_made_for_its_owner_alone(tmp_path: Path) -> None:
@@ -262,3 +262,48 @@ def test_a_change_by_somebody_else_is_not_lost(home: Home, monkeypatch: pytest.M
     monkeypatch.setattr(os, "fsync", other_first)
     home.write(("model", "n"))
     assert home.file.read_text() == FILE.replace('"dark"', '"light"').replace('"m"', '"n"')
+
+
+LISTED = """\
+model = "m"
+
+# What I do not want here.
+[[skills.config]]
+name = "one" # too loud
+enabled = false
+
+# The second one.
+[[skills.config]]
+name = "two"
+enabled = false
+
+[tui]
+theme = "dark"
+"""
+
+
+def test_tables_of_a_list_stay_where_they_are_with_their_comments(home: Home) -> None:
+    home.file.write_text(LISTED)
+    one, two = {"name": "one", "enabled": False}, {"name": "two", "enabled": False}
+    home.write(("skills.config", [one, two | {"enabled": True}, {"name": "three", "enabled": False}]))
+    assert home.file.read_text() == LISTED.replace(
+        'name = "two"\nenabled = false\n\n',
+        'name = "two"\nenabled = true\n\n[[skills.config]]\nname = "three"\nenabled = false\n\n',
+    )
+    home.write(("skills.config", [two | {"enabled": True}]))
+    kept = LISTED[: LISTED.index("# What")] + LISTED[LISTED.index("# The second") :]
+    assert home.file.read_text() == kept.replace("false", "true")
+
+
+def test_the_last_table_of_a_list_leaves_no_empty_table_behind(home: Home) -> None:
+    home.file.write_text(LISTED)
+    home.write(("skills.config", None))
+    assert home.file.read_text() == 'model = "m"\n\n[tui]\ntheme = "dark"\n'
+
+
+def test_a_list_of_tables_is_written_with_headers(home: Home) -> None:
+    hook = {"matcher": "Bash", "hooks": [{"type": "command", "command": "true"}]}
+    home.write(("hooks.PreToolUse", [hook]))
+    assert home.file.read_text() == FILE + (
+        '\n[[hooks.PreToolUse]]\nmatcher = "Bash"\nhooks = [{ type = "command", command = "true" }]\n'
+    )
