@@ -23,7 +23,7 @@ export function activate(context: vscode.ExtensionContext): void {
     "turnloom.moreThreads": () => threads.more(),
     "turnloom.refreshThreads": () => threads.refresh(),
     "turnloom.searchThreads": async () => {
-      const term = await vscode.window.showInputBox({ title: "Search threads", prompt: "Part of the name or of the first message; empty shows all" });
+      const term = await vscode.window.showInputBox({ title: "Search threads", prompt: "Part of a name, or of anything that was said; empty shows all" });
       if (term === undefined) return;
       threads.find(term.trim());
       view.message = term.trim() === "" ? "" : `Threads with “${term.trim()}”`;

@@ -11,12 +11,19 @@ const PAGE = 30;
 /** A thread, or the line below them that fetches more. */
 export type Entry = { kind: "thread"; thread: Thread } | { kind: "more" };
 
+interface Page {
+  threads: Thread[];
+  cursor: string | null;
+}
+
 export class ThreadList implements vscode.TreeDataProvider<Entry> {
   private readonly changed = new vscode.EventEmitter<Entry | undefined>();
   readonly onDidChangeTreeData = this.changed.event;
   private threads: Thread[] = [];
   private cursor: string | null = null;
   private search = "";
+  /** Where the text that is looked for stands, by thread. */
+  private snippets = new Map<string, string>();
   private isLoaded = false;
 
   constructor(private readonly link: Link) {
@@ -43,7 +50,8 @@ export class ThreadList implements vscode.TreeDataProvider<Entry> {
     item.id = thread.id;
     item.contextValue = "thread";
     item.iconPath = icon;
-    item.description = [doing, ago(thread.updatedAt)].filter((part) => part !== "").join(" · ");
+    const snippet = this.snippets.get(thread.id) ?? "";
+    item.description = [doing, ago(thread.updatedAt), snippet].filter((part) => part !== "").join(" · ");
     item.tooltip = `${thread.preview.slice(0, 500)}\n${thread.cwd}`;
     item.accessibilityInformation = { label: `${titleOf(thread)}, ${item.description}` };
     item.command = { command: "turnloom.openThread", title: "Open", arguments: [thread.id] };
@@ -55,9 +63,10 @@ export class ThreadList implements vscode.TreeDataProvider<Entry> {
     this.changed.fire(undefined);
   }
 
-  /** Shows only threads whose name or beginning holds `term`; an empty one shows all. */
+  /** Shows only threads in whose name or text `term` stands; an empty one shows all. */
   find(term: string): void {
     this.search = term;
+    this.snippets.clear();
     this.refresh();
   }
 
@@ -69,14 +78,11 @@ export class ThreadList implements vscode.TreeDataProvider<Entry> {
   private async load(cursor: string | null): Promise<void> {
     this.isLoaded = true;
     try {
-      const page = await this.link.current.request("thread/list", {
-        limit: PAGE,
-        cursor,
-        sortKey: "updated_at",
-        searchTerm: this.search === "" ? null : this.search,
-      });
-      this.threads = cursor === null ? page.data : [...this.threads, ...page.data];
-      this.cursor = page.nextCursor;
+      const page = this.search === "" ? await this.list(cursor) : await this.found(cursor);
+      const before = cursor === null ? [] : this.threads;
+      const known = new Set(before.map((thread) => thread.id));
+      this.threads = [...before, ...page.threads.filter((thread) => !known.has(thread.id))];
+      this.cursor = page.cursor;
     } catch (error) {
       // The view says so itself when there is no connection; it is read again when there is one.
       this.isLoaded = false;
@@ -84,6 +90,23 @@ export class ThreadList implements vscode.TreeDataProvider<Entry> {
       this.cursor = null;
       void vscode.commands.executeCommand("setContext", "turnloom.listError", (error as Error).message);
     }
+  }
+
+  private async list(cursor: string | null, searchTerm: string | null = null): Promise<Page> {
+    const page = await this.link.current.request("thread/list", { limit: PAGE, cursor, sortKey: "updated_at", searchTerm });
+    return { threads: page.data, cursor: page.nextCursor };
+  }
+
+  /** First those that are called so, then page by page those in which it was said. */
+  private async found(cursor: string | null): Promise<Page> {
+    const term = this.search;
+    const named = cursor === null ? (await this.list(null, term)).threads : [];
+    const page = await this.link.current.request("thread/search", { searchTerm: term, limit: PAGE, cursor });
+    if (cursor === null) this.snippets.clear();
+    for (const { thread, snippet } of page.data) this.snippets.set(thread.id, snippet);
+    const ids = new Set(named.map((thread) => thread.id));
+    const said = page.data.map((result) => result.thread).filter((thread) => !ids.has(thread.id));
+    return { threads: [...named, ...said], cursor: page.nextCursor };
   }
 
   private listen(client: Client): void {

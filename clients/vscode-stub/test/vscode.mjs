@@ -267,6 +267,9 @@ async function everythingElse(stage) {
   await one.type("weft");
   await one.waitText(".monaco-list-row", /Warp and weft/);
   await one.runCommand("Turnloom: Search Threads");
+  await one.type("rather this");
+  await one.waitText(".monaco-list-row", /Warp and weft.*rather this way/s);
+  await one.runCommand("Turnloom: Search Threads");
   await one.type("");
   await two.runCommand("Turnloom: Fork Thread");
   await two.page.waitForFunction(() => document.querySelectorAll(".tabs-container .tab").length === 2);
