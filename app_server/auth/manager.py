@@ -162,9 +162,12 @@ class AuthManager:
 
     async def needs_chatgpt(self, what: str) -> RpcError:
         """Why something that OpenAI keeps for ChatGPT accounts is refused; `what` ends the sentence."""
-        if await self.has_chatgpt():
+        now = await self.account()
+        if now is not None and now.tokens is not None:
             return invalid_request(f"turnloom does not ask OpenAI {what} yet")
-        return invalid_request(f"chatgpt authentication required {what}")
+        # An API key is no way there; without any sign-in more than one is.
+        kind = "codex account" if now is None else "chatgpt"
+        return invalid_request(f"{kind} authentication required {what}")
 
     # Signing in and out
 

@@ -234,20 +234,20 @@ async def test_a_provider_that_wants_no_account_is_not_sent_one(office: Office) 
 @pytest.mark.parametrize(
     ("method", "params", "message"),
     [
-        ("account/rateLimits/read", None, "chatgpt authentication required to read rate limits"),
-        ("account/usage/read", {}, "chatgpt authentication required to read token usage"),
+        ("account/rateLimits/read", None, "codex account authentication required to read rate limits"),
+        ("account/usage/read", {}, "codex account authentication required to read token usage"),
         ("account/usage/read", {"threadId": "x"}, "invalid thread id: `x`"),
-        ("account/workspaceMessages/read", None, "chatgpt authentication required to read workspace messages"),
+        ("account/workspaceMessages/read", None, "codex account authentication required to read workspace messages"),
         (
             "account/rateLimitResetCredit/consume",
             {"idempotencyKey": "k"},
-            "chatgpt authentication required for rate limit reset credits",
+            "codex account authentication required for rate limit reset credits",
         ),
         ("account/rateLimitResetCredit/consume", {"idempotencyKey": ""}, "idempotencyKey must not be empty"),
         (
             "account/sendAddCreditsNudgeEmail",
             {"creditType": "credits"},
-            "chatgpt authentication required to notify workspace owner",
+            "codex account authentication required to notify workspace owner",
         ),
         (
             "accountSession/switch",
@@ -286,6 +286,13 @@ async def test_what_needs_more_is_refused_with_what_it_needs(
         await (await office.client()).call(method, params)
     assert refused.value.code == -32600
     assert refused.value.message.startswith(message)
+
+
+async def test_an_api_key_is_no_way_to_what_is_kept_for_chatgpt(office: Office) -> None:
+    client = await office.client()
+    await log_in(client, FIRST)
+    with pytest.raises(CallFailed, match="-32600: chatgpt authentication required to read rate limits"):
+        await client.call("account/rateLimits/read")
 
 
 @pytest.mark.parametrize(
