@@ -6,7 +6,6 @@ import shutil
 import socket
 import stat
 import subprocess
-import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -109,8 +108,8 @@ def _mount(mount: Mount, mounts: Mounts, checked: bool) -> list[str]:
     return ["--perms", "0755", "--tmpfs", path, *shown, *links]
 
 
-def expectations(mounts: Mounts, *, strict: bool) -> list[Expected]:
-    """What must be mounted where when everything is; a repository that has vanished is excused unless `strict`."""
+def expectations(mounts: Mounts) -> list[Expected]:
+    """What must be mounted where when everything is; a repository that was deleted meanwhile is excused."""
     null = os.stat(NULL)
     expected: list[Expected] = []
     for mount in mounts.mounts:
@@ -122,8 +121,7 @@ def expectations(mounts: Mounts, *, strict: bool) -> list[Expected]:
             case "folder" | "home":
                 expected.append(Expected(mount.path))
             case _:
-                excused = mount.kind == "nested" and not strict
-                expected.append(Expected(mount.path, mount.identity, may_be_missing=excused))
+                expected.append(Expected(mount.path, mount.identity, mount.witness))
     return expected
 
 
@@ -151,8 +149,6 @@ class Bubblewrap:
         self._programs: list[tuple[str, str]] = []
         self._stand_ins = StandIns(journal)
         self._planner = Planner(self._stand_ins, RepositorySearch(), None if home is None else os.path.realpath(home))
-        self._writers = 0
-        self._counting = threading.Lock()
 
     async def available(self) -> None:
         """Return if bubblewrap can build a sandbox here, else raise SandboxUnavailable. Probed once."""
@@ -178,10 +174,8 @@ class Bubblewrap:
         if self._user_namespace is None:
             await self.available()
         mounts, held = await anyio.to_thread.run_sync(self._planner.plan, profile)
-        with self._counting:
-            alone = self._writers == 0
-            self._writers += bool(held)
-        handed: list[int] = []
+        checked = stage.can_check_mounts()
+        handed = list(mounts.witnesses) if checked else []
         bridge: socket.socket | None = None
         try:
             program = self._find((cwd, *mounts.writable))
@@ -192,12 +186,12 @@ class Bubblewrap:
                 network=profile.network and proxy_port is None,
                 user_namespace=bool(self._user_namespace),
                 of_the_machine=_of_the_machine(known=_handled() != 0 and mounts.root != "write"),
-                checked=stage.can_check_mounts(),
+                checked=checked,
             )
             # With the proxy there are the same sockets as with a network, which then is the sandbox's own.
             handed.append(_hand_over(seccomp.program(network=profile.network or proxy_port is not None)))
             options += ["--seccomp", str(handed[-1])]
-            handed.append(_hand_over(b"".join(os.fsencode(option) + b"\0" for option in options)))
+            handed.append(said := _hand_over(b"".join(os.fsencode(option) + b"\0" for option in options)))
             if (ruleset := _ruleset(mounts)) is not None:
                 handed.append(ruleset)
             listen = None
@@ -209,7 +203,7 @@ class Bubblewrap:
                 stage.make(
                     argv,
                     {**with_network_flag(env, profile, proxy_port), "PWD": cwd},
-                    expected=expectations(mounts, strict=not alone) if stage.can_check_mounts() else (),
+                    expected=expectations(mounts) if checked else (),
                     ruleset=ruleset,
                     handled=_handled(),
                     terminal=terminal,
@@ -224,11 +218,11 @@ class Bubblewrap:
             self._release(held)
             raise
         finally:
-            for fd in mounts.opened:
+            for fd in mounts.opened if checked else (*mounts.opened, *mounts.witnesses):
                 os.close(fd)
         return SandboxedCommand(
             # The last argument is for those who list processes: the stage knows what to start.
-            argv=[program, "--args", str(handed[1]), "--", f"/proc/self/fd/{handed[-1]}", *argv],
+            argv=[program, "--args", str(said), "--", f"/proc/self/fd/{handed[-1]}", *argv],
             # The wrapper runs unconfined, so nothing may be loaded into it by way of the environment.
             env={"PATH": env["PATH"]} if "PATH" in env else {},
             pass_fds=tuple(handed),
@@ -240,8 +234,6 @@ class Bubblewrap:
         )
 
     def _release(self, held: Sequence[Held]) -> None:
-        with self._counting:
-            self._writers -= bool(held)
         for each in held:
             self._stand_ins.release(each)
 
@@ -340,7 +332,7 @@ def _probe(program: str) -> bool:
         try:
             if (ruleset := _ruleset(Mounts())) is not None:
                 fds.append(ruleset)
-            expected = expectations(mounts, strict=True) if checked else ()
+            expected = expectations(mounts) if checked else ()
             fds.append(stage.make(["/bin/sh", "-c", ":"], {}, expected=expected, ruleset=ruleset, handled=_handled()))
             done = subprocess.run(
                 [program, *options, "--seccomp", str(fds[0]), "--", f"/proc/self/fd/{fds[-1]}"],

@@ -16,6 +16,9 @@ from app_server.sandbox.sandbox import SandboxUnavailable
 MOUNTS = 600
 """Mounts per command before the run is refused: their cost grows with the square of their number."""
 
+PLANS = 5
+"""How often a plan is begun before the run is refused, because what is protected went away in the middle of it."""
+
 HOME_ENTRIES = 60
 """Entries of $CODEX_HOME that are shown one by one; in a fuller one what is denied is covered where it is."""
 
@@ -52,10 +55,10 @@ class Mount:
     """One mount over what lies around it; `path` exists and is free of symbolic links.
 
     "write" opens, "read" closes. A "step" is a writable folder on the way to something closed: as a mount of its own
-    it cannot be renamed, and so what is in it stays where it is. "nested" is closed too, but may vanish before it is
-    mounted, for the folders below a root are everybody's. "system" is what programs need, and is readable. A "file"
-    and a "folder" are hidden; "home" is $CODEX_HOME, of which only `shown` and `links` are there. `identity` is the
-    device and inode that were found.
+    it cannot be renamed, and so what is in it stays where it is. "nested" is closed too. Both may be deleted before
+    they are mounted, for the folders below a root are everybody's. "system" is what programs need, and is readable. A
+    "file" and a "folder" are hidden; "home" is $CODEX_HOME, of which only `shown` and `links` are there. `identity` is
+    the device and inode that were found, `witness` a descriptor of them, which tells later whether they were deleted.
     """
 
     path: str
@@ -63,20 +66,22 @@ class Mount:
     identity: tuple[int, int] | None = None
     shown: tuple[str, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
+    witness: int | None = None
 
 
 @dataclass(frozen=True)
 class Mounts:
     """What is mounted over a root that is readable, writable or minimal, in this order: the innermost last.
 
-    `links` are symbolic links to make in a minimal root. `opened` are descriptors of the writable roots, which
-    whoever gets this closes.
+    `links` are symbolic links to make in a minimal root. `opened` are descriptors of the writable roots, `witnesses`
+    those of the mounts that have one; whoever gets this closes both.
     """
 
     root: Literal["read", "write", "minimal"] = "read"
     mounts: tuple[Mount, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     opened: tuple[int, ...] = ()
+    witnesses: tuple[int, ...] = ()
 
     @functools.cached_property
     def _by_path(self) -> Mapping[str, Mount]:
@@ -112,6 +117,7 @@ class _Planned:
     links: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     held: list[Held] = field(default_factory=list[Held])
     opened: list[int] = field(default_factory=list[int])
+    witnesses: list[int] = field(default_factory=list[int])
     hidden_in_home: set[str] = field(default_factory=set[str])
 
     @property
@@ -129,6 +135,10 @@ class _Planned:
         return not self.is_minimal if innermost is None else innermost.kind not in ("file", "folder")
 
 
+class _Vanished(SandboxUnavailable):
+    """What was just found is no longer there, or has become a link."""
+
+
 class Planner:
     """Makes the plan for each command. Safe to use from any thread."""
 
@@ -143,6 +153,14 @@ class Planner:
 
         Walks the roots: call it in a worker thread. Raises SandboxUnavailable if something cannot be protected.
         """
+        for _ in range(PLANS - 1):
+            try:
+                return self._plan(profile)
+            except _Vanished:
+                continue
+        return self._plan(profile)
+
+    def _plan(self, profile: PermissionProfile) -> tuple[Mounts, tuple[Held, ...]]:
         planned = _Planned(profile)
         try:
             self._open_roots(planned)
@@ -156,7 +174,7 @@ class Planner:
             self._show_home(planned)
             return self._finish(planned), tuple(planned.held)
         except BaseException:
-            for fd in planned.opened:
+            for fd in (*planned.opened, *planned.witnesses):
                 os.close(fd)
             for held in planned.held:
                 self._stand_ins.release(held)
@@ -316,9 +334,13 @@ class Planner:
         except OSError as error:
             if kind == "nested":
                 return
-            raise SandboxUnavailable(f"{path} cannot be protected: {error.strerror}; run the command again") from error
-        os.close(fd)
-        planned.mounts[path] = Mount(path, kind, identity)
+            raise _Vanished(f"{path} cannot be protected: {error.strerror}; run the command again") from error
+        if kind in ("nested", "step"):
+            planned.witnesses.append(fd)
+            planned.mounts[path] = Mount(path, kind, identity, witness=fd)
+        else:
+            os.close(fd)
+            planned.mounts[path] = Mount(path, kind, identity)
 
     def _finish(self, planned: _Planned) -> Mounts:
         roots, mounts = planned.roots, planned.mounts
@@ -339,6 +361,7 @@ class Planner:
             tuple(mounts[path] for path in sorted(mounts)),
             tuple(planned.links),
             tuple(planned.opened),
+            tuple(planned.witnesses),
         )
 
 

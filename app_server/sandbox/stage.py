@@ -35,10 +35,10 @@ HEADERS_BYTES = 64 + 2 * 56
 ROW_BYTES = 13 * 8
 
 AT_FDCWD = -100
-AT_SYMLINK_NOFOLLOW = 0x100
-STATX_INO = 0x100
+AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH = 0x100, 0x1000
+STATX_NLINK, STATX_INO = 0x4, 0x100
 STATX_SIZE = 256
-STATX_ATTRIBUTES, STATX_INODE, STATX_KNOWN_ATTRIBUTES, STATX_DEVICE = 0x08, 0x20, 0x38, 0x88
+STATX_ATTRIBUTES, STATX_LINKS, STATX_INODE, STATX_KNOWN_ATTRIBUTES, STATX_DEVICE = 0x08, 0x10, 0x20, 0x38, 0x88
 MOUNT_ROOT = 0x2000
 F_GETFL = 3
 TIOCSCTTY = 0x540E
@@ -127,11 +127,14 @@ _MACHINES = {
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A place where a mount of its own must be, and the device and inode that must be mounted there, if known."""
+    """A place where a mount of its own must be, and the device and inode that must be mounted there, if known.
+
+    It may be missing if what the descriptor `witness` stands for has been deleted; if that was moved it may not.
+    """
 
     path: str
     identity: tuple[int, int] | None = None
-    may_be_missing: bool = False
+    witness: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,11 +299,18 @@ def _check_mounts(table: _Table, expected: Sequence[Expected]) -> None:
             ]
         path = table.text(place.path)
         look = (AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_INO, status)
-        if place.may_be_missing:
+        if place.witness is not None:
             table.call("statx", *look, otherwise=f"missing {number}")
         for offset, mask, value in facts:
             table.call("statx", *look, watch=(status + offset, mask, value), otherwise="changed")
-        table.label(f"missing {number}")
+        if place.witness is not None:
+            table.call("close", place.witness, then=f"found {number}", otherwise=f"found {number}")
+            table.label(f"missing {number}")
+            deleted = (status + STATX_LINKS, 0xFFFFFFFF, 0)
+            here = (place.witness, table.text(""), AT_EMPTY_PATH, STATX_NLINK, status)
+            table.call("statx", *here, watch=deleted, otherwise="changed")
+            table.call("close", place.witness)
+            table.label(f"found {number}")
 
 
 def _enter_landlock(table: _Table, ruleset: int, handled: int) -> None:

@@ -41,23 +41,29 @@ class Jail:
         tty: Size | None = None,
         env: Mapping[str, str] | None = None,
         stdin: bool = False,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> Process:
-        """A running command."""
+        """A running command. `meanwhile` is done when it is known what to protect, and nothing is protected yet."""
         environment = {**os.environ, **(env or {})}
         command = await self.sandbox.wrap(
             argv, cwd=str(self.workspace), env=environment, profile=profile, terminal=tty is not None
         )
+        await anyio.to_thread.run_sync(meanwhile)
         return Process.spawn(command, cwd=str(self.workspace), reaper=self.reaper, tty=tty, stdin=stdin)
 
     async def run(
         self, script: str, profile: PermissionProfile, *, tty: Size | None = None, env: Mapping[str, str] | None = None
     ) -> Ran:
         """A shell script run to its end."""
-        streams = {"stdout": b"", "stderr": b""}
         async with await self.start(["/bin/sh", "-c", script], profile, tty=tty, env=env) as process:
-            async for stream, data in process:
-                streams[stream] += data
-            code = await process.wait()
+            return await self.ended(process)
+
+    async def ended(self, process: Process) -> Ran:
+        """What a running command gave when it has ended."""
+        streams = {"stdout": b"", "stderr": b""}
+        async for stream, data in process:
+            streams[stream] += data
+        code = await process.wait()
         return Ran(code, streams["stdout"].decode(), streams["stderr"].decode())
 
 

@@ -1,6 +1,7 @@
 """What a confined command can write, and what it cannot however it tries."""
 
 import os
+import shutil
 from pathlib import Path
 
 import anyio
@@ -180,6 +181,37 @@ async def test_a_nested_repository_cannot_be_given_a_hook(jail: Jail) -> None:
         "vendor/lib/more": "more\n",
         "vendor/top": "top\n",
     }
+
+
+async def test_a_repository_that_is_deleted_while_a_command_starts_is_no_reason_to_refuse_it(jail: Jail) -> None:
+    (jail.workspace / "vendor" / "lib" / ".git").mkdir(parents=True)
+    bare = jail.workspace / "bare.git"
+    for name in ("objects", "refs", "hooks"):
+        (bare / name).mkdir(parents=True)
+    for name in ("HEAD", "config"):
+        (bare / name).write_text(name)
+    process = await jail.start(
+        ["sh", "-c", "echo x >file; ls"],
+        only(jail.workspace),
+        meanwhile=lambda: [shutil.rmtree(jail.workspace / name) for name in ("vendor", "bare.git")],
+    )
+    async with process:
+        assert (await jail.ended(process)).out == "file\n"
+
+
+async def test_a_repository_that_is_moved_while_a_command_starts_is_not_left_open(jail: Jail) -> None:
+    hooks = jail.workspace / "vendor" / "lib" / ".git" / "hooks"
+    hooks.mkdir(parents=True)
+    process = await jail.start(
+        ["sh", "-c", "echo evil >moved/lib/.git/hooks/post-checkout"],
+        only(jail.workspace),
+        meanwhile=lambda: (jail.workspace / "vendor").rename(jail.workspace / "moved"),
+    )
+    async with process:
+        result = await jail.ended(process)
+    assert (result.code, result.out) == (126, "")
+    assert "run it again" in result.err
+    assert os.listdir(jail.workspace / "moved" / "lib" / ".git" / "hooks") == []
 
 
 async def test_a_repository_made_by_the_command_itself_is_its_own(jail: Jail) -> None:

@@ -220,6 +220,7 @@ async def test_the_files_of_a_full_root_are_open_and_the_kernels_are_not(jail: J
         echo x >{jail.workspace}/x && echo file; for f in /proc/sys/kernel/hostname /proc/sys/fs/lease-break-time
         do (cat $f >/dev/null && : >>$f) 2>/dev/null && echo $f; done; touch /sys/x 2>/dev/null && echo sys; true
     """
-    assert (await jail.run(script, profile(Path("/")))).out == "file\n"
+    result = await jail.run(script, profile(Path("/")))
+    assert result.out == "file\n", result.err
     for name in os.listdir(jail.workspace):
         shutil.rmtree(jail.workspace / name, ignore_errors=True)

@@ -4,7 +4,8 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import anyio
@@ -18,11 +19,27 @@ from app_server.sandbox.stage import Bridge, Expected
 from tests.sandbox.conftest import Jail, Ran
 
 
+@pytest.fixture
+def witness() -> Iterator[Callable[[Path], int]]:
+    """Makes descriptors that stand for what is at a path."""
+    with ExitStack() as stack:
+
+        def make(path: Path) -> int:
+            fd = os.open(path, os.O_PATH | os.O_NOFOLLOW)
+            stack.callback(os.close, fd)
+            return fd
+
+        yield make
+
+
 def ran(argv: Sequence[str], env: dict[str, str] | None = None, expected: Sequence[Expected] = ()) -> Ran:
     """What the stage's program does, run in the open."""
+    witnesses = [place.witness for place in expected if place.witness is not None]
     fd = stage.make(argv, {"PATH": "/usr/bin:/bin"} if env is None else env, expected=expected)
     try:
-        done = subprocess.run([f"/proc/self/fd/{fd}"], pass_fds=[fd], capture_output=True, env={}, check=False)
+        done = subprocess.run(
+            [f"/proc/self/fd/{fd}"], pass_fds=[fd, *witnesses], capture_output=True, env={}, check=False
+        )
     finally:
         os.close(fd)
     return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
@@ -65,22 +82,30 @@ def test_what_cannot_be_started_is_said(name: str) -> None:
     assert ran([name]) == Ran(127, "", text)
 
 
-def test_it_starts_nothing_unless_every_mount_is_what_it_was(tmp_path: Path) -> None:
+def test_it_starts_nothing_unless_every_mount_is_what_it_was(tmp_path: Path, witness: Callable[[Path], int]) -> None:
     proc = os.stat("/proc")
     identity = (proc.st_dev, proc.st_ino)
+    deleted, moved, there = (tmp_path / name for name in ("deleted", "moved", "there"))
+    for folder in (deleted, moved, there):
+        folder.mkdir()
     good = [
         Expected("/proc", identity),
         Expected("/proc"),
-        Expected(str(tmp_path / "missing"), identity, may_be_missing=True),
+        Expected("/proc", identity, witness(Path("/proc"))),
+        Expected(str(deleted), identity, witness(deleted)),
     ]
-    assert ran(["echo", "started"], expected=good).out == "started\n"
+    of_the_moved = witness(moved)
+    deleted.rmdir()
+    moved.rename(tmp_path / "elsewhere")
+    assert ran(["ls", "/proc/self/fd"], expected=good).out.split() == ["0", "1", "2", "3"]
     link = tmp_path / "link"
     link.symlink_to("/proc")
     for bad in (
         Expected("/proc", (proc.st_dev, proc.st_ino + 1)),
         Expected("/proc", (proc.st_dev + 1, proc.st_ino)),
-        Expected(str(tmp_path)),
-        Expected(str(tmp_path), may_be_missing=True),
+        Expected(str(there)),
+        Expected(str(there), identity, witness(there)),
+        Expected(str(moved), identity, of_the_moved),
         Expected(str(tmp_path / "missing")),
         Expected(str(link), identity),
     ):
