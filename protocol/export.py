@@ -55,6 +55,7 @@ ALL_MODULES = (
     "protocol.v2.project",
     "protocol.v2.memory",
     "protocol.v2.sampling",
+    "protocol.v2.raw_response",
     "protocol.v2.realtime",
     "protocol.v2.thread_search",
     "protocol.v2.hooks",

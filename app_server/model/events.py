@@ -1,6 +1,7 @@
 """What the stream of an answer yields, and how it fails. The same for every provider."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -87,10 +88,11 @@ class RateLimits:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The last event of an answer that came whole."""
+    """The last event of an answer that came whole; `raw_usage` is the usage as the provider told it."""
 
     response_id: str
     usage: Usage
+    raw_usage: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 ResponseEvent = (

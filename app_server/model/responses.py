@@ -363,6 +363,7 @@ def _completed(event: Mapping[str, Any]) -> Completed:
             reasoning_output=int(outputs.get("reasoning_tokens") or 0),
             total=int(usage.get("total_tokens") or given + made),
         ),
+        usage,
     )
 
 

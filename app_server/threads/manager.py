@@ -157,6 +157,7 @@ class ThreadManager:
         offers_tools = params.environments is None or len(params.environments) > 0
         thread = Thread(self._world, row, chosen, settings, ephemeral=bool(params.ephemeral), offers_tools=offers_tools)
         thread.warning, thread.config_overrides = warning, params.config
+        thread.tells_raw = params.experimental_raw_events
         await thread.briefing.load()
         if not thread.ephemeral:
             await stored(self._world.thread_store.create(row))

@@ -21,7 +21,6 @@ from app_server.model.events import (
     ResponseEvent,
     TextDelta,
     ToolInputDelta,
-    Usage,
 )
 from app_server.model.provider import ModelProvider, ModelRequest, backoff
 from app_server.store.ids import uuid7
@@ -249,7 +248,7 @@ class ModelTurn(Turn):
             case ItemDone():
                 await self._on_item(event.item, answer)
             case Completed():
-                answer.usage = event.usage
+                answer.completed = event
             case RateLimits():
                 params = orjson.dumps({"rateLimits": event.snapshot})
                 self._thread.events.publish_json(ACCOUNT_RATE_LIMITS_UPDATED, params)
@@ -282,8 +281,8 @@ class ModelTurn(Turn):
     async def _keep(self, answer: "_Answer", *, whole: bool) -> None:
         """Put the rest of an answer into the history, unless it was cut: its calls are then never answered."""
         await self.items.close_open()
-        if answer.usage is not None:
-            self._thread.count_tokens(self.id, answer.usage)
+        if answer.completed is not None:
+            self._thread.count_tokens(self.id, answer.completed)
         if whole:
             self._entries += answer.entries
             if answer.calls:
@@ -319,7 +318,7 @@ class _Answer:
     def __init__(self) -> None:
         self.entries: list[bytes] = []
         self.calls: list[ToolCall] = []
-        self.usage: Usage | None = None
+        self.completed: Completed | None = None
         self.deltas = 0
         self.message: str | None = None
         self.reasoning: str | None = None

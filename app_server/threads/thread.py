@@ -18,7 +18,7 @@ from app_server.config.settings import Settings
 from app_server.exec.pause import Pause
 from app_server.files.git import repository_state
 from app_server.model.catalog import ModelInfo
-from app_server.model.events import Usage
+from app_server.model.events import Completed
 from app_server.model.provider import ModelProvider
 from app_server.rpc.connection import Connection
 from app_server.rpc.outbound import notification, now_ms
@@ -99,6 +99,8 @@ class Thread:
         self.config_overrides: dict[str, Any] | None = None
         """What the client that started or resumed it gave for its configuration."""
         self.history: list[bytes] = history or []
+        self.tells_raw = False
+        """Whether its followers are told what the model is given and gives, as it is."""
         self.events = ThreadEvents(row.id)
         self.active: Turn | None = None
         self.turn_changes = 0
@@ -279,6 +281,8 @@ class Thread:
                 also=also,
             )
         self.history += history
+        if self.active is not None:
+            self.active.tell_raw(history)
 
     async def change(self, **columns: Any) -> None:
         """Set columns of the thread's row, on disk too."""
@@ -479,8 +483,9 @@ class Thread:
             turn.stop()
             await turn.finished.wait()
 
-    def count_tokens(self, turn_id: str, usage: Usage) -> None:
+    def count_tokens(self, turn_id: str, response: Completed) -> None:
         """Add what one request to the model used, and tell it."""
+        usage = response.usage
         last = TokenUsageBreakdown(
             cached_input_tokens=usage.cached_input,
             input_tokens=usage.input,
@@ -495,6 +500,10 @@ class Thread:
         )
         window = self.model_info(self.settings.model).context_window
         self.tokens = ThreadTokenUsage(last=last, total=total, model_context_window=window)
+        if self.tells_raw:
+            from app_server.threads.raw_events import tell_response
+
+            tell_response(self, turn_id, response, last)
         self.tell_tokens(turn_id)
 
     def tell_tokens(self, turn_id: str, connection: Connection | None = None) -> None:

@@ -93,6 +93,7 @@ class Turn:
         self._entries: list[bytes] = []
         self._notes: list[bytes] = []
         self._history_start = len(thread.history)
+        self._told = False
         self._context = TurnContext(
             thread_id=thread.id,
             turn_id=self.id,
@@ -198,6 +199,13 @@ class Turn:
         """What is not in the thread's history yet."""
         return (*self._entries, *self._notes)
 
+    def tell_raw(self, entries: Sequence[bytes]) -> None:
+        """Tell what came into the history, to those who want it as it is; what it began with once it has started."""
+        if self._told and self._thread.tells_raw:
+            from app_server.threads.raw_events import tell_entries
+
+            tell_entries(self._thread, self.id, entries)
+
     def after_call(self, work: Callable[[], None]) -> None:
         """Do something once the call that is being answered has its answer, or at once where there is none."""
         work()
@@ -232,6 +240,8 @@ class Turn:
         try:
             self._thread.set_status("active")
             self._thread.events.publish_json(wire.TURN_STARTED, self._event())
+            self._told = True
+            self.tell_raw(self._thread.history[self._history_start :])
             if self._message_item is not None:
                 self.items.tell(self._message_item, encode(self._message_item))
             with self._scope:

@@ -11,7 +11,9 @@ from protocol.wire import Empty
 from tests.conformance import reference
 from tests.conformance.reference import Direction, Method
 
-KNOWN_DIFFERENCES: dict[str, str] = {}
+UNLISTED = "sent by the reference, though its table of methods leaves it out"
+
+KNOWN_DIFFERENCES = {"rawResponseItem/completed": UNLISTED, "rawResponse/completed": UNLISTED}
 """Method names that differ from the reference on purpose, with the reason."""
 
 

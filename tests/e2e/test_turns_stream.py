@@ -310,3 +310,26 @@ async def test_the_turns_list_shows_the_text_so_far_of_a_running_turn(stage: Sta
     await ended(client, turn_id)
     assert [item.get("text") for item in page["data"][0]["items"]] == [None, "half"]
     assert read["thread"]["turns"] == page["data"]
+
+
+async def test_who_asks_for_it_is_told_what_the_model_is_given_and_gives(stage: Stage) -> None:
+    client, other = await stage.client(), await stage.client()
+    raw = await stage.thread(client, experimentalRawEvents=True)
+    plain = await stage.thread(client)
+    await other.call("thread/resume", {"threadId": raw})
+    stage.model.script(tool_call("exec_command", {"cmd": "echo hi"}, "call_1"))
+    stage.model.script(say("done"))
+    turn_id = (await run_turn(client, raw, "go"))["id"]
+    told = [m for m in of_turn(client, turn_id) if m["method"].startswith("raw")]
+    entries = [m["params"]["item"] for m in told if m["method"] == "rawResponseItem/completed"]
+    assert entries == stage.model.requests[-1]["input"] + [entries[-1]]
+    assert (entries[-1]["role"], entries[-1]["content"][0]["text"]) == ("assistant", "done")
+    answers = [m["params"] for m in told if m["method"] == "rawResponse/completed"]
+    assert [answer["usage"]["totalTokens"] for answer in answers] == [15, 15]
+    assert answers[0]["usageMetadata"]["metadata"]["total_tokens"] == 15
+    assert of_turn(client, turn_id)[0]["method"] == "turn/started"
+    await ended(other, turn_id)
+    assert [m for m in of_turn(other, turn_id) if m["method"].startswith("raw")] == told
+
+    turn_id = (await run_turn(client, plain, "go"))["id"]
+    assert not [m for m in of_turn(client, turn_id) if m["method"].startswith("raw")]

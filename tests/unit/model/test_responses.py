@@ -75,7 +75,9 @@ async def test_an_answer_yields_its_events_in_order(model: ScriptedModel, make_c
     assert events[7:9] == [TextDelta("m", "hel"), TextDelta("m", "lo")]
     assert isinstance(events[10], ItemDone)
     assert events[10].item["arguments"] == '{"a":1}'
-    assert events[11] == Completed(events[0].response_id, Usage(100, 40, 20, 7, 120))
+    assert isinstance(events[11], Completed)
+    assert (events[11].response_id, events[11].usage) == (events[0].response_id, Usage(100, 40, 20, 7, 120))
+    assert events[11].raw_usage["input_tokens_details"] == {"cached_tokens": 40}
     assert len(events) == 12
 
 

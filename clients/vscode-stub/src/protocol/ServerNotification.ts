@@ -39,6 +39,8 @@ import type { PlanDeltaNotification } from "./v2/PlanDeltaNotification";
 import type { ProcessExitedNotification } from "./v2/ProcessExitedNotification";
 import type { ProcessOutputDeltaNotification } from "./v2/ProcessOutputDeltaNotification";
 import type { ProjectChangedNotification } from "./v2/ProjectChangedNotification";
+import type { RawResponseCompletedNotification } from "./v2/RawResponseCompletedNotification";
+import type { RawResponseItemCompletedNotification } from "./v2/RawResponseItemCompletedNotification";
 import type { ReasoningSummaryPartAddedNotification } from "./v2/ReasoningSummaryPartAddedNotification";
 import type { ReasoningSummaryTextDeltaNotification } from "./v2/ReasoningSummaryTextDeltaNotification";
 import type { ReasoningTextDeltaNotification } from "./v2/ReasoningTextDeltaNotification";
@@ -148,6 +150,8 @@ export type ServerNotification =
   | { "method": "project/changed", "params": ProjectChangedNotification }
   | { "method": "thread/project/updated", "params": ThreadProjectUpdatedNotification }
   | { "method": "thread/prediction/updated", "params": ThreadPredictionUpdatedNotification }
+  | { "method": "rawResponseItem/completed", "params": RawResponseItemCompletedNotification }
+  | { "method": "rawResponse/completed", "params": RawResponseCompletedNotification }
   | { "method": "thread/realtime/started", "params": ThreadRealtimeStartedNotification }
   | { "method": "thread/realtime/itemAdded", "params": ThreadRealtimeItemAddedNotification }
   | { "method": "thread/realtime/item/started", "params": ThreadRealtimeItemStartedNotification }

@@ -529,6 +529,8 @@ export type { RateLimitResetCreditsSummary } from "./RateLimitResetCreditsSummar
 export type { RateLimitResetType } from "./RateLimitResetType";
 export type { RateLimitSnapshot } from "./RateLimitSnapshot";
 export type { RateLimitWindow } from "./RateLimitWindow";
+export type { RawResponseCompletedNotification } from "./RawResponseCompletedNotification";
+export type { RawResponseItemCompletedNotification } from "./RawResponseItemCompletedNotification";
 export type { RealtimeConversationVersion } from "./RealtimeConversationVersion";
 export type { RealtimeOutputModality } from "./RealtimeOutputModality";
 export type { RealtimeVoice } from "./RealtimeVoice";
@@ -560,6 +562,7 @@ export type { ResidencyRequirement } from "./ResidencyRequirement";
 export type { Resource } from "./Resource";
 export type { ResourceContent } from "./ResourceContent";
 export type { ResourceTemplate } from "./ResourceTemplate";
+export type { ResponseUsageMetadata } from "./ResponseUsageMetadata";
 export type { ResponsesApiWebSearchAction } from "./ResponsesApiWebSearchAction";
 export type { ReviewDecision } from "./ReviewDecision";
 export type { ReviewDelivery } from "./ReviewDelivery";
