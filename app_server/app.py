@@ -106,6 +106,8 @@ class App:
                 from app_server.transport.stdio import serve_stdio
 
                 await serve_stdio(self._connect, stop=self._stop, at_end=self._end_of_input)
+                if self._daemon is None and self._options != ServerOptions():
+                    await anyio.to_thread.run_sync(self._check_configuration)
             else:
                 await root.start(self._run_services)
                 if isinstance(listen, WebSocket | UnixSocket):
@@ -156,6 +158,24 @@ class App:
             gc.freeze()
             gc.enable()
             await self._closing.wait()
+
+    def _check_configuration(self) -> None:
+        """Where the input ended before anything was read: raise StartError for what the daemon would not start on."""
+        from app_server.config.layer import ConfigError
+        from app_server.config.layers import load_settings
+
+        given = self._options
+        try:
+            load_settings(
+                self._home,
+                given.overrides,
+                given.enable,
+                given.disable,
+                profile=given.profile,
+                strict=given.strict_config,
+            )
+        except ConfigError as error:
+            raise StartError(str(error)) from error
 
     def _refuse(self, method: str) -> RpcError | None:
         if self._draining and method in NEW_WORK:

@@ -277,7 +277,7 @@ def _add_layer_options(parser: "ArgumentParser", place: str) -> None:
         "--strict-config",
         action="store_true",
         dest=f"{place}_strict_config",
-        help="do not start on settings that are not known",
+        help="do not start on settings that are not known, or whose values are wrong",
     )
 
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from pydantic import ValidationError
-
 from app_server.config.layer import Layer, Table, contains, line_of, merge, renewed, value_at
 from app_server.config.layers import LayerStack
+from app_server.config.settings import CLOUD_PROVIDERS
 from app_server.config.table import dotted
 from app_server.config.toml_text import CannotChange, changed
 
@@ -247,31 +246,16 @@ def _check_shape(after: LayerStack, said: Sequence[tuple[str, ...]]) -> None:
 
     Another program on the same home may, and would not start on it.
     """
-    from app_server.config.known_keys import SHORT_FORMS, misshapen
-    from protocol.v2.config import Config
+    from app_server.config.known_keys import misshapen, unreachable_servers
 
-    table = renewed(dict(after.user.table))
-    wrong = list(misshapen(table))
-    try:
-        Config.model_validate(table)
-    except ValidationError as error:
-        wrong += [(tuple(str(part) for part in detail["loc"]), detail["msg"]) for detail in error.errors()]
-    servers = after.effective().get("mcp_servers", {})
-    for name, server in (cast("Table", servers) if isinstance(servers, dict) else {}).items():
-        if isinstance(server, dict) and ("command" in server) == ("url" in server):
-            wrong.append((("mcp_servers", name), "must have either `command` or `url`"))
+    wrong = [*misshapen(renewed(dict(after.user.table))), *unreachable_servers(after.effective())]
+    providers = after.user.table.get("model_providers", {})
+    for name, provider in (cast("Table", providers) if isinstance(providers, dict) else {}).items():
+        if isinstance(provider, dict) and "name" not in provider and name not in CLOUD_PROVIDERS:
+            wrong.append((("model_providers", name), "`name` is missing"))
     for path, message in wrong:
-        if path in SHORT_FORMS and isinstance(value_at(table, path), bool):
-            continue
         if any(_touches(path, edited) for edited in said):
-            key = dotted(_in_table(table, path))
-            raise WriteRefused("configValidationError", f"Invalid configuration: {message} (in `{key}`)")
-
-
-def _in_table(table: Table, path: Sequence[str]) -> tuple[str, ...]:
-    """The part of the path that is there: what follows is the name of a form that was tried."""
-    depth = next((end for end in range(len(path), 0, -1) if contains(table, path[:end])), len(path))
-    return tuple(path[:depth])
+            raise WriteRefused("configValidationError", f"Invalid configuration: {message} (in `{dotted(path)}`)")
 
 
 def _touches(one: Sequence[str], other: Sequence[str]) -> bool:

@@ -6,12 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-ANY_NAME = "*"
-"""In a table of known keys: what a key may hold that users name themselves."""
+from app_server.config.kinds import ANY_NAME, REQUIRED, Kind, mismatches
 
-Known = Mapping[str, Any]
-"""Keys, each with the keys of its table, or with 1 where it holds a value or a table of any content."""
-
+Known = Mapping[str, Kind]
+"""Keys, each with the kind of its value."""
 
 SHORT_FORMS = frozenset({("tools", "web_search")})
 """Tables that may be true or false instead, as their older form was."""
@@ -22,52 +20,79 @@ def known_keys() -> Known:
     """All known settings."""
     from app_server.config.features import known_features
 
-    keys: dict[str, Any] = json.loads(Path(__file__).with_name("known_keys.json").read_bytes())
-    return {**keys, "features": dict.fromkeys(known_features(), 1)}
+    keys = cast("dict[str, Any]", _spread(json.loads(Path(__file__).with_name("known_keys.json").read_bytes())))
+    return {**keys, "features": {**dict.fromkeys(known_features(), "flag"), **keys["features"]}}
 
 
 def unknown_keys(table: Mapping[str, Any], known: Known | None = None) -> Iterator[tuple[tuple[str, ...], str | None]]:
-    """The path of each setting that nobody knows, with the most similar known name at that place, if one is similar."""
+    """The path of each setting that nobody knows, with the most similar known name at that place, if one is similar.
+
+    The place in a list of tables is part of a path, counted from 0.
+    """
     known = known_keys() if known is None else known
     for key, value in table.items():
-        inner: Any = known.get(key, known.get(ANY_NAME))
+        inner = known.get(key, known.get(ANY_NAME))
         if inner is None:
             yield (key,), _nearest(key, known)
         elif isinstance(inner, Mapping) and isinstance(value, dict):
-            for path, near in unknown_keys(cast("dict[str, Any]", value), cast("Known", inner)):
+            for path, near in unknown_keys(cast("dict[str, Any]", value), inner):
                 yield (key, *path), near
         elif ANY_NAME in known and len(known) > 1 and key not in known and not isinstance(value, dict):
             # A single value among tables that users name: a setting whose name is wrong.
             yield (key,), _nearest(key, known)
+        elif isinstance(inner, list) and isinstance(inner[0], Mapping) and isinstance(value, list):
+            for number, entry in enumerate(cast("list[Any]", value)):
+                if isinstance(entry, dict):
+                    for path, near in unknown_keys(cast("dict[str, Any]", entry), cast("Known", inner[0])):
+                        yield (key, str(number), *path), near
 
 
 def misshapen(table: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The path of each known setting whose value is of the wrong kind, as far as names tell, and what it must be."""
-    yield from _no_tables(table, {**known_keys(), "hooks": {}, "plugins": {ANY_NAME: {}}})
-    features = table.get("features", {})
-    if not isinstance(features, dict):
-        yield ("features",), "must be a table"
-        return
-    for name, value in cast("dict[str, Any]", features).items():
-        if not isinstance(value, bool | dict):
-            yield ("features", name), "must be true or false"
+    """The path of each setting whose value is of the wrong kind or none of those that there are, and what it must be.
+
+    A path goes on into lists with the place in them, counted from 0.
+    """
+    for path, message in mismatches(known_keys(), table):
+        if not (path in SHORT_FORMS and isinstance(table["tools"]["web_search"], bool)):
+            yield path, message
+    features = table.get("features")
+    if isinstance(features, dict):
+        for name, value in cast("dict[str, Any]", features).items():
+            if name not in cast("Known", known_keys()["features"]):
+                yield from mismatches("flag", value, ("features", name))
 
 
-def _no_tables(
-    table: Mapping[str, Any], known: Known, path: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], str]]:
-    for key, value in table.items():
-        inner, here = known.get(key, known.get(ANY_NAME)), (*path, key)
-        if not isinstance(inner, Mapping) or here[:-1] == ("features",):
-            continue
-        if isinstance(value, dict):
-            yield from _no_tables(cast("dict[str, Any]", value), cast("Known", inner), here)
-        elif here not in SHORT_FORMS:
-            yield here, "must be a table"
+def unreachable_servers(table: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The path of each MCP server that cannot be connected to as it is described in the merged table, and why."""
+    servers = table.get("mcp_servers")
+    for name, server in cast("dict[str, Any]", servers if isinstance(servers, dict) else {}).items():
+        if isinstance(server, dict) and (reason := _no_transport(cast("dict[str, Any]", server))) is not None:
+            yield ("mcp_servers", name), reason
+
+
+_OF_COMMAND = ("args", "env", "env_vars", "cwd")
+_OF_URL = ("bearer_token_env_var", "http_headers", "env_http_headers", "oauth", "oauth_resource", "auth")
+
+
+def _no_transport(server: Mapping[str, Any]) -> str | None:
+    if ("command" in server) == ("url" in server):
+        return "must have either `command` or `url`"
+    if "bearer_token" in server:
+        return "`bearer_token` is not supported; name a variable with `bearer_token_env_var`"
+    way, others = ("command", _OF_URL) if "command" in server else ("url", _OF_COMMAND)
+    return next((f"`{key}` is not for a server with `{way}`" for key in others if key in server), None)
+
+
+def _spread(kind: Any) -> Any:
+    """A kind as it is meant: names that stand together in the file have the same kind."""
+    if isinstance(kind, dict):
+        table = cast("dict[str, Any]", kind)
+        return {name: _spread(inner) for names, inner in table.items() for name in names.split()}
+    return kind if not isinstance(kind, list) else [_spread(inner) for inner in cast("list[Any]", kind)]
 
 
 def _nearest(key: str, known: Known) -> str | None:
     import difflib
 
-    near = difflib.get_close_matches(key, [name for name in known if name != ANY_NAME], 1)
+    near = difflib.get_close_matches(key, [name for name in known if name not in (ANY_NAME, REQUIRED)], 1)
     return near[0] if near else None

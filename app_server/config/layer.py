@@ -189,7 +189,7 @@ def read_file(path: Path) -> tuple[Table, str, ConfigWarning | None]:
     except (OSError, UnicodeDecodeError) as error:
         reason = (error.strerror or str(error)) if isinstance(error, OSError) else "the file is not UTF-8"
         return {}, "", ConfigWarning(INVALID, f"{path}: {reason}", str(path))
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # of tomllib, or of a number with thousands of digits
         message = str(error)
         position = _POSITION.search(message)
         line, column = len(text.splitlines()) or 1, 1
@@ -210,13 +210,16 @@ def _bytes_of(path: Path) -> bytes:
 
 
 def line_of(text: str, path: Sequence[str]) -> int:
-    """The line, from 1, where the value at `path` is most likely set; 1 when it cannot be told."""
+    """The line, from 1, where the value at `path` is most likely set; 1 when it cannot be told.
+
+    Entries of a list of tables are counted from 0.
+    """
     section: tuple[str, ...] = ()
+    lists: dict[tuple[str, ...], int] = {}
     best, depth, below = 1, 0, 0
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
-            section = parse_key(header[1])
-            here = section
+            here = section = _section(header[2], lists, another=bool(header[1]))
         elif assignment := _ASSIGNMENT.match(line):
             here = (*section, *parse_key(assignment[1].strip()))
         else:
@@ -228,7 +231,22 @@ def line_of(text: str, path: Sequence[str]) -> int:
     return best if depth or not below else below
 
 
-_HEADER = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]")
+def _section(header: str, lists: dict[tuple[str, ...], int], *, another: bool) -> tuple[str, ...]:
+    """The path that a header opens. `lists` counts the entries of lists of tables so far, and `another`."""
+    path: tuple[str, ...] = ()
+    *outer, last = parse_key(header)
+    for key in outer:
+        path = (*path, key)
+        if path in lists:
+            path = (*path, str(lists[path] - 1))
+    path = (*path, last)
+    if another:
+        lists[path] = lists.get(path, 0) + 1
+        path = (*path, str(lists[path] - 1))
+    return path
+
+
+_HEADER = re.compile(r"\s*\[(\[?)\s*([^\]]+?)\s*\]")
 _ASSIGNMENT = re.compile(
     r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*="""
 )

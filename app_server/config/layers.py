@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from app_server.config.known_keys import misshapen, unknown_keys
+from app_server.config.known_keys import misshapen, unknown_keys, unreachable_servers
 from app_server.config.layer import (
     INVALID,
     ConfigError,
@@ -49,7 +49,8 @@ UNKNOWN = "Ignoring an unrecognized configuration setting."
 class LayerStack:
     """All layers, weakest first, as they were when read. `broken` are files that could not be understood.
 
-    Layers with a `disabled_reason` are shown and do not count. With `strict` no thread starts on unknown settings.
+    Layers with a `disabled_reason` are shown and do not count. With `strict` no thread starts on unknown settings or
+    wrong values, those of its project included.
     """
 
     codex_home: Path
@@ -111,7 +112,7 @@ class LayerStack:
     def with_thread_config(self, overrides: Mapping[str, Any] | None = None) -> Settings:
         """What is in force for a thread that gives `overrides` (dotted keys, JSON values) of its own.
 
-        Raises ConfigError when a file or an override leaves open where prompts go or what may run.
+        Raises ConfigError when a file leaves open where prompts go or what may run, and for every wrong override.
         """
         if self.broken:
             raise ConfigError(str(self.broken[0].details))
@@ -122,11 +123,13 @@ class LayerStack:
         if own:
             stack = self._with(Layer({"type": "sessionFlags"}, own))
         if self.strict:
-            stack.refuse_unknown()
+            stack.refuse_mistakes()
         settings, reader = stack._read
         for problem in reader.problems:
-            if problem.decisive or (problem.imposed and contains(own, problem.path)):
+            if problem.decisive or (contains(own, problem.path) and (problem.imposed or problem.summary is None)):
                 raise ConfigError(stack._describe(problem)[0])
+        for path, message in misshapen(own):
+            raise ConfigError(f"{message} (in `{dotted(path)}`, given by a client)")
         return settings
 
     @cached_property
@@ -143,6 +146,7 @@ class LayerStack:
             found.extend(project_warnings(layer))
         found.extend(self._warnings_of_unknown())
         found.extend(self._warnings_of_shape())
+        found.extend(map(self._warning_of_server, unreachable_servers(self.effective())))
         settings = self.settings()
         if settings.model_provider == "demo" and "model_provider" not in self.effective():
             found.append(
@@ -232,12 +236,24 @@ class LayerStack:
             return f"{problem.message} (in `{problem.key}`, given by a client or on the command line)", None, None
         return f"{problem.message} (in `{problem.key}`)", None, None
 
-    def refuse_unknown(self) -> None:
-        """Raise ConfigError for the first setting that nobody knows."""
+    def _warning_of_server(self, found: tuple[tuple[str, ...], str]) -> ConfigWarning:
+        details, path, line = self._describe(Problem(*found, decisive=False))
+        return ConfigWarning(
+            f"An MCP server cannot be used: {found[0][1]}.", details, path, line, None if line is None else 1
+        )
+
+    def refuse_mistakes(self) -> None:
+        """Raise ConfigError for the first setting that nobody knows, or else for a value that cannot be used."""
         for layer, path, hint in self._unknown_keys():
             place = f"{layer.file}:{line_of(layer.text, path)}: " if layer.file else ""
             end = "" if layer.file else " in -c/--config override"
             raise ConfigError(f"{place}unknown configuration field `{dotted(path)}`{end}.{hint}")
+        for problem in self._read[1].problems:
+            if not problem.imposed and problem.summary is None:
+                raise ConfigError(self._describe(problem)[0])
+        servers = map(self._warning_of_server, unreachable_servers(self.effective()))
+        for warning in (*self._warnings_of_shape(), *servers):
+            raise ConfigError(str(warning.details))
 
     def _unknown_keys(self) -> Iterator[tuple[Layer, tuple[str, ...], str]]:
         for layer in self.active:
@@ -248,7 +264,8 @@ class LayerStack:
         unknown = list(self._unknown_keys())
         for layer, path, hint in unknown[:MAX_UNKNOWN]:
             line = line_of(layer.text, path) if layer.file else None
-            details = f"{layer.file or 'the command line'}: `{dotted(path)}` is not a known setting.{hint}"
+            where = f"{layer.file}:{line}" if layer.file else "the command line"
+            details = f"{where}: `{dotted(path)}` is not a known setting.{hint}"
             yield ConfigWarning(UNKNOWN, details, layer.file, line, None if line is None else 1)
         if len(unknown) > MAX_UNKNOWN:
             count, example = len(unknown) - MAX_UNKNOWN, dotted(unknown[MAX_UNKNOWN][1])
@@ -258,7 +275,7 @@ class LayerStack:
         told = {problem.path for problem in self._read[1].problems} | {path for _, path, _ in self._unknown_keys()}
         for layer in self.active:
             for path, message in misshapen(layer.table):
-                if path not in told:
+                if not any(path[: len(other)] == other for other in told):
                     line = line_of(layer.text, path) if layer.file else None
                     where = f"{layer.file}:{line}" if layer.file else "the command line"
                     details = f"{where}: {message} (in `{dotted(path)}`)"
@@ -281,7 +298,7 @@ def load_settings(
 
     `profile` names `$CODEX_HOME/NAME.config.toml`, which goes before the user's file. What an organisation demands is
     in requirements.toml beside `system_config`. Raises ConfigError for a bad override, for a profile without a file,
-    and with `strict` for unknown settings and files that cannot be understood.
+    and with `strict` for unknown settings, wrong values and files that cannot be understood.
     """
     layers: list[Layer] = []
     broken: list[ConfigWarning] = []
@@ -319,13 +336,24 @@ def load_settings(
     if strict and broken:
         raise ConfigError(str(broken[0].details))
     if strict:
-        stack.refuse_unknown()
+        stack.refuse_mistakes()
     if flags and not broken:
         # A mistake on the command line is told there, at once; one in a file only when a thread needs it.
         for problem in stack.problems:
             if contains(flags, problem.path) and (problem.decisive or problem.summary is None):
                 raise ConfigError(f"-c {problem.key}: {problem.message}")
+        for path, message in misshapen(flags):
+            raise ConfigError(f"-c {dotted(path)}: {message}")
     return stack
+
+
+def unknown_overrides(overrides: Mapping[str, Any] | None) -> str | None:
+    """What to tell a client whose overrides for a thread have keys that nobody knows; None if it knows what it says."""
+    unknown = [
+        f"`{dotted(path)}`" + (f" (did you mean `{near}`?)" if near else "")
+        for path, near in unknown_keys(nested(overrides or {}))
+    ]
+    return None if not unknown else f"Ignoring unknown settings in `config`: {', '.join(unknown[:MAX_UNKNOWN])}."
 
 
 Loader = Callable[[], LayerStack]

@@ -237,7 +237,7 @@ def read_settings(
     if demands is not None:
         profiles, profile, sandbox_mode = _limit_sandbox(reader, demands, profiles, profile, sandbox_mode)
     chosen: dict[str, Any] = {
-        "model": reader.text("model") or DEFAULT_MODELS.get(provider, DEFAULT_MODELS["openai"]),
+        "model": reader.text("model", decisive=True) or DEFAULT_MODELS.get(provider, DEFAULT_MODELS["openai"]),
         "model_provider": provider,
         "model_providers": MappingProxyType(providers),
         "cloud_providers": MappingProxyType(clouds),
@@ -263,8 +263,8 @@ def read_settings(
         "model_context_window": reader.count("model_context_window", least=1),
         "model_catalog": None if (file := reader.text("model_catalog_json")) is None else codex_home / file,
         "service_tier": reader.text("service_tier"),
-        "base_instructions": reader.text("instructions"),
-        "developer_instructions": reader.text("developer_instructions"),
+        "base_instructions": reader.text("instructions", decisive=True),
+        "developer_instructions": reader.text("developer_instructions", decisive=True),
         "personality": reader.choice("personality", ("none", "friendly", "pragmatic"), decisive=False),
         "project_doc_max_bytes": reader.count("project_doc_max_bytes"),
         "project_doc_fallback_filenames": reader.texts("project_doc_fallback_filenames"),
@@ -366,9 +366,12 @@ def _read_approval_policy(reader: TableReader) -> str | Mapping[str, Any] | None
     value = reader.raw("approval_policy")
     if isinstance(value, dict) and set(cast("dict[str, Any]", value)) == {"granular"}:
         granular = reader.table("approval_policy").table("granular", decisive=True)
-        required = {name: granular.flag(name, decisive=True) for name in ("mcp_elicitations", "rules")}
-        names = ("sandbox_approval", "request_permissions", "skill_approval")
-        chosen = required | {name: granular.flag(name, decisive=True) for name in names}
+        required = ("mcp_elicitations", "rules", "sandbox_approval")
+        for name in required:
+            if granular.raw(name) is None:
+                granular.problem("", f"`{name}` is missing: true asks, false refuses without asking", decisive=True)
+        names = (*required, "request_permissions", "skill_approval")
+        chosen = {name: granular.flag(name, decisive=True) for name in names}
         return {"granular": {name: bool(flag) for name, flag in chosen.items()}}
     return reader.choice("approval_policy", APPROVAL_POLICIES, decisive=True)
 

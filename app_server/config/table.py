@@ -143,16 +143,21 @@ class TableReader:
                 self.problem(key, f"`{key}` is not a known key; {hint}", decisive=decisive)
 
     def _wrong(self, key: str, expected: str, decisive: bool) -> None:
-        # The value itself stays out of the message: it may be a secret at the wrong place.
-        kind = _KINDS.get(type(self.raw(key)).__name__, "another value")
-        shown = f"`{self.raw(key)}`" if expected.startswith("one of") and isinstance(self.raw(key), str) else kind
+        shown = got(self.raw(key), shown=expected.startswith("one of"))
         self.problem(key, f"must be {expected}, got {shown}", decisive=decisive)
+
+
+def got(value: Any, *, shown: bool = False) -> str:
+    """What a message says of a wrong value. A text stays out of it unless it may be `shown`: it may be a secret."""
+    if isinstance(value, str) and (shown or not value):
+        return f"`{value}`" if value else "an empty string"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"the number {value}" if -(1 << 63) <= value < 1 << 63 else "a number of more than 64 bits"
+    return _KINDS.get(type(value).__name__, "another value")
 
 
 _KINDS = {
     "str": "a string",
-    "int": "a whole number",
-    "float": "a number",
     "bool": "a boolean",
     "list": "a list",
     "dict": "a table",

@@ -11,6 +11,7 @@ from uuid import UUID
 import anyio
 import orjson
 
+from app_server.config.layers import unknown_overrides
 from app_server.config.network_proxy import HostAction
 from app_server.rpc.connection import Connection
 from app_server.rpc.experimental import stripper
@@ -156,7 +157,7 @@ class ThreadManager:
         row = replace(row, project_id=params.project_id, daybreak_enabled=params.daybreak_enabled)
         offers_tools = params.environments is None or len(params.environments) > 0
         thread = Thread(self._world, row, chosen, settings, ephemeral=bool(params.ephemeral), offers_tools=offers_tools)
-        thread.warning, thread.config_overrides = warning, params.config
+        thread.warning, thread.config_overrides = warning or unknown_overrides(params.config), params.config
         thread.tells_raw = params.experimental_raw_events
         await thread.briefing.load()
         if not thread.ephemeral:
@@ -208,7 +209,7 @@ class ThreadManager:
         settings, warning = with_known_profile(self._restored_settings(row), config)
         thread = Thread(self._world, row, settings, config, history=history, waits=True)
         thread.config_overrides = params.config
-        thread.warning = warning or await store.notice(thread_id)
+        thread.warning = warning or await store.notice(thread_id) or unknown_overrides(params.config)
         await thread.agenda.goal.load()
         await thread.briefing.load()
         if self._ending:
@@ -240,7 +241,8 @@ class ThreadManager:
             memory_mode=source.memory_mode,
         )
         thread = Thread(self._world, row, chosen, settings, ephemeral=params.ephemeral)
-        thread.warning, thread.config_overrides = warning or limited, params.config
+        thread.warning = warning or limited or unknown_overrides(params.config)
+        thread.config_overrides = params.config
         if params.ephemeral:
             if not params.exclude_turns:
                 raise invalid_request("an ephemeral fork needs `excludeTurns: true`")

@@ -292,6 +292,8 @@ async def test_a_profile_file_goes_before_the_users_own(tmp_path: Path) -> None:
         (["--strict-config"], "[tui]\nthem = 1\n", "unknown configuration field `tui.them`. Did you mean `theme`?"),
         (["--strict-config", "-c", "modle=1"], "", "unknown configuration field `modle` in -c/--config override"),
         (["--strict-config"], "model = \n", "config.toml:1:9"),
+        (["--strict-config"], "[tui]\ntheme = 5\n", "config.toml:2: must be a string, got the number 5"),
+        (["-c", "web_search=zz"], "", "-c web_search: must be one of `disabled`"),
         (["--profile", "nobody"], "", "nobody.config.toml"),
         (["-p", "../x"], "", "a profile's name consists of"),
     ],
@@ -302,3 +304,11 @@ async def test_what_must_not_start_says_why(tmp_path: Path, options: list[str], 
     done = await anyio.run_process(argv, env=environment(tmp_path), cwd=tmp_path, check=False)
     assert done.returncode == 1
     assert reason in done.stderr.decode()
+
+
+async def test_a_daemon_on_stdio_that_must_not_start_says_so_though_nobody_asks_it_anything(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("modle = 1\n")
+    argv = [*PROGRAM, "app-server", "--strict-config"]
+    done = await anyio.run_process(argv, env=environment(tmp_path), cwd=tmp_path, check=False, input=b"")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert "config.toml:1: unknown configuration field `modle`" in done.stderr.decode()

@@ -1,10 +1,19 @@
 """Where settings come from and what is told about mistakes in them."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from app_server.config.layers import ConfigError, ConfigWarning, LayerStack, load_settings, parse_override
+from app_server.config.layers import (
+    ConfigError,
+    ConfigWarning,
+    LayerStack,
+    load_settings,
+    parse_override,
+    unknown_overrides,
+)
 from app_server.config.settings import Settings
 
 PROVIDER = '[model_providers.mine]\nname = "Mine"\nbase_url = "http://127.0.0.1:1/v1"\n'
@@ -118,12 +127,70 @@ def test_a_wrong_type_leaves_the_default_and_names_key_file_and_line(home: Home)
     (warning,) = stack.warnings
     assert warning == ConfigWarning(
         "Ignoring an invalid setting: model_verbosity.",
-        f"{home.path / 'config.toml'}:3: must be one of `low`, `medium`, `high`, got a whole number "
+        f"{home.path / 'config.toml'}:3: must be one of `low`, `medium`, `high`, got the number 5 "
         "(in `model_verbosity`)",
         str(home.path / "config.toml"),
         3,
         1,
     )
+
+
+def test_wrong_values_of_what_nothing_reads_are_told_with_their_lines_and_what_may_stand_there(home: Home) -> None:
+    home.config(
+        'web_search = "zz"\n'
+        "[tui]\ntheme = 5\n"
+        "[[skills.config]]\nenabled = true\n[[skills.config]]\nenabled = 1\n"
+        '[[hooks.Stop]]\nhooks = []\n[[hooks.Stop]]\n[[hooks.Stop.hooks]]\ntype = "cmd"\n'
+    )
+    stack = home.load(env={"OPENAI_API_KEY": "k"})
+    stack.with_thread_config()
+    file = home.path / "config.toml"
+    assert [(warning.line, warning.details) for warning in stack.warnings] == [
+        (1, f"{file}:1: must be one of `disabled`, `cached`, `indexed`, `live`, got `zz` (in `web_search`)"),
+        (3, f"{file}:3: must be a string, got the number 5 (in `tui.theme`)"),
+        (7, f"{file}:7: must be true or false, got the number 1 (in `skills.config.1.enabled`)"),
+        (
+            12,
+            f"{file}:12: must be one of `command`, `mcp_tool`, `prompt`, `agent`, got `cmd` "
+            "(in `hooks.Stop.1.hooks.0.type`)",
+        ),
+    ]
+
+
+def test_an_mcp_server_that_cannot_be_reached_is_told(home: Home) -> None:
+    home.config('[mcp_servers.a]\ncommand = "x"\n[mcp_servers.b]\nargs = []\n')
+    (warning,) = home.load(env={"OPENAI_API_KEY": "k"}).warnings
+    assert (warning.summary, warning.line) == ("An MCP server cannot be used: b.", 3)
+    assert "must have either `command` or `url` (in `mcp_servers.b`)" in str(warning.details)
+
+
+def test_a_number_of_thousands_of_digits_is_told_as_a_mistake(home: Home) -> None:
+    home.config(f"model = {'9' * 5000}\n")
+    assert str(home.path / "config.toml") in str(home.load().warnings[0].details)
+    home.config(f"model = 0x{'f' * 5000}\n")
+    assert "must be a string, got a number of more than 64 bits" in str(home.load().warnings[0].details)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        ({"model_verbosity": "zz"}, "must be one of `low`, `medium`, `high`, got `zz`"),
+        ({"web_search": "zz"}, "must be one of `disabled`, `cached`, `indexed`, `live`, got `zz`"),
+        ({"tui.theme": 5}, "must be a string, got the number 5"),
+        ({"features": {"goals": 5}}, "must be true or false, got the number 5"),
+    ],
+)
+def test_a_thread_does_not_start_with_a_wrong_override(home: Home, overrides: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(reason)):
+        home.load().with_thread_config(overrides)
+
+
+def test_unknown_overrides_of_a_thread_are_told_with_what_was_probably_meant() -> None:
+    assert unknown_overrides({"modle": "x", "tui.zz": 1, "model": "x"}) == (
+        "Ignoring unknown settings in `config`: `modle` (did you mean `model`?), `tui.zz`."
+    )
+    assert unknown_overrides({"features.goals": True}) is None
+    assert unknown_overrides(None) is None
 
 
 @pytest.mark.parametrize(
@@ -136,6 +203,9 @@ def test_a_wrong_type_leaves_the_default_and_names_key_file_and_line(home: Home)
         ('model_provider = "mine"\n[model_providers.mine]\nbase_url = "ftp://x"\n', "model_providers.mine.base_url"),
         ('[model_providers.openai]\nbase_url = "http://x"\n', "model_providers.openai"),
         ('profile = "work"\n', "profile"),
+        ("model = 5\n", "model"),
+        ("developer_instructions = []\n", "developer_instructions"),
+        ("[approval_policy.granular]\nrules = true\nsandbox_approval = true\n", "approval_policy.granular"),
     ],
 )
 def test_a_mistake_about_where_data_goes_or_what_may_run_stops_threads(home: Home, text: str, key: str) -> None:
