@@ -169,6 +169,14 @@ class AuthManager:
         kind = "codex account" if now is None else "chatgpt"
         return invalid_request(f"{kind} authentication required {what}")
 
+    async def needs_catalogue(self, what: str) -> RpcError:
+        """Why something in the catalogue of plugins that OpenAI keeps is refused; `what` begins the sentence."""
+        now = await self.account()
+        if now is not None and now.tokens is not None:
+            return invalid_request(f"{what}: turnloom does not ask OpenAI for its catalogue of plugins yet")
+        end = "" if now is None else "; api key auth is not supported"
+        return invalid_request(f"{what}: chatgpt authentication required for remote plugin catalog{end}")
+
     # Signing in and out
 
     async def sign_in_with_key(self, key: str, settings: AccountSettings) -> None:

@@ -7,23 +7,18 @@ from app_server.extensions.plugins import list_plugins, only_installed, read_plu
 from app_server.handlers.context import RequestContext
 from app_server.handlers.paging import counted_page
 from app_server.handlers.registry import handles
-from protocol.jsonrpc import RpcError, invalid_request
+from protocol.jsonrpc import invalid_request
 from protocol.v2 import plugin as wire
 from protocol.v2 import plugin_share as share
 
 REMOTE_KINDS = ("workspace-directory", "shared-with-me", "created-by-me-remote")
 
 
-def needs_account(what: str) -> RpcError:
-    """The answer where the catalogue of OpenAI would be needed."""
-    return invalid_request(f"{what}: chatgpt authentication required for remote plugin catalog")
-
-
 @handles(wire.PLUGIN_LIST)
 async def list_all(ctx: RequestContext, params: wire.PluginListParams) -> wire.PluginListResponse:
     kinds = params.marketplace_kinds
     if kinds and any(kind in REMOTE_KINDS for kind in kinds):
-        raise needs_account("list remote plugin catalog")
+        raise await ctx.account.needs_catalogue("list remote plugin catalog")
     if kinds and "local" not in kinds:
         return wire.PluginListResponse(marketplaces=[])
     marketplaces, errors = await to_thread.run_sync(list_plugins, ctx.settings, params.cwds or ())
@@ -51,7 +46,7 @@ async def read(ctx: RequestContext, params: wire.PluginReadParams) -> wire.Plugi
     if (params.marketplace_path is None) == (params.remote_marketplace_name is None):
         raise invalid_request("plugin/read requires exactly one of marketplacePath or remoteMarketplaceName")
     if params.marketplace_path is None:
-        raise needs_account("read remote plugin details")
+        raise await ctx.account.needs_catalogue("read remote plugin details")
     try:
         plugin = await to_thread.run_sync(read_plugin, ctx.settings, params.marketplace_path, params.plugin_name)
     except PluginError as error:
@@ -60,8 +55,8 @@ async def read(ctx: RequestContext, params: wire.PluginReadParams) -> wire.Plugi
 
 
 @handles(wire.PLUGIN_SKILL_READ)
-def read_skill(ctx: RequestContext, params: wire.PluginSkillReadParams) -> wire.PluginSkillReadResponse:
-    raise needs_account("read remote plugin skill details")
+async def read_skill(ctx: RequestContext, params: wire.PluginSkillReadParams) -> wire.PluginSkillReadResponse:
+    raise await ctx.account.needs_catalogue("read remote plugin skill details")
 
 
 @handles(wire.PLUGIN_RECONCILE)
@@ -73,27 +68,27 @@ def reconcile(ctx: RequestContext, params: wire.PluginReconcileParams) -> wire.P
 
 
 @handles(share.PLUGIN_SHARE_LIST)
-def list_shares(ctx: RequestContext, params: share.PluginShareListParams) -> share.PluginShareListResponse:
-    raise needs_account("list remote plugin shares")
+async def list_shares(ctx: RequestContext, params: share.PluginShareListParams) -> share.PluginShareListResponse:
+    raise await ctx.account.needs_catalogue("list remote plugin shares")
 
 
 @handles(share.PLUGIN_SHARE_SAVE)
-def save_share(ctx: RequestContext, params: share.PluginShareSaveParams) -> share.PluginShareSaveResponse:
-    raise needs_account("save remote plugin share")
+async def save_share(ctx: RequestContext, params: share.PluginShareSaveParams) -> share.PluginShareSaveResponse:
+    raise await ctx.account.needs_catalogue("save remote plugin share")
 
 
 @handles(share.PLUGIN_SHARE_UPDATE_TARGETS)
-def update_targets(
+async def update_targets(
     ctx: RequestContext, params: share.PluginShareUpdateTargetsParams
 ) -> share.PluginShareUpdateTargetsResponse:
-    raise needs_account("update remote plugin share targets")
+    raise await ctx.account.needs_catalogue("update remote plugin share targets")
 
 
 @handles(share.PLUGIN_SHARE_CHECKOUT)
-def check_out(ctx: RequestContext, params: share.PluginShareCheckoutParams) -> share.PluginShareCheckoutResponse:
-    raise needs_account("checkout plugin share")
+async def check_out(ctx: RequestContext, params: share.PluginShareCheckoutParams) -> share.PluginShareCheckoutResponse:
+    raise await ctx.account.needs_catalogue("checkout plugin share")
 
 
 @handles(share.PLUGIN_SHARE_DELETE)
-def delete_share(ctx: RequestContext, params: share.PluginShareDeleteParams) -> share.PluginShareDeleteResponse:
-    raise needs_account("delete remote plugin share")
+async def delete_share(ctx: RequestContext, params: share.PluginShareDeleteParams) -> share.PluginShareDeleteResponse:
+    raise await ctx.account.needs_catalogue("delete remote plugin share")

@@ -293,6 +293,8 @@ async def test_an_api_key_is_no_way_to_what_is_kept_for_chatgpt(office: Office) 
     await log_in(client, FIRST)
     with pytest.raises(CallFailed, match="-32600: chatgpt authentication required to read rate limits"):
         await client.call("account/rateLimits/read")
+    with pytest.raises(CallFailed, match="remote plugin catalog; api key auth is not supported"):
+        await client.call("plugin/share/list", {})
 
 
 @pytest.mark.parametrize(
