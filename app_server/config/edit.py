@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 
 from app_server.config.layer import Layer, Table, contains, line_of, merge, renewed, value_at
 from app_server.config.layers import LayerStack
+from app_server.config.permission_profiles import PROFILE_SUMMARY
 from app_server.config.settings import CLOUD_PROVIDERS
 from app_server.config.table import dotted
 from app_server.config.toml_text import CannotChange, changed
@@ -223,7 +224,9 @@ def _check(before: LayerStack, after: LayerStack, edits: Sequence[tuple[tuple[st
         said = any(_touches(problem.path, path) for path, edit in edits if edit.value is not None)
         new = (problem.path, problem.message) not in known
         own = contains(after.user.table, problem.path[:1])
-        if (said and own and problem.summary is None) or (new and (problem.decisive or (said and problem.imposed))):
+        if (said and own and problem.summary in (None, PROFILE_SUMMARY)) or (
+            new and (problem.decisive or (said and problem.imposed))
+        ):
             line = line_of(after.user.text, problem.path)
             raise WriteRefused(
                 "configValidationError",

@@ -16,11 +16,14 @@ Kind = int | str | list[Any] | Mapping[str, Any]
 - a list of texts: one of them
 - a list of one other kind: a list of that
 - a table: a table with such values. ANY_NAME is what keys hold that users name themselves, REQUIRED lists the keys that
-  may not be missing, and keys that are not in it are somebody else's business
+  may not be missing (`KEY=TEXT:NAME` one that may not where KEY is TEXT), and keys that are not in it are somebody
+  else's business
+- a table with nothing but EITHER: one of the kinds in its list
 """
 
 ANY_NAME = "*"
 REQUIRED = "!"
+EITHER = "|"
 
 Mismatch = tuple[tuple[str, ...], str]
 """Where a value is wrong, and what it must be."""
@@ -31,7 +34,12 @@ def mismatches(kind: Kind, value: Any, path: tuple[str, ...] = ()) -> Iterator[M
     if isinstance(kind, int):
         return
     if isinstance(kind, Mapping):
-        if isinstance(value, dict):
+        if EITHER in kind:
+            attempts = [list(mismatches(one, value, path)) for one in kind[EITHER]]
+            if all(attempts):
+                # What comes furthest into the value is most likely what was meant.
+                yield from max(attempts, key=lambda attempt: max(len(where) for where, _ in attempt))
+        elif isinstance(value, dict):
             yield from _in_table(kind, cast("dict[str, Any]", value), path)
         else:
             yield path, must_be("a table", value)
@@ -55,8 +63,10 @@ def must_be(expected: str, value: Any, *, shown: bool = False) -> str:
 
 
 def _in_table(kind: Mapping[str, Any], table: dict[str, Any], path: tuple[str, ...]) -> Iterator[Mismatch]:
-    for name in kind.get(REQUIRED, ()):
-        if name not in table:
+    for required in kind.get(REQUIRED, ()):
+        condition, _, name = required.rpartition(":")
+        key, _, text = condition.partition("=")
+        if name not in table and (not condition or table.get(key) == text):
             yield path, f"`{name}` is missing"
     for key, value in table.items():
         inner = kind.get(key, kind.get(ANY_NAME))
@@ -86,9 +96,20 @@ def _is_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(entry, str) for entry in cast("list[Any]", value))
 
 
+def _is_stroke(stroke: str) -> bool:
+    modifiers: list[str] = []
+    while (parts := stroke.partition("-"))[0] in _MODIFIERS and parts[2]:
+        modifiers.append(parts[0])
+        stroke = parts[2]
+    return len(set(modifiers)) == len(modifiers) and _KEY.fullmatch(stroke) is not None
+
+
 def _is_keys(value: Any) -> bool:
     if isinstance(value, str):
-        return _KEYS.fullmatch(value.strip().lower()) is not None
+        strokes = value.lower().split()
+        if len(strokes) not in (1, 2) or (strokes[0] == "leader" and len(strokes) == 1):
+            return False
+        return all(map(_is_stroke, strokes[1:] if strokes[0] == "leader" else strokes))
     return _is_texts(value) and all(_is_keys(entry) for entry in value)
 
 
@@ -104,8 +125,8 @@ _NAMED: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "table": ("a table", lambda value: isinstance(value, dict)),
 }
 
-_KEY = (
-    r"(?:(?:ctrl|control|alt|option|shift|super|cmd|command)-)*(?:[!-,.-~]|f(?:[1-9]|1\d|2[0-4])|enter|return|tab"
-    r"|backspace|esc|escape|del|delete|up|down|left|right|home|end|page-?up|page-?down|pgup|pgdn|space|spacebar|minus)"
+_KEY = re.compile(
+    r"[!-,.-~]|f(?:[1-9]|1\d|2[0-4])|enter|return|tab|backspace|esc|escape|del|delete|up|down|left|right|home|end"
+    r"|page-?up|page-?down|pgup|pgdn|space|spacebar|minus"
 )
-_KEYS = re.compile(rf"(?:leader\s+)?{_KEY}(?:\s+{_KEY})*")
+_MODIFIERS = ("ctrl", "control", "alt", "option", "shift", "super", "cmd", "command")

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from app_server.config.kinds import ANY_NAME, REQUIRED, Kind, mismatches
+from app_server.config.kinds import ANY_NAME, EITHER, REQUIRED, Kind, mismatches
 
 Known = Mapping[str, Kind]
 """Keys, each with the kind of its value."""
@@ -34,16 +34,16 @@ def unknown_keys(table: Mapping[str, Any], known: Known | None = None) -> Iterat
         inner = known.get(key, known.get(ANY_NAME))
         if inner is None:
             yield (key,), _nearest(key, known)
-        elif isinstance(inner, Mapping) and isinstance(value, dict):
+        elif isinstance(inner, Mapping) and isinstance(value, dict) and EITHER not in inner:
             for path, near in unknown_keys(cast("dict[str, Any]", value), inner):
                 yield (key, *path), near
         elif ANY_NAME in known and len(known) > 1 and key not in known and not isinstance(value, dict):
             # A single value among tables that users name: a setting whose name is wrong.
             yield (key,), _nearest(key, known)
-        elif isinstance(inner, list) and isinstance(inner[0], Mapping) and isinstance(value, list):
+        elif _holds_tables(inner) and isinstance(value, list):
             for number, entry in enumerate(cast("list[Any]", value)):
                 if isinstance(entry, dict):
-                    for path, near in unknown_keys(cast("dict[str, Any]", entry), cast("Known", inner[0])):
+                    for path, near in unknown_keys(cast("dict[str, Any]", entry), cast("list[Known]", inner)[0]):
                         yield (key, str(number), *path), near
 
 
@@ -89,6 +89,10 @@ def _spread(kind: Any) -> Any:
         table = cast("dict[str, Any]", kind)
         return {name: _spread(inner) for names, inner in table.items() for name in names.split()}
     return kind if not isinstance(kind, list) else [_spread(inner) for inner in cast("list[Any]", kind)]
+
+
+def _holds_tables(kind: Kind) -> bool:
+    return isinstance(kind, list) and isinstance(kind[0], Mapping) and EITHER not in kind[0]
 
 
 def _nearest(key: str, known: Known) -> str | None:

@@ -25,6 +25,7 @@ from app_server.config.layer import (
     read_file,
     renewed,
 )
+from app_server.config.permission_profiles import PROFILE_SUMMARY
 from app_server.config.projects import Project, project_warnings
 from app_server.config.requirements import Requirements, read_requirements
 from app_server.config.settings import Settings, read_settings
@@ -249,7 +250,7 @@ class LayerStack:
             end = "" if layer.file else " in -c/--config override"
             raise ConfigError(f"{place}unknown configuration field `{dotted(path)}`{end}.{hint}")
         for problem in self._read[1].problems:
-            if not problem.imposed and problem.summary is None:
+            if not problem.imposed and problem.summary in (None, PROFILE_SUMMARY):
                 raise ConfigError(self._describe(problem)[0])
         servers = map(self._warning_of_server, unreachable_servers(self.effective()))
         for warning in (*self._warnings_of_shape(), *servers):

@@ -13,7 +13,7 @@ from app_server.config.network_proxy import NetworkProxySettings, NetworkRequire
 from app_server.config.network_tables import managed_network
 from app_server.config.permission_profiles import BUILT_IN, NamedProfile, read_profiles
 from app_server.config.requirements import Requirements
-from app_server.config.table import TableReader
+from app_server.config.table import Problem, TableReader
 
 DEFAULT_MODELS = MappingProxyType(
     {"openai": "gpt-6.1-sol", "demo": "demo", "ollama": "gpt-oss:20b", "lmstudio": "openai/gpt-oss-20b"}
@@ -311,6 +311,10 @@ def _limit_sandbox(
     return MappingProxyType(limited), profile, sandbox_mode
 
 
+_NO_CREDENTIALS_YET = ("auth", "aws", "gateway_oauth")
+"""Ways to credentials of a provider that are kept for others; what is asked goes out without them."""
+
+
 def _read_providers(
     reader: TableReader, environ: Mapping[str, str]
 ) -> tuple[dict[str, ModelProviderSettings], dict[str, Mapping[str, str]]]:
@@ -325,6 +329,10 @@ def _read_providers(
         if name in ("openai", "demo"):
             entry.problem("", f"model_providers.{name} is built in and cannot be redefined", decisive=True)
             continue
+        for key in _NO_CREDENTIALS_YET:
+            if entry.raw(key) is not None:
+                path, message = ("model_providers", name, key), f"turnloom cannot get credentials by `{key}` yet"
+                reader.problems.append(Problem(path, message, decisive=False, summary=f"{message}."))
         wire_api = entry.text("wire_api", decisive=True) or "responses"
         if wire_api != "responses":
             entry.problem(

@@ -167,6 +167,7 @@ def test_only_the_users_own_file_is_written(home: Home) -> None:
         ("browser_use", [], "must be a table, got a list (in `browser_use`)"),
         ("approval_policy", {"granular": {"rules": True}}, "`mcp_elicitations` is missing"),
         ("model_providers.x", {"base_url": "http://127.0.0.1:1"}, "`name` is missing (in `model_providers.x`)"),
+        ("permissions.mine", {"filesystem": {"/x": "look"}}, "permissions.mine.filesystem"),
         ("mcp_servers.a.env", {"A": 1}, "must be a string, got the number 1 (in `mcp_servers.a.env.A`)"),
         ("mcp_servers.b", {"url": "http://127.0.0.1:1", "args": []}, "`args` is not for a server with `url`"),
         ("mcp_servers.b", {"url": "http://127.0.0.1:1", "bearer_token": "x"}, "name a variable with"),

@@ -22,6 +22,8 @@ CASES: list[tuple[Kind, list[Any], list[Any]]] = [
     ([{"id": "text"}], [[], [{"id": "a"}, {}]], [{}, "a", [5], [{"id": 5}]]),
     ({"*": "text"}, [{}, {"a": "b"}], [{"a": 1}, []]),
     ({"!": ["id"], "id": "text"}, [{"id": "a", "other": 5}], [{}]),
+    ({"!": ["how", "how=a:id"]}, [{"how": "a", "id": 1}, {"how": "b"}], [{}, {"how": "a"}]),
+    ({"|": ["0..", {"!": ["id"]}]}, [5, {"id": 1}], ["5", {}]),
     (1, [1, "a", None, {}], []),
 ]
 
@@ -45,7 +47,23 @@ KEYS = [
     "minus",
     ["a", "f1"],
 ]
-NO_KEYS: list[Any] = ["", " ", "-", "ctrl-", "ctrl+a", "f25", "é", "meta-a", "leader", "insert", 5, [5], {}]
+NO_KEYS: list[Any] = [
+    "",
+    " ",
+    "-",
+    "ctrl-",
+    "ctrl+a",
+    "f25",
+    "é",
+    "meta-a",
+    "leader",
+    "a b c",
+    "ctrl-ctrl-a",
+    "insert",
+    5,
+    [5],
+    {},
+]
 
 
 def test_keys_of_the_keyboard_are_told_from_what_is_none() -> None:
@@ -62,3 +80,9 @@ def test_what_is_wrong_is_told_with_its_place_and_no_text_that_may_be_a_secret()
         (("y", "id"), "must be a string that is not empty, got a list"),
         (("z",), "must be a table, got the number 5"),
     ]
+
+
+def test_of_several_kinds_the_nearest_one_is_told() -> None:
+    kind: Kind = {"|": [["none"], {"http": {"!": ["url"]}}]}
+    assert list(mismatches(kind, {"http": {}})) == [(("http",), "`url` is missing")]
+    assert list(mismatches(kind, "some")) == [((), "must be one of `none`, got `some`")]

@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 
 from app_server.config.features import known_features
-from app_server.config.kinds import REQUIRED, Kind, mismatches
+from app_server.config.kinds import EITHER, REQUIRED, Kind, mismatches
 from app_server.config.known_keys import known_keys, misshapen, unknown_keys
 
 
@@ -50,6 +50,8 @@ def test_every_feature_is_known_once_and_only_a_beta_has_a_text() -> None:
 
 
 def is_a_kind(kind: Any) -> bool:
+    if isinstance(kind, dict) and EITHER in kind:
+        return len(cast("dict[str, Any]", kind)) == 1 and all(map(is_a_kind, cast("dict[str, Any]", kind)[EITHER]))
     if isinstance(kind, dict):
         return all(is_a_kind(inner) for name, inner in cast("dict[str, Any]", kind).items() if name != REQUIRED)
     if isinstance(kind, list):

@@ -157,6 +157,12 @@ def test_wrong_values_of_what_nothing_reads_are_told_with_their_lines_and_what_m
     ]
 
 
+def test_a_way_to_credentials_that_is_not_there_yet_is_told(home: Home) -> None:
+    home.config(PROVIDER + '[model_providers.mine.auth]\ncommand = "token"\n')
+    (warning,) = home.load(env={"OPENAI_API_KEY": "k"}).warnings
+    assert (warning.summary, warning.line) == ("turnloom cannot get credentials by `auth` yet.", 4)
+
+
 def test_an_mcp_server_that_cannot_be_reached_is_told(home: Home) -> None:
     home.config('[mcp_servers.a]\ncommand = "x"\n[mcp_servers.b]\nargs = []\n')
     (warning,) = home.load(env={"OPENAI_API_KEY": "k"}).warnings
