@@ -408,15 +408,31 @@ def _read_shell_environment(
     keys = {provider.env_key for provider in providers.values() if provider.env_key}
     for provider in providers.values():
         keys.update(provider.env_http_headers.values())
+    exclude, include_only = _read_environment_filters(entry)
     return ShellEnvironmentPolicy(
         entry.choice("inherit", ENVIRONMENT_INHERITANCE, decisive=True) or "all",
         ignore_default_excludes=entry.flag("ignore_default_excludes", decisive=True) or False,
-        exclude=entry.texts("exclude", decisive=True) or (),
+        exclude=exclude,
         set=MappingProxyType(entry.text_map("set") or {}),
-        include_only=entry.texts("include_only", decisive=True) or (),
+        include_only=include_only,
         use_profile=entry.flag("experimental_use_profile") or False,
         provider_keys=frozenset(keys),
     )
+
+
+def _read_environment_filters(entry: TableReader) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The patterns of `exclude` and `include_only`: two lists, or together in the table `filters`."""
+    older = [entry.texts(name, decisive=True) for name in ("exclude", "include_only")]
+    if entry.raw("filters") is None:
+        return older[0] or (), older[1] or ()
+    if older != [None, None]:
+        entry.problem(
+            "filters", "`filters` takes the place of `exclude` and `include_only`; use one form", decisive=True
+        )
+    filters = entry.table("filters", decisive=True)
+    chosen = {name: filters.choice(name, ("include", "exclude"), decisive=True) for name in filters.names()}
+    excluded, included = (tuple(n for n, way in chosen.items() if way == kind) for kind in ("exclude", "include"))
+    return excluded, included
 
 
 def _read_command_limits(reader: TableReader) -> CommandLimits:

@@ -49,6 +49,12 @@ def test_every_key_of_the_environment_policy_is_read(tmp_path: Path) -> None:
     )
 
 
+def test_the_newer_form_of_the_filters_means_the_same(tmp_path: Path) -> None:
+    text = '[shell_environment_policy.filters]\n"AWS_*" = "exclude"\nPATH = "include"\nHOME = "include"\n'
+    policy = stack(tmp_path, text).with_thread_config().shell_environment_policy
+    assert (policy.exclude, policy.include_only) == (("AWS_*",), ("PATH", "HOME"))
+
+
 @pytest.mark.parametrize(
     ("text", "limits"),
     [
@@ -70,6 +76,11 @@ def test_limits_are_numbers_and_zero_takes_one_away(tmp_path: Path, text: str, l
         ("[shell_environment_policy]\ninherit = 'some'", "shell_environment_policy.inherit"),
         ("[shell_environment_policy]\nexclude = 'A'", "shell_environment_policy.exclude"),
         ("[shell_environment_policy]\nset = { A = 1 }", "shell_environment_policy.set"),
+        ("[shell_environment_policy.filters]\nA = 'drop'", "shell_environment_policy.filters.A"),
+        (
+            "[shell_environment_policy]\nexclude = ['A']\n[shell_environment_policy.filters]\nA = 'include'",
+            "shell_environment_policy.filters",
+        ),
     ],
 )
 def test_what_would_leave_commands_less_confined_than_meant_starts_no_thread(
