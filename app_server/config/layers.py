@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
+from app_server.config.instructions_file import INSTRUCTIONS_FILE
 from app_server.config.known_keys import misshapen, unknown_keys, unreachable_servers
 from app_server.config.layer import (
     INVALID,
@@ -79,7 +80,11 @@ class LayerStack:
         own = [layer.file for layer in (*self.layers, *([self.requirements] if self.requirements else []))]
         looked_for = () if self.project is None else self.project.files
         system = next((layer.file for layer in self.layers if layer.kind == "system"), None)
-        others = (str(self.codex_home / "auth.json"), None if system is None else str(Path(system).with_name(MANAGED)))
+        others = (
+            str(self.codex_home / "auth.json"),
+            None if system is None else str(Path(system).with_name(MANAGED)),
+            self._instructions_file(),
+        )
         return tuple(dict.fromkeys(file for file in (*own, *looked_for, *others) if file is not None))
 
     def effective(self) -> Table:
@@ -193,6 +198,8 @@ class LayerStack:
         or false, such as that of `--enable`, switches the rules that a weaker layer has made, and keeps them.
         """
         merged = self.effective()
+        if (instructions := self._instructions_file()) is not None:
+            merged[INSTRUCTIONS_FILE] = instructions
         rules = _network_rules(tuple(self.active))
         if rules is not None and isinstance(merged.get("features"), dict):
             merged["features"]["network_proxy"] = rules
@@ -203,6 +210,16 @@ class LayerStack:
                 merged.pop("default_permissions", None)
                 break
         return merged
+
+    def _instructions_file(self) -> str | None:
+        """The path that `model_instructions_file` stands for: as seen from the folder of the file that says it."""
+        for layer in reversed(tuple(self.active)):
+            if isinstance(value := layer.table.get(INSTRUCTIONS_FILE), str) and value:
+                path = os.path.expanduser(value)
+                return path if layer.file is None else os.path.join(os.path.dirname(layer.file), path)
+            if INSTRUCTIONS_FILE in layer.table:
+                break
+        return None
 
     def in_project(self, project: Project) -> "LayerStack":
         """The stack in a folder of a project: its layers are stronger than the user's, weaker than the command line."""

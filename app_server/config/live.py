@@ -250,7 +250,10 @@ def _signature(files: Sequence[str], read_since: int | None = None) -> Signature
 def _content(stack: LayerStack) -> list[Any]:
     layers = [(layer.source, layer.text, layer.version) for layer in stack.layers]
     demands = None if stack.requirements is None else stack.requirements.text
-    return [layers, demands, [warning.details for warning in stack.broken], stack.signed_in, stack.live_features]
+    broken = [warning.details for warning in stack.broken]
+    # The only setting whose value is in a file beside the layers.
+    instructions = stack.settings().base_instructions
+    return [layers, demands, broken, instructions, stack.signed_in, stack.live_features]
 
 
 def _nothing() -> None:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from app_server.config.account import DEFAULT_ACCOUNT, AccountSettings, read_account
 from app_server.config.auto_review import DEFAULT_AUTO_REVIEW, AutoReviewSettings, read_auto_review
+from app_server.config.instructions_file import read_instructions
 from app_server.config.network_proxy import NetworkProxySettings, NetworkRequirements
 from app_server.config.network_tables import managed_network
 from app_server.config.permission_profiles import BUILT_IN, NamedProfile, read_profiles
@@ -263,7 +264,7 @@ def read_settings(
         "model_context_window": reader.count("model_context_window", least=1),
         "model_catalog": None if (file := reader.text("model_catalog_json")) is None else codex_home / file,
         "service_tier": reader.text("service_tier"),
-        "base_instructions": reader.text("instructions", decisive=True),
+        "base_instructions": read_instructions(reader) or reader.text("instructions", decisive=True),
         "developer_instructions": reader.text("developer_instructions", decisive=True),
         "personality": reader.choice("personality", ("none", "friendly", "pragmatic"), decisive=False),
         "project_doc_max_bytes": reader.count("project_doc_max_bytes"),
