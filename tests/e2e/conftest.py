@@ -11,6 +11,7 @@ from tests.support.daemon import Daemon, running_daemon
 from tests.support.home import make_home
 from tests.support.hosts import hosts_file
 from tests.support.networked import HOSTS, NAMES, SETTINGS, rules, without_bubblewrap
+from tests.support.reviews import Roles
 from tests.support.scripted_model import ScriptedModel
 from tests.support.stage import Stage, Transport, listen_on
 from tests.support.web import WebServer
@@ -116,3 +117,9 @@ async def stage(shared: Shared, transport: Transport, tmp_path: Path) -> AsyncIt
     daemon = await shared.daemon(transport)
     async with Stage(shared.model, shared.home(transport), cwd, daemon) as stage:
         yield stage
+
+
+@pytest.fixture
+def roles(stage: Stage) -> Roles:
+    """The module's model as agent and reviewer."""
+    return Roles(stage.model)

@@ -1,11 +1,30 @@
-"""A scripted model that answers the agent and the reviewer of its actions each by a script of its own."""
+"""Reviewed threads: a model that answers agent and reviewer by scripts of their own, and what became of reviews."""
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 import orjson
 
-from tests.support.scripted_model import Body, Part, ScriptedModel, say
+from tests.support.rpc_client import Message, RpcClient
+from tests.support.scripted_model import Body, Part, ScriptedModel, say, tool_call
+from tests.support.stage import Stage, completed_items
+
+STARTED = "item/autoApprovalReview/started"
+COMPLETED = "item/autoApprovalReview/completed"
+
+SETTINGS: dict[str, object] = {
+    "approval_policy": "on-request",
+    "sandbox_mode": "workspace-write",
+    "approvals_reviewer": "auto_review",
+}
+"""The settings of a home whose threads are reviewed."""
+
+ESCALATED = {"sandbox_permissions": "require_escalated", "justification": "May I?"}
+"""The arguments of a call that wants to leave the sandbox."""
+
+_POLICY = {"approvalPolicy": "on-request", "sandbox": "workspace-write", "approvalsReviewer": "auto_review"}
 
 
 class Roles:
@@ -71,3 +90,65 @@ def shown(request: Body) -> str:
     """All that a review's last request shows the reviewer, as one text."""
     messages = [entry for entry in request["input"] if entry.get("role") == "user"]
     return "".join(part["text"] for part in messages[-1]["content"])
+
+
+async def reviewed(stage: Stage, client: RpcClient, **params: Any) -> str:
+    """A new thread whose actions are reviewed."""
+    return await stage.thread(client, **{**_POLICY, **params})
+
+
+def command(cmd: str, call_id: str = "call_c", **arguments: Any) -> Part:
+    """A call of the agent that runs a command line."""
+    return tool_call("exec_command", {"cmd": cmd, "login": False, **arguments}, call_id)
+
+
+def escalated(cmd: str = "touch ran", call_id: str = "call_c") -> Part:
+    """A call of the agent that runs a command line outside the sandbox."""
+    return command(cmd, call_id, **ESCALATED)
+
+
+def output(request: Message, call_id: str = "call_c") -> str:
+    """What the model is told that a call came to."""
+    return next(
+        entry["output"]
+        for entry in request["input"]
+        if entry["type"].endswith("_output") and entry["call_id"] == call_id
+    )
+
+
+def warnings(client: RpcClient) -> list[str]:
+    """The sentences for the user about reviews."""
+    return [told["params"]["message"] for told in client.notifications("guardianWarning")]
+
+
+def reviews(client: RpcClient) -> list[str]:
+    """How the reviews ended, in order."""
+    return [told["params"]["review"]["status"] for told in client.notifications(COMPLETED)]
+
+
+def review(client: RpcClient) -> Message:
+    """What the latest review came to."""
+    return client.notifications(COMPLETED)[-1]["params"]["review"]
+
+
+def action(client: RpcClient) -> Message:
+    """What the latest review was about."""
+    return client.notifications(COMPLETED)[-1]["params"]["action"]
+
+
+def statuses(client: RpcClient) -> list[str]:
+    """How the commands ended."""
+    return [item["status"] for item in completed_items(client) if item["type"] == "commandExecution"]
+
+
+def decisions(stage: Stage, thread: str) -> list[tuple[str, str]]:
+    """What the log says of a thread: decisions and who made them, oldest first."""
+    with closing(sqlite3.connect(stage.home / "turnloom" / "threads.sqlite3")) as database:
+        return database.execute(
+            "SELECT decision, decided_by FROM decisions WHERE thread_id = ? ORDER BY number", (thread,)
+        ).fetchall()
+
+
+def ran(stage: Stage, name: str = "ran") -> bool:
+    """Whether a command that makes this file has run."""
+    return (stage.cwd / name).exists()

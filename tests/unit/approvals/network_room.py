@@ -10,7 +10,7 @@ import orjson
 
 from app_server.approvals.approvals import Approvals, Declined
 from app_server.approvals.guardian import Guardian
-from app_server.approvals.network import AskingTurn, NetworkApprovals, Registration, Trigger
+from app_server.approvals.network import REJECTED, AskingTurn, Denial, NetworkApprovals, Registration, Trigger
 from app_server.config.network_proxy import HostAction
 from app_server.exec.expiration import Expiration
 from app_server.network.egress import Execution
@@ -23,6 +23,9 @@ from tests.support.nobody import Nobody
 from tests.unit.approvals.reviewed import ReviewedThread
 
 TRIGGER = Trigger("the-call", "exec_command", ("/bin/bash", "-lc", "fetch"), "/project")
+REFUSED = Denial(REJECTED, explicit=True)
+ALLOW_RULE = {"applyNetworkPolicyAmendment": {"network_policy_amendment": {"host": "example.test", "action": "allow"}}}
+DENY_RULE = {"applyNetworkPolicyAmendment": {"network_policy_amendment": {"host": "example.test", "action": "deny"}}}
 
 
 @dataclass
