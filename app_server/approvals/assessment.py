@@ -70,16 +70,22 @@ def _object(text: str) -> Mapping[str, Any]:
         raise Unreadable("the reviewer's answer was not valid JSON")
     try:
         return json.loads(text[start : end + 1], object_pairs_hook=_once)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
+        # Some JSON is not read either, such as numbers of thousands of digits.
         raise Unreadable("the reviewer's answer was not valid JSON") from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
+    members = {name: _writable(value) for name, value in pairs}
     if len(members) < len(pairs):
         # Of two outcomes neither can be believed.
         raise Unreadable("the reviewer's answer names a member twice")
     return members
+
+
+def _writable(value: Any) -> Any:
+    """A text without halves of surrogate pairs, which JSON can name and no message can hold."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
 def _choice(found: Mapping[str, Any], name: str, allowed: Sequence[str]) -> str | None:

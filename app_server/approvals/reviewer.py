@@ -121,7 +121,8 @@ class Reviewer:
     def __init__(self, thread_id: str) -> None:
         self._thread_id = thread_id
         self._kept = _NEW
-        self._without_schema: set[tuple[str, str]] = set()
+        self._takes_schema: dict[tuple[str, str], bool] = {}
+        """By provider and model, as far as that is known."""
 
     async def assess(
         self, model: ReviewingModel, action: Action, history: ReviewedHistory, permissions: str
@@ -134,17 +135,20 @@ class Reviewer:
         situation = partial(Situation, self._thread_id, action, found, approvals=approvals, permissions=permissions)
         corrections: list[bytes] = []
         reason = "the reviewer was not asked"
-        for attempt in range(1, ATTEMPTS + 1):
+        with_schema = self._takes_schema.get(key[:2], True)
+        attempt = 1
+        while attempt <= ATTEMPTS:
             request = guardian_prompt.request(situation(seen=before.seen))
             try:
-                text = await self._ask(model, [*before.items, request, *corrections])
+                text = await self._ask(model, [*before.items, request, *corrections], with_schema=with_schema)
                 assessment = read_assessment(text)
             except Unreadable as error:
                 reason = str(error)
                 corrections = _correction(error)
             except ModelError as error:
                 reason = _explained(error, model)
-                if self._refuses_schema(error, model):
+                if with_schema and self._may_be_the_schema(error, key[:2]):
+                    with_schema = False
                     continue
                 if error.codex_error_info == "contextWindowExceeded" and before is not _NEW:
                     before = _NEW
@@ -161,23 +165,27 @@ class Reviewer:
                     self._kept = _Conversation(key, items, len(found), len(stored), last)
                 return assessment
             logger.info("review attempt %d of thread %s failed: %s", attempt, self._thread_id, reason)
+            attempt += 1
         raise ReviewFailed(reason)
 
-    def _refuses_schema(self, error: ModelError, model: ReviewingModel) -> bool:
-        """Whether the provider takes no schema, which is then left out from now on."""
-        key = (model.provider.name, model.info.id)
-        if key in self._without_schema or error.status is None or _NO_SCHEMAS.search(error.message) is None:
-            return False
-        self._without_schema.add(key)
-        return True
+    def _may_be_the_schema(self, error: ModelError, key: tuple[str, str]) -> bool:
+        """Whether the provider may have refused the request because of the schema.
 
-    async def _ask(self, model: ReviewingModel, items: Sequence[bytes]) -> str:
+        Many do not say so; then it is asked without one as long as no request with a schema was answered.
+        """
+        if error.status is None:
+            return False
+        if _NO_SCHEMAS.search(error.message) is not None:
+            return True
+        return error.codex_error_info == "badRequest" and key not in self._takes_schema
+
+    async def _ask(self, model: ReviewingModel, items: Sequence[bytes], *, with_schema: bool) -> str:
         """The last message of an answer, after what the model wanted to look at. Raises ModelError, Unreadable."""
         sent = list(items)
         looks = 0
         while True:
             tools = [EXEC_COMMAND] if model.investigate is not None and looks < LOOKS else []
-            answer = await self._read_answer(model, sent, tools)
+            answer = await self._read_answer(model, sent, tools, with_schema=with_schema)
             if not answer.calls:
                 return answer.text()
             sent += answer.items
@@ -190,9 +198,13 @@ class Reviewer:
                 raise Unreadable("the reviewer went on looking instead of deciding")
 
     async def _read_answer(
-        self, model: ReviewingModel, items: Sequence[bytes], tools: Sequence[Mapping[str, Any]]
+        self,
+        model: ReviewingModel,
+        items: Sequence[bytes],
+        tools: Sequence[Mapping[str, Any]],
+        *,
+        with_schema: bool,
     ) -> "_Answer":
-        schemaless = (model.provider.name, model.info.id) in self._without_schema
         request = ModelRequest(
             model=model.info.id,
             instructions=model.instructions,
@@ -201,7 +213,7 @@ class Reviewer:
             parallel_tool_calls=False,
             effort="low" if "low" in model.info.efforts else model.effort,
             prompt_cache_key=f"guardian:{self._thread_id}",
-            output_schema=None if schemaless else SCHEMA,
+            output_schema=SCHEMA if with_schema else None,
             strict_schema=False,
             metadata={"x-openai-subagent": SUBAGENT},
             headers={"x-openai-subagent": SUBAGENT},
@@ -220,6 +232,7 @@ class Reviewer:
                         logger.info("review in thread %s used %d tokens", self._thread_id, event.usage.total)
                     case _:
                         pass
+        self._takes_schema[model.provider.name, model.info.id] = with_schema
         return answer
 
 
@@ -287,4 +300,6 @@ async def _look(investigate: Investigator | None, call: Mapping[str, Any]) -> st
         return "the arguments must be a JSON object with `cmd`"
     if not isinstance(script, str) or not (folder is None or isinstance(folder, str)):
         return "`cmd` and `workdir` must be texts"
+    if "\0" in script + (folder or ""):
+        return "`cmd` and `workdir` must not contain NUL characters"
     return await investigate(script, folder)

@@ -52,6 +52,7 @@ def test_a_verdict_is_read(text: str, assessment: Assessment) -> None:
         '{"outcome":"deny","outcome":"allow"}',
         '{"outcome":"allow"',
         "{" * 100_000 + "}" * 100_000,
+        '{"outcome":"allow","confidence":' + "1" * 5_000 + "}",
     ],
 )
 def test_anything_else_is_no_verdict(text: str) -> None:
@@ -62,6 +63,12 @@ def test_anything_else_is_no_verdict(text: str) -> None:
 def test_a_long_rationale_is_cut() -> None:
     text = orjson.dumps({"outcome": "deny", "rationale": "x" * 100_000}).decode()
     assert len(read_assessment(text).rationale) == RATIONALE_CHARACTERS
+
+
+def test_half_a_surrogate_pair_does_not_come_through() -> None:
+    assert read_assessment('{"outcome":"deny","rationale":"a\\ud800b"}').rationale == "a?b"
+    with pytest.raises(Unreadable, match=r"and was `\?`"):
+        read_assessment('{"outcome":"\\ud800"}')
 
 
 def test_the_schema_holds_for_what_is_read() -> None:
