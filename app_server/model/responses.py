@@ -288,11 +288,11 @@ class ResponsesClient:
             event: dict[str, Any] = orjson.loads(data)
             kind: Any = event["type"]
             if kind == "response.output_text.delta":
-                return TextDelta(event.get("item_id"), event["delta"])
+                return TextDelta(event.get("item_id"), _delta(event))
             build = _BUILDERS.get(kind)
             if build is not None:
                 return build(event)
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             if data.strip() == b"[DONE]":
                 return None
             raise failures.disconnected("the server sent an event that cannot be read") from None
@@ -384,11 +384,36 @@ def _created(event: Mapping[str, Any]) -> Created:
 
 
 def _item_added(event: Mapping[str, Any]) -> ItemAdded:
-    return ItemAdded(event["item"])
+    return ItemAdded(_item(event))
 
 
 def _item_done(event: Mapping[str, Any]) -> ItemDone:
-    return ItemDone(event["item"])
+    return ItemDone(_item(event))
+
+
+def _item(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The item; texts of messages and reasoning are lists of parts. Raises TypeError for what cannot be one."""
+    item: Any = event["item"]
+    if not isinstance(item, dict):
+        raise TypeError("an item must be an object")
+    known = cast("dict[str, Any]", item)
+    if known.get("type") not in ("message", "reasoning"):
+        return known
+    if isinstance(known.get("content"), str):
+        # Some gateways write a message's text as it is.
+        known["content"] = [{"type": "output_text", "text": known["content"]}]
+    for part in (*(known.get("content") or ()), *(known.get("summary") or ())):
+        if not isinstance(part, dict) or not isinstance(cast("dict[str, Any]", part).get("text", ""), str):
+            raise TypeError("a part of a text must be an object, and its text a string")
+    return known
+
+
+def _delta(event: Mapping[str, Any]) -> str:
+    """The text that is added. Raises TypeError for what is none."""
+    delta: Any = event["delta"]
+    if not isinstance(delta, str):
+        raise TypeError("a delta must be a string")
+    return delta
 
 
 def _reasoning_part_added(event: Mapping[str, Any]) -> ReasoningPartAdded:
@@ -396,15 +421,15 @@ def _reasoning_part_added(event: Mapping[str, Any]) -> ReasoningPartAdded:
 
 
 def _reasoning_summary_delta(event: Mapping[str, Any]) -> ReasoningSummaryDelta:
-    return ReasoningSummaryDelta(event.get("item_id"), event["delta"], event.get("summary_index") or 0)
+    return ReasoningSummaryDelta(event.get("item_id"), _delta(event), event.get("summary_index") or 0)
 
 
 def _reasoning_text_delta(event: Mapping[str, Any]) -> ReasoningTextDelta:
-    return ReasoningTextDelta(event.get("item_id"), event["delta"], event.get("content_index") or 0)
+    return ReasoningTextDelta(event.get("item_id"), _delta(event), event.get("content_index") or 0)
 
 
 def _tool_input_delta(event: Mapping[str, Any]) -> ToolInputDelta:
-    return ToolInputDelta(event.get("item_id"), event["delta"])
+    return ToolInputDelta(event.get("item_id"), _delta(event))
 
 
 _BUILDERS: dict[str, Callable[[Mapping[str, Any]], ResponseEvent]] = {

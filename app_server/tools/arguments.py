@@ -48,6 +48,18 @@ class Arguments:
         """A string, or None if it is absent or null."""
         return self._value(name, str, "a string")
 
+    def optional_path(self, name: str) -> str | None:
+        """A path as it was written, or None if it is absent or null."""
+        path = self.optional_text(name)
+        if path is not None and "\0" in path:
+            raise ToolError(f"{PREFIX}`{self._path(name)}` must not contain NUL characters")
+        return path
+
+    def path(self, name: str) -> str:
+        """A path that must be there, as it was written."""
+        self.text(name)
+        return self.optional_path(name) or ""
+
     def flag(self, name: str) -> bool | None:
         """A boolean."""
         return self._value(name, bool, "true or false")

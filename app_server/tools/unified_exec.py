@@ -371,7 +371,7 @@ def _wanted(call: ToolCall, turn: TurnContext) -> _Wanted:
     if login is None:
         login = turn.config.allow_login_shell
     permissions = _permissions(arguments, turn)
-    cwd = os.path.normpath(os.path.join(turn.cwd, arguments.optional_text("workdir") or "."))
+    cwd = os.path.normpath(os.path.join(turn.cwd, arguments.optional_path("workdir") or "."))
     command = Command(
         shell_argv(script, shell=arguments.optional_text("shell"), login=login),
         cwd,

@@ -53,7 +53,7 @@ class ViewImageTool:
 
     async def run(self, call: ToolCall, turn: TurnContext) -> ToolOutput:
         """The image as content for the model, and an item for the user."""
-        named = Arguments.parse(call.arguments).text("path")
+        named = Arguments.parse(call.arguments).path("path")
         path, url = await anyio.to_thread.run_sync(partial(_read, named, turn.cwd, turn.profile))
         at = now_ms()
         item = ImageViewThreadItem(id=call.call_id, path=path, started_at_ms=at)

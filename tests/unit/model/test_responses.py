@@ -318,6 +318,13 @@ async def test_each_failure_within_an_answer_has_its_kind(
         assert message in error.message
 
 
+async def test_a_message_whose_text_is_no_list_of_parts_is_read(model: ScriptedModel, make_client: MakeClient) -> None:
+    item = {"type": "message", "role": "assistant", "content": "hello"}
+    model.script(event("response.output_item.done", item=item))
+    (done,) = [told for told in await ask(make_client()) if isinstance(told, ItemDone)]
+    assert done.item == {**item, "content": [{"type": "output_text", "text": "hello"}]}
+
+
 @pytest.mark.parametrize(
     ("parts", "reason"),
     [
@@ -326,6 +333,11 @@ async def test_each_failure_within_an_answer_has_its_kind(
         ([raw(b"data: {broken\n\n")], "cannot be read"),
         ([raw(b"data: [1]\n\n")], "cannot be read"),
         ([raw(b'data: {"type":"response.output_text.delta"}\n\n')], "cannot be read"),
+        ([event("response.output_text.delta", item_id="m", delta=None)], "cannot be read"),
+        ([event("response.output_item.done", item=None)], "cannot be read"),
+        ([event("response.output_item.done", item={"type": "message", "content": ["hello"]})], "cannot be read"),
+        ([event("response.output_item.done", item={"type": "reasoning", "summary": [{"text": 5}]})], "cannot be read"),
+        ([event("response.completed", response={"usage": {"input_tokens": "many"}})], "cannot be read"),
         ([raw(b'data: {"type":"response.completed"'), end()], "stream closed"),
     ],
 )

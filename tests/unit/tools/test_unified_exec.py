@@ -69,6 +69,7 @@ async def test_a_missing_folder_is_told_to_the_model_and_the_item_fails(commands
         ("{}", "missing field `cmd`"),
         ('{"cmd": 1}', "`cmd` must be a string"),
         ('{"cmd": "true", "workdir": 1}', "`workdir` must be a string"),
+        (r'{"cmd": "true", "workdir": "a\u0000"}', "`workdir` must not contain NUL characters"),
         ('{"cmd": "true", "tty": "yes"}', "`tty` must be true or false"),
         ('{"cmd": "true", "yield_time_ms": -1}', "`yield_time_ms` must be a number that is not negative"),
         ('{"cmd": "true", "max_output_tokens": 1.5}', "`max_output_tokens` must be a number that is not negative"),
