@@ -6,7 +6,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
@@ -123,6 +123,16 @@ def value_at(table: Mapping[str, Any], path: Sequence[str]) -> Any:
             return None
         value = cast("Table", value)[key]
     return value
+
+
+def without(table: Table, paths: Iterable[Sequence[str]]) -> Table:
+    """A copy that lacks what is at the paths."""
+    copy = deepcopy(table)
+    for *above, last in paths:
+        inner = value_at(copy, above)
+        if isinstance(inner, dict):
+            cast("Table", inner).pop(last, None)
+    return copy
 
 
 def at_path(path: Sequence[str], value: Any) -> Table:

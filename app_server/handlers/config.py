@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from app_server.config.defaults import with_defaults
 from app_server.config.edit import Edit, WriteRefused, Written
 from app_server.config.hiding import without_secrets
-from app_server.config.layer import Layer, parse_key
+from app_server.config.layer import Layer, Table, contains, parse_key, without
 from app_server.config.layers import LayerStack
 from app_server.config.network_proxy import HostAction, NetworkRequirements
 from app_server.config.requirements import Requirements, wire_form
@@ -186,7 +186,13 @@ def _valid_config(table: dict[str, Any]) -> Config:
         try:
             return Config.model_validate(table)
         except ValidationError as error:
-            wrong = {str(detail["loc"][0]) for detail in error.errors() if detail["loc"]} & set(table)
+            wrong = {_in_table(table, detail["loc"]) for detail in error.errors()} - {()}
             if not wrong:
                 raise
-            table = {key: value for key, value in table.items() if key not in wrong}
+            table = without(table, wrong)
+
+
+def _in_table(table: Table, place: Sequence[str | int]) -> tuple[str, ...]:
+    """The part of a place that is there: what follows is the name of a form that was tried, or a place in a list."""
+    path = [str(part) for part in place]
+    return next((tuple(path[:end]) for end in range(len(path), 0, -1) if contains(table, path[:end])), ())

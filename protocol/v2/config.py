@@ -81,8 +81,8 @@ class AppsDefaultConfig(SnakeWire):
     open_world_enabled: bool = True
 
 
-class AppsConfig(Wire):
-    """Settings of apps."""
+class AppsConfig(Wire, extra="allow"):
+    """Settings of apps: for all of them, and for each by its name."""
 
     default: Annotated[AppsDefaultConfig | None, Field(alias="_default")] = None
 

@@ -13,7 +13,9 @@ NAMES = TYPES.reachable([*TYPES.sent_by_clients(), *TYPES.sent_by_server()])
 
 OURS = {name: json_schema(TYPES.definition(name)) for name in NAMES}
 
-KNOWN_DIFFERENCES: dict[str, str] = {}
+KNOWN_DIFFERENCES: dict[str, str] = {
+    "AppsConfig": "the reference sends apps by name in it, which its schema leaves out",
+}
 """Type names that differ from the reference on purpose, with the reason."""
 
 UNNAMED_THERE = {

@@ -40,6 +40,24 @@ def test_a_value_of_the_wrong_type_is_left_out_and_the_rest_is_told(tmp_path: Pa
     assert answer["config"]["service_tier"] == "flex"
 
 
+def test_what_is_wrong_within_a_table_takes_nothing_else_along(tmp_path: Path) -> None:
+    text = """
+        [tools.web_search]
+        context_size = "low"
+        zz = 1
+        [sandbox_workspace_write]
+        network_access = true
+        writable_roots = 5
+        [apps.mine]
+        enabled = false
+    """
+    config = orjson.loads(config_response(load(tmp_path, text), include_layers=False).model_dump_json())["config"]
+    assert config["tools"]["web_search"]["context_size"] == "low"
+    assert config["sandbox_workspace_write"]["network_access"] is True
+    assert config["sandbox_workspace_write"]["writable_roots"] == []
+    assert config["apps"]["mine"] == {"enabled": False}
+
+
 def test_keys_and_tokens_are_only_for_who_may_do_everything(tmp_path: Path) -> None:
     text = """
         model = "m"
