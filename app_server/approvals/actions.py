@@ -16,6 +16,9 @@ from protocol.v2.review import (
     WriteStdinGuardianApprovalReviewAction,
 )
 
+USER_SHELL = "user_shell"
+"""The tool of commands that the user has typed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Action:

@@ -118,32 +118,32 @@ class Guardian:
     def __init__(self, thread: ReviewedThread) -> None:
         self._thread = thread
         self._reviewer = Reviewer(thread.id)
-        self._running: set[anyio.CancelScope] = set()
+        self._running: set[_Review] = set()
         self._turn = _Turn("")
 
     def withdraw(self) -> None:
-        """Abort every review that runs: its turn is stopped."""
-        for scope in list(self._running):
-            scope.cancel()
+        """Abort every review that runs: its turn is over. Its end is told before this returns."""
+        for review in list(self._running):
+            review.scope.cancel()
+            review.ended(_aborted(review.id))
 
     async def review(self, action: Action, turn_id: str, item_id: str | None) -> Verdict:
         """Review an action, and tell the followers of it; `item_id` is the item that it belongs to, if it has one."""
         review_id = str(uuid7())
         if self._thread.turn_is_over(turn_id):
-            return Verdict(review_id, "aborted", _ABORTED)
+            return _aborted(review_id)
         review = _Review(self._thread, review_id, action, turn_id, item_id)
         review.started()
-        verdict = Verdict(review_id, "aborted", _ABORTED)
-        scope = anyio.CancelScope()
-        self._running.add(scope)
+        verdict = _aborted(review_id)
+        self._running.add(review)
         try:
-            with scope:
+            with review.scope:
                 verdict = await self._decide(review_id, action)
         finally:
-            self._running.discard(scope)
+            self._running.discard(review)
             # A yes that comes after the end is none.
-            if scope.cancel_called or self._thread.turn_is_over(turn_id):
-                verdict = Verdict(review_id, "aborted", _ABORTED)
+            if review.scope.cancel_called or self._thread.turn_is_over(turn_id):
+                verdict = _aborted(review_id)
             review.ended(verdict)
         if verdict.status != "aborted":
             self._count(turn_id, denied=verdict.assessment is not None and not verdict.approved)
@@ -193,9 +193,13 @@ class Guardian:
         self._thread.give_up(turn_id, lambda: self._thread.publish(wire.GUARDIAN_WARNING, params))
 
 
-@dataclass(frozen=True, slots=True)
+def _aborted(review_id: str) -> Verdict:
+    return Verdict(review_id, "aborted", _ABORTED)
+
+
+@dataclass(slots=True, eq=False)
 class _Review:
-    """What clients are told of one review."""
+    """A review that runs, and what clients are told of it: one start and one end."""
 
     thread: ReviewedThread
     id: str
@@ -203,6 +207,8 @@ class _Review:
     turn_id: str
     item_id: str | None
     started_at_ms: int = field(default_factory=now_ms)
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    has_ended: bool = False
 
     def started(self) -> None:
         """It begins."""
@@ -218,7 +224,10 @@ class _Review:
         self.thread.publish(wire.ITEM_AUTO_APPROVAL_REVIEW_STARTED, params)
 
     def ended(self, verdict: Verdict) -> None:
-        """It has ended."""
+        """It has ended; what is told first counts."""
+        if self.has_ended:
+            return
+        self.has_ended = True
         message, shown = _told(verdict)
         if message is not None:
             warning = wire.GuardianWarningNotification(thread_id=self.thread.id, message=message)

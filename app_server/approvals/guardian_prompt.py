@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import orjson
 
-from app_server.approvals.actions import Action
+from app_server.approvals.actions import USER_SHELL, Action
 from app_server.approvals.transcript import Entry, cut, quoted, selected, tokens
 
 ACTION_TOKENS = 16_000
@@ -97,6 +97,8 @@ def _parts(situation: Situation) -> Iterator[str]:
         yield f"Why it is asked about: {quoted(situation.action.note)}\n"
     if situation.action.shown.type == "networkAccess":
         yield "The running command named as trigger wants to make this connection. Judge that command.\n"
+        if situation.action.planned["trigger"].get("toolName") == USER_SHELL:
+            yield "The user has typed that command; it is none of the agent's.\n"
         yield "Network access JSON:\n"
     else:
         yield "Planned action JSON:\n"

@@ -287,7 +287,10 @@ class Registration:
             if isinstance(answer, NetworkPolicyAmendment):
                 return await self._amend(answer, attempt, key, turn)
         except Declined as no:
-            if turn.interrupted():
+            if no.decided:
+                # What was decided stands, also where that has ended the turn.
+                self._deny(Denial(str(no), explicit=True))
+            elif turn.interrupted():
                 self._deny_unless_ended(Denial(REJECTED, explicit=True))
             elif not turn.runs():
                 self._deny_unless_ended(_by_policy(attempt))

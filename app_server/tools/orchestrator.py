@@ -8,6 +8,7 @@ from time import monotonic
 
 import anyio.to_thread
 
+from app_server.approvals.actions import USER_SHELL
 from app_server.approvals.approvals import CommandQuestion
 from app_server.approvals.network import Denial, Trigger
 from app_server.exec.environment import TERMINAL_TYPE
@@ -222,7 +223,7 @@ class ToolOrchestrator:
             env = {**env, "TERM": TERMINAL_TYPE}
         network: GuardedNetwork | None = None
         if clearance.profile.proxy is not None:
-            tool = "exec_command" if call_id is not None else "user_shell"
+            tool = "exec_command" if call_id is not None else USER_SHELL
             trigger = Trigger(
                 call_id or "", tool, tuple(command.argv), command.cwd, size is not None, command.justification
             )

@@ -1,6 +1,5 @@
 """Automatic reviews of each kind of action, and who decides instead of them."""
 
-import sys
 from pathlib import Path
 
 import orjson
@@ -19,7 +18,6 @@ from tests.support.reviews import (
     output,
     ran,
     reviewed,
-    reviews,
     shown,
     statuses,
 )
@@ -130,46 +128,6 @@ async def test_a_user_can_grant_permissions_on_the_condition_that_all_is_reviewe
         assert orjson.loads(output(roles.turns[-1], "call_s")) == nothing
         assert ran(stage, "more")
         assert len(roles.reviews) == 3
-
-
-async def test_a_connection_of_a_command_is_reviewed_and_a_denial_ends_the_command(tmp_path: Path) -> None:
-    more = "[features.network_proxy]\nenabled = true\n[sandbox_workspace_write]\nnetwork_access = true"
-    async with set_stage(tmp_path, settings=SETTINGS, more=lambda _: more) as stage:
-        roles, client = Roles(stage.model), await stage.client()
-        thread = await stage.thread(client)
-        fetch = "import urllib.request as r, sys; r.urlopen('http://unlisted.invalid/secret-path', timeout=50)"
-        line = f'{sys.executable} -c "{fetch}" || touch went-on'
-        roles.agent(command(line))
-        roles.reviewer(deny("The task needs no network."))
-        turn = await begin(client, thread)
-        await ended(client, turn)
-        (params,) = [told["params"] for told in client.notifications(COMPLETED)]
-        assert params["targetItemId"] is None
-        assert params["turnId"] == turn
-        assert params["action"] == {
-            "type": "networkAccess",
-            "target": "http://unlisted.invalid:80",
-            "host": "unlisted.invalid",
-            "protocol": "http",
-            "port": 80,
-        }
-        assert not ran(stage, "went-on")
-        assert statuses(client) == ["failed"]
-        assert "Reason: The task needs no network." in output(roles.turns[-1])
-        request = shown(roles.reviews[0])
-        assert "Network access JSON:" in request
-        assert (
-            fetch
-            in orjson.loads(request.partition("Network access JSON:\n")[2].rpartition(">>>")[0])["trigger"]["command"][
-                -1
-            ]
-        )
-        # An approval lets this command out, and no other one: the next is reviewed again.
-        for _ in range(2):
-            roles.agent(command(line))
-            await run_turn(client, thread)
-        assert reviews(client) == ["denied", "approved", "approved"]
-        assert ran(stage, "went-on")
 
 
 async def test_what_needs_no_approval_is_not_reviewed(stage: Stage, roles: Roles) -> None:

@@ -66,6 +66,10 @@ def test_a_connection_is_judged_by_its_command() -> None:
     shown = text(Situation("t", actions.network("http://example.com:80", "example.com", 80, "http", trigger), []))
     assert "Judge that command.\nNetwork access JSON:\n" in shown
     assert '"callId": "c"' in shown
+    assert "The user has typed" not in shown
+    typed = {**trigger, "toolName": "user_shell"}
+    shown = text(Situation("t", actions.network("http://example.com:80", "example.com", 80, "http", typed), []))
+    assert "The user has typed that command; it is none of the agent's.\nNetwork access JSON:\n" in shown
 
 
 def test_a_long_action_is_cut_and_stays_json() -> None:
