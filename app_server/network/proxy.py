@@ -246,7 +246,8 @@ class _Egress:
             base,
             self._port,
             self._credential,
-            socks=settings.enable_socks5,
+            # Under limited mode SOCKS leads to port 443 only; programs that prefer it would not get elsewhere.
+            socks=settings.enable_socks5 and settings.mode == "full",
             local_binding=settings.allow_local_binding,
         )
 

@@ -426,7 +426,8 @@ async def test_tls_is_judged_also_behind_socks_and_before_the_companys_proxy(
         upstream(port) as environ,
         limited(tmp_path, authority, environ=environ) as proxy,
     ):
-        socks = proxy.environment["ALL_PROXY"]
+        assert proxy.environment["ALL_PROXY"] == proxy.environment["HTTPS_PROXY"]  # which leads to any port
+        socks = proxy.environment["HTTPS_PROXY"].replace("http://", "socks5h://")
         done = await run(proxy, "curl", "-sS", "--proxy", socks, f"https://{HOST}/")
         refused = await run(proxy, "curl", "-sS", "-i", "--proxy", socks, "-d", "x", f"https://{HOST}/")
         assert (done.stdout, done.stderr) == (b"ok", b"")

@@ -1,11 +1,9 @@
 """Real programs reach servers of the tests through the proxy, by the variables of their environment alone."""
 
 import os
-import shutil
 import subprocess
 import sys
 import threading
-import zipfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
@@ -19,14 +17,11 @@ import pytest
 import websockets
 from anyio.abc import ByteStream
 
+from tests.unit.network.programs import DENO, FETCH, needs, needs_nodes_fetch, write_index
 from tests.unit.network.proxy_bench import LOCAL, bench, read_all, serving
 from tests.unit.network.tls_bench import TestAuthority, run, serving_files
 
 HOST = "files.test"
-
-
-def needs(program: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not installed")
 
 
 @contextmanager
@@ -222,19 +217,6 @@ async def test_git_over_ssh_asks_the_proxy(tmp_path: Path, home: Path) -> None:
 # Package managers
 
 
-def write_index(folder: Path) -> str:
-    """An index with one package; the value is the name of its file."""
-    name = "demo-1.0-py3-none-any.whl"
-    index = folder / "simple" / "demo"
-    index.mkdir(parents=True)
-    (index / "index.html").write_text(f'<a href="{name}">{name}</a>')
-    with zipfile.ZipFile(index / name, "w") as wheel:
-        wheel.writestr("demo-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n")
-        wheel.writestr("demo-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr("demo-1.0.dist-info/RECORD", "")
-    return name
-
-
 async def test_pip_downloads(tmp_path: Path, files: Path, home: Path) -> None:
     pytest.importorskip("pip", reason="pip is not installed")
     name = write_index(files)
@@ -285,11 +267,28 @@ get(() => get(() => agent.destroy()));
 
 @needs("node")
 async def test_node_reads(tmp_path: Path, files: Path) -> None:
-    """By its http module, twice over one connection; not every version of its fetch knows proxies."""
+    """By its http module, twice over one connection."""
     with serving_http(partial(Files, directory=files)) as port:
         async with bench(tmp_path, HOST) as proxy:
             done = await run(proxy, "node", "-e", NODE, f"http://{HOST}:{port}/text")
     assert (done.stdout, done.stderr) == (b"hellohello", b"")
+
+
+@needs_nodes_fetch()
+async def test_nodes_fetch_reads(tmp_path: Path, files: Path) -> None:
+    with serving_http(partial(Files, directory=files)) as port:
+        async with bench(tmp_path, HOST) as proxy:
+            done = await run(proxy, "node", "-e", FETCH, f"http://{HOST}:{port}/text")
+    assert (done.stdout, done.stderr) == (b"hello", b"")
+
+
+@needs("deno")
+async def test_deno_reads(tmp_path: Path, files: Path, home: Path) -> None:
+    (home / "read.js").write_text(DENO)
+    with serving_http(partial(Files, directory=files)) as port:
+        async with bench(tmp_path, HOST) as proxy:
+            done = await run(proxy, "deno", "run", "-q", "-A", "read.js", f"http://{HOST}:{port}/text", cwd=home)
+    assert (done.stdout, done.stderr) == (b"hello", b"")
 
 
 # Websockets

@@ -3,27 +3,22 @@
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
-import zipfile
 from io import BytesIO
 from pathlib import Path
 
 import anyio.to_thread
 import pytest
 
+from tests.unit.network.programs import DENO, FETCH, GO, needs, needs_nodes_fetch, write_index
 from tests.unit.network.tls_bench import HOST, TestAuthority, limited, run, serving_files
 
 
 @pytest.fixture(name="authority")
 def make_authority(tmp_path: Path) -> TestAuthority:
     return TestAuthority(tmp_path)
-
-
-def needs(program: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not installed")
 
 
 URLLIB = "import sys, urllib.request; sys.stdout.write(urllib.request.urlopen(sys.argv[1]).read().decode())"
@@ -58,11 +53,49 @@ asked.end();
 
 @needs("node")
 async def test_node_reads(tmp_path: Path, authority: TestAuthority, files: Path) -> None:
-    """With its own TLS, which looks at NODE_EXTRA_CA_CERTS; not every version of its fetch knows proxies."""
+    """With its own TLS, which looks at NODE_EXTRA_CA_CERTS."""
     with serving_files(files, authority.context(HOST)) as port:
         async with limited(tmp_path, authority) as proxy:
             done = await run(proxy, "node", "-e", NODE, f"https://{HOST}:{port}/text")
     assert (done.stdout.endswith(b"\r\n\r\nhello"), done.stderr) == (True, b"")
+
+
+@needs_nodes_fetch()
+async def test_nodes_fetch_reads(tmp_path: Path, authority: TestAuthority, files: Path) -> None:
+    with serving_files(files, authority.context(HOST)) as port:
+        async with limited(tmp_path, authority) as proxy:
+            done = await run(proxy, "node", "-e", FETCH, f"https://{HOST}:{port}/text")
+    assert (done.stdout, done.stderr) == (b"hello", b"")
+
+
+@needs("deno")
+async def test_deno_reads(tmp_path: Path, authority: TestAuthority, files: Path, home: Path) -> None:
+    (home / "read.js").write_text(DENO)
+    with serving_files(files, authority.context(HOST)) as port:
+        async with limited(tmp_path, authority) as proxy:
+            done = await run(proxy, "deno", "run", "-q", "-A", "read.js", f"https://{HOST}:{port}/text", cwd=home)
+    assert (done.stdout, done.stderr) == (b"hello", b"")
+
+
+@needs("go")
+@pytest.mark.timeout(300)  # it compiles its library first
+async def test_go_reads(tmp_path: Path, authority: TestAuthority, files: Path, home: Path) -> None:
+    (home / "read.go").write_text(GO)
+    with serving_files(files, authority.context(HOST)) as port:
+        async with limited(tmp_path, authority) as proxy:
+            done = await run(proxy, "go", "run", "read.go", f"https://{HOST}:{port}/text", cwd=home)
+    assert (done.stdout, done.stderr) == (b"hello", b"")
+
+
+@needs("uv")
+async def test_uv_installs(tmp_path: Path, authority: TestAuthority, files: Path, home: Path) -> None:
+    write_index(files)
+    with serving_files(files, authority.context(HOST)) as port:
+        async with limited(tmp_path, authority) as proxy:
+            index = ("--index-url", f"https://{HOST}:{port}/simple/")
+            done = await run(proxy, "uv", "pip", "install", "-q", "--target", "here", *index, "demo", cwd=home)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (home / "here" / "demo-1.0.dist-info").is_dir()
 
 
 @needs("wget")
@@ -101,21 +134,14 @@ async def test_git_clones(tmp_path: Path, authority: TestAuthority, files: Path,
 
 async def test_pip_downloads(tmp_path: Path, authority: TestAuthority, files: Path, home: Path) -> None:
     pytest.importorskip("pip", reason="pip is not installed")
-    name = "demo-1.0-py3-none-any.whl"
-    index = files / "simple" / "demo"
-    index.mkdir(parents=True)
-    (index / "index.html").write_text(f'<a href="{name}">{name}</a>')
-    with zipfile.ZipFile(index / name, "w") as wheel:
-        wheel.writestr("demo-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n")
-        wheel.writestr("demo-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr("demo-1.0.dist-info/RECORD", "")
+    name = write_index(files)
     with serving_files(files, authority.context(HOST)) as port:
         async with limited(tmp_path, authority) as proxy:
             url = f"https://{HOST}:{port}/simple/"
             command = (sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--disable-pip-version-check")
             done = await run(proxy, *command, "--index-url", url, "demo", cwd=home, PIP_CONFIG_FILE=os.devnull)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert (home / name).read_bytes() == (index / name).read_bytes()
+    assert (home / name).read_bytes() == (files / "simple" / "demo" / name).read_bytes()
 
 
 @needs("npm")
