@@ -164,7 +164,7 @@ class Case:
                 case = case.begin(*(("answer", other, "decline") for other in others)).deny("user")
             case "other host":
                 case = case.deny("policy")
-            case "decline":
+            case "decline" | "reviewer's no":
                 case = case.deny("user")
             case "cancel":
                 case = case.deny("user").interrupt(in_turn=in_turn)

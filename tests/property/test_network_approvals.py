@@ -24,7 +24,17 @@ from protocol.v2.permissions import NetworkPolicyAmendment
 from tests.property.network_model import Case, Key, Model
 
 KEYS: list[Key] = [("a.test", 80), ("a.test", 81), ("b.test", 80)]
-DECISIONS = ["accept", "acceptForSession", "decline", "cancel", "allow rule", "deny rule", "other host", "garbage"]
+DECISIONS = [
+    "accept",
+    "acceptForSession",
+    "decline",
+    "cancel",
+    "allow rule",
+    "deny rule",
+    "other host",
+    "reviewer's no",
+    "garbage",
+]
 TIMEOUT_SECONDS = 1.0
 TICKS = 80
 """Rounds of the loop after which everything has settled; far more than any of it takes."""
@@ -70,6 +80,8 @@ class Questions:
             self.open.remove(question)
         if question.answer in {"withdrawn", "garbage"}:
             raise Declined("approval request failed", by_user=False)
+        if question.answer == "reviewer's no":
+            raise Declined("rejected by user", by_user=False, decided=True)
         return question.answer
 
     def withdraw(self) -> None:
