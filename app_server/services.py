@@ -128,7 +128,7 @@ class Daemon:
         self._pool = HttpPool()
         self.account = AuthManager(
             home,
-            self.settings.account,
+            lambda: self.settings.account,
             fetch=self._pool.fetch,
             spawn=self.spawn,
             connections=connections,

@@ -68,7 +68,7 @@ class AuthManager:
     def __init__(
         self,
         home: Path,
-        settings: AccountSettings,
+        settings: Callable[[], AccountSettings],
         *,
         fetch: Fetch,
         spawn: Callable[..., None],
@@ -77,13 +77,16 @@ class AuthManager:
         changed: Callable[[bool], None],
         environ: Mapping[str, str] = os.environ,
     ) -> None:
-        """`spawn` starts what outlives a request; `changed` is told whether anybody is signed in, when that may differ.
+        """`settings` gives those in force: what they do not allow counts as no sign-in, though it was made before them.
+
+        `spawn` starts what outlives a request; `changed` is told whether anybody is signed in, when that may differ.
 
         The environment may name another service for signing in than OpenAI's.
         """
         self._home, self._fetch, self._spawn, self._environ = home, fetch, spawn, environ
         self._connections, self._server_requests, self._changed = connections, server_requests, changed
-        self._store: CredentialStore = choose_store(settings.credentials_store, home)
+        self._settings = settings
+        self._store: CredentialStore = choose_store(settings().credentials_store, home)
         self._kept: Credentials | None = None
         self._external: Credentials | None = None
         self._giver: Connection | None = None
@@ -112,12 +115,13 @@ class AuthManager:
                 self._tell_updated()
 
     async def current(self) -> Credentials | None:
-        """What is in force, also if another program has changed it."""
+        """What is in force, also if another program has changed it; None where the settings do not allow it."""
         if self._external is None:
             stamp = await to_thread.run_sync(self._store.stamp)
             if stamp != self._stamp:
                 await self.load()
-        return self._external or self._kept
+        now = self._external or self._kept
+        return now if now is not None and _may_be_used(now, self._settings()) else None
 
     async def account(self, *, renewed: bool = False) -> Credentials | None:
         """What clients are shown: nothing, if the sign-in has ended. With `renewed` its tokens are renewed first."""
@@ -220,7 +224,8 @@ class AuthManager:
     async def sign_out(self) -> None:
         """Forget everything. Raises -32600 where what is kept cannot be removed."""
         await self.logins.cancel_running()
-        before = await self.current()
+        await self.current()
+        before = self._external or self._kept
         async with self._writing:
             try:
                 await to_thread.run_sync(self._store.delete)
@@ -422,6 +427,14 @@ def _external(access_token: str, account_id: str, plan: str | None) -> Credentia
     if not account_id.strip():
         raise invalid_request("chatgptAccountId must not be empty")
     return Credentials("chatgptAuthTokens", tokens=Tokens(access_token, account_id=account_id.strip()), plan=plan)
+
+
+def _may_be_used(credentials: Credentials, settings: AccountSettings) -> bool:
+    """Whether the settings leave this way in open."""
+    if credentials.tokens is None:
+        return settings.forced_method != "chatgpt"
+    allowed = not settings.workspaces or credentials.identity.account_id in settings.workspaces
+    return allowed and settings.forced_method != "api"
 
 
 def _check_workspace(account_id: str | None, settings: AccountSettings) -> None:

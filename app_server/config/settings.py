@@ -53,9 +53,13 @@ class ModelProviderSettings:
     """Whether that goes before `env_key`, because nobody chose the variable."""
     follows_account: bool = False
     """Whether a ChatGPT account is asked at the place of such accounts and not at `base_url`."""
+    account_only: bool = False
+    """Whether no key counts, because `forced_login_method` leaves only ChatGPT accounts."""
 
     def api_key(self, environ: Mapping[str, str] = os.environ) -> str | None:
         """The key that needs no signing in: the variable `env_key`, else the configured token."""
+        if self.account_only:
+            return None
         from_environment = environ.get(self.env_key, "").strip() if self.env_key else ""
         return from_environment or self.experimental_bearer_token
 
@@ -210,6 +214,10 @@ def read_settings(
     """
     reader = TableReader(table)
     providers, clouds = _read_providers(reader, environ)
+    account = read_account(reader)
+    if account.forced_method == "chatgpt":
+        # A variable that a provider names itself is its own key; OPENAI_API_KEY is what somebody else signs in with.
+        providers = {name: replace(one, account_only=one.sign_in_first) for name, one in providers.items()}
     provider = reader.text("model_provider", decisive=True)
     if provider is None:
         provider = "openai" if signed_in or providers["openai"].api_key(environ) else "demo"
@@ -242,7 +250,7 @@ def read_settings(
         "model_provider": provider,
         "model_providers": MappingProxyType(providers),
         "cloud_providers": MappingProxyType(clouds),
-        "account": read_account(reader),
+        "account": account,
         "approval_policy": _read_approval_policy(reader),
         "sandbox_mode": sandbox_mode,
         "default_permissions": profile,

@@ -128,6 +128,8 @@ def missing_key(provider: ModelProviderSettings) -> ModelError:
 
 def key_remedy(provider: ModelProviderSettings) -> str:
     """What a user does about a refused or missing key."""
+    if provider.account_only:
+        return "Sign in with ChatGPT; `forced_login_method` in the configuration leaves no other way."
     if not provider.env_key:
         return "Set env_key for this provider in config.toml to the name of the variable that holds its key."
     remedy = f"Set {provider.env_key} in the environment of the server and start it again."

@@ -103,6 +103,24 @@ async def test_signing_out_forgets_the_key_and_can_be_repeated(office: Office) -
     assert office.sent == []
 
 
+async def test_a_key_that_may_no_longer_be_used_counts_as_none_and_stays_where_it_is(tmp_path: Path) -> None:
+    async with open_office(tmp_path, variables={"OPENAI_API_KEY": SECOND}) as office:
+        client = await office.client()
+        await log_in(client, FIRST)
+        thread = await new_thread(client, office)
+        only = {"keyPath": "forced_login_method", "value": "chatgpt", "mergeStrategy": "replace"}
+        assert (await client.call("config/value/write", only))["status"] == "ok"
+        assert (await client.call("account/read", {}))["account"] is None
+        turn = await run_turn(client, thread)
+        assert turn["status"] == "failed"
+        assert "Sign in with ChatGPT; `forced_login_method`" in turn["error"]["message"]
+        assert office.sent == []
+        assert office.kept()["OPENAI_API_KEY"] == FIRST
+        await client.call("config/value/write", {**only, "value": None})
+        assert (await run_turn(client, thread))["status"] == "completed"
+        assert office.sent == [(FIRST, None)]
+
+
 async def test_what_another_program_signs_in_with_is_used_at_once(office: Office) -> None:
     client = await office.client()
     thread = await new_thread(client, office)

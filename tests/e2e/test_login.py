@@ -409,6 +409,10 @@ async def test_only_the_workspaces_that_are_allowed_can_be_signed_in_to(tmp_path
         assert "this is acct-1" in end["error"]
         assert not office.auth_file.exists()
         await hand_over(client, "acct-9")
+        assert (await client.call("account/read", {}))["account"] is not None
+        elsewhere = {"keyPath": "forced_chatgpt_workspace_id", "value": "acct-8", "mergeStrategy": "replace"}
+        await client.call("config/value/write", elsewhere)
+        assert (await client.call("account/read", {}))["account"] is None
 
 
 async def test_a_chatgpt_account_is_served_elsewhere_than_a_key(tmp_path: Path) -> None:
