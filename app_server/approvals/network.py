@@ -12,6 +12,7 @@ from app_server.config.network_proxy import HostAction
 from app_server.exec.expiration import NETWORK_DENIED, Expiration
 from app_server.network.egress import Execution
 from app_server.network.policy import Attempt, Judgement, NetworkProtocol, blocked
+from app_server.store.errors import StoreError
 from app_server.store.ids import uuid7
 from protocol.v2.permissions import NetworkApprovalProtocol, NetworkPolicyAmendment
 
@@ -296,6 +297,10 @@ class Registration:
                 self._deny_unless_ended(_by_policy(attempt))
             else:
                 self._deny(Denial(str(no), explicit=True))
+            return DENY
+        except StoreError as error:
+            # Nobody is asked without a trace of it.
+            self._deny_unless_ended(Denial(f"approval request failed: {error}", explicit=True))
             return DENY
         match answer:
             case "acceptForSession":

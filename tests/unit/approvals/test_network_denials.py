@@ -15,6 +15,8 @@ from app_server.network.passage import Passage
 from app_server.network.policy import Attempt, Judgement, LiveRules, NetworkPolicy
 from app_server.network.refusals import Refused
 from app_server.network.upstream import UpstreamProxies
+from app_server.store.decisions import DecisionLog, Question
+from app_server.store.errors import StoreError
 from tests.unit.approvals.network_room import REFUSED, NetworkRoom, Request
 
 NOT_ALLOWED = Judgement("deny", reason="not_allowed_local")
@@ -22,6 +24,15 @@ LOCAL_REFUSED = Denial(
     'Network access to "10.0.0.1" was blocked: local/private network addresses are blocked by the sandbox policy.'
 )
 ATTEMPT_LOCAL = Attempt("http", "10.0.0.1", 80)
+
+
+class FullLog(DecisionLog):
+    """A log that nothing can be written to."""
+
+    def __init__(self) -> None: ...
+
+    async def asked(self, question: Question) -> int:
+        raise StoreError("threads.sqlite3: the disk is full")
 
 
 # No
@@ -124,6 +135,16 @@ async def test_the_end_of_the_turn_closes_the_question_of_a_command_that_runs_on
     assert (request.decision, expiration.reason) == ("deny", NETWORK_DENIED)
     assert registration.denial == Denial('Network access to "http://example.test:80" was blocked by policy.')
     assert room.resolved_ids == [asked["id"]]
+
+
+async def test_a_question_that_cannot_be_logged_is_put_to_nobody(room: NetworkRoom) -> None:
+    client = room.join()
+    registration, expiration = room.command()
+    room.approvals.log = FullLog()
+    request, other = await room.request(registration), await room.request(registration)
+    assert (request.decision, other.decision, expiration.reason) == ("deny", "deny", NETWORK_DENIED)
+    assert registration.finish() == Denial("approval request failed: threads.sqlite3: the disk is full", explicit=True)
+    assert await room.asked(client) == []
 
 
 # What the rules refuse, and who said no
