@@ -157,7 +157,8 @@ def _configuration(patient: _Patient) -> None:
     try:
         settings = stack.with_thread_config()
     except ConfigError as error:
-        patient.note("config", "problem", text, f"threads cannot start: {error}")
+        others = [f"{w.summary} {w.details or ''}".strip() for w in stack.warnings if w.details != str(error)]
+        patient.note("config", "problem", text, f"threads cannot start: {error}", *others)
         return
     details = [f"{w.summary} {w.details or ''}".strip() for w in stack.warnings]
     patient.note("config", "note" if details else "ok", text, *details)

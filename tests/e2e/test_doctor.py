@@ -68,8 +68,11 @@ async def test_a_broken_configuration_is_a_problem_with_its_place(home: Path) ->
     assert status == 1
     assert found["config"]["status"] == "problem"
     assert "config.toml" in found["config"]["details"][0]
+    (home / "config.toml").write_text("model = 5\nweb_search = 'zz'\n")
     done = await doctor(home, "doctor")
     assert "PROBLEM  config" in done.stdout.decode()
+    assert "(in `model`)" in done.stdout.decode()
+    assert "(in `web_search`)" in done.stdout.decode()
     assert done.stdout.endswith(b"\n1 problem found.\n")
 
 
