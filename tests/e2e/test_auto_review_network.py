@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from tests.e2e.conftest import Shared
-from tests.support.networked import done, position
+from tests.support.networked import done, gives_up, position
 from tests.support.reviews import (
     COMPLETED,
     SETTINGS,
@@ -38,9 +38,9 @@ async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shar
         yield shared
 
 
-def reach(host: str = HOST, seconds: float = 50) -> str:
-    """A command line that asks a host for something, and waits so long for the answer."""
-    script = f"import urllib.request as r; r.urlopen('http://{host}/secret-path', timeout={seconds})"
+def reach() -> str:
+    """A command line that asks the host for something."""
+    script = f"import urllib.request as r; r.urlopen('http://{HOST}/secret-path')"
     return f'{sys.executable} -c "{script}"'
 
 
@@ -106,9 +106,12 @@ async def test_the_end_of_the_turn_aborts_a_review_for_a_command_that_runs_on(st
 async def test_a_program_that_does_not_wait_for_its_review_ends_its_command(stage: Stage, roles: Roles) -> None:
     client = await stage.client()
     thread = await stage.thread(client)
-    roles.agent(command(f"{reach(seconds=0.3)}; sleep 86400"))
+    bored = stage.cwd / "bored"
+    roles.agent(command(gives_up(reach(), bored)))
     roles.reviewer(gate(anyio.Event()))
     turn = await begin(client, thread)
+    await stage.model.wait_for_requests(2)
+    bored.touch()
     await ended(client, turn)
     assert_balanced(client, turn)
     assert reviews(client) == ["aborted"]

@@ -306,7 +306,7 @@ async def test_a_clients_command_gets_its_refusal_and_runs_on(stage: Stage, web:
 
 async def test_a_refused_command_of_a_client_still_times_out(stage: Stage, web: WebServer, host: str) -> None:
     client = await stage.client()
-    result = await execute(client, f"{fetch(host, web.port)}; echo; echo on; sleep 86400", timeoutMs=1000)
+    result = await execute(client, f"{fetch(host, web.port)}; echo; echo on; sleep 86400", timeoutMs=2500)
     assert (result["exitCode"], result["stdout"].splitlines()[-1]) == (124, "on")
     assert "not_allowed" in result["stdout"]
 
@@ -337,5 +337,5 @@ async def test_a_denial_ends_a_clients_command_where_that_is_wanted(tmp_path: Pa
 async def test_a_timeout_of_a_clients_command_is_no_denial(tmp_path: Path, web: WebServer) -> None:
     async with stage_with(tmp_path, rules('on_denial = "terminate"')) as stage:
         client = await stage.client()
-        result = await execute(client, fetch("listed.test", web.port) + "; sleep 86400", timeoutMs=500)
+        result = await execute(client, fetch("listed.test", web.port) + "; sleep 86400", timeoutMs=2500)
         assert (result["exitCode"], result["stdout"], result["stderr"]) == (124, "served GET /x\n", "")

@@ -64,6 +64,11 @@ def fetch(host: str, port: int, path: str = "x", *flags: str) -> str:
     return f"curl -sS {' '.join(flags)} http://{host}:{port}/{path}"
 
 
+def gives_up(cmd: str, when: Path) -> str:
+    """A command line that ends the program `cmd`, which waits for an answer, once a file is there."""
+    return f"{cmd} & while ! [ -e {when} ]; do sleep 0.02; done; kill $!; sleep 86400"
+
+
 def run(cmd: str, call_id: str = "call_n", **arguments: Any) -> Part:
     """A call of the model that runs a command line."""
     return tool_call("exec_command", {"cmd": cmd, "login": False, **arguments}, call_id)
