@@ -336,8 +336,11 @@ def with_changes(base: ThreadSettings, settings: Settings, params: Changes) -> T
     if (mode := params.collaboration_mode) is not None:
         changed["collaboration_mode"] = mode
         changed["model"] = mode.settings.model
-        if mode.settings.reasoning_effort is not None:
-            changed["effort"] = mode.settings.reasoning_effort
+        changed["effort"] = mode.settings.reasoning_effort
+    elif (mode := base.collaboration_mode) is not None:
+        model, effort = changed.get("model", base.model), changed.get("effort", base.effort)
+        own = mode.settings.model_copy(update={"model": model, "reasoning_effort": effort})
+        changed["collaboration_mode"] = mode.model_copy(update={"settings": own})
     policy = params.sandbox_policy
     if policy is not None and params.permissions is not None:
         raise invalid_request("`permissions` cannot be combined with `sandboxPolicy`")

@@ -3,12 +3,46 @@
 import * as vscode from "vscode";
 
 import { Client, type ConnectionState } from "./client/client.js";
-import { program, webSocket } from "./client/transports.js";
+import { RpcError } from "./client/peer.js";
+import { program, webSocket, type WhyNot } from "./client/transports.js";
 
-const TOKEN = "turnloom.token";
+/** Something that the user can do about a failure: the label of a button, and what it runs. */
+export interface Remedy {
+  label: string;
+  command: string;
+  argument?: unknown;
+}
+
+/** A failure that says what can be done about it. */
+export class Trouble extends Error {
+  constructor(
+    message: string,
+    readonly remedies: Remedy[],
+  ) {
+    super(message);
+  }
+}
+
+/** The remedy of taking a server that runs already. */
+export const ATTACH = { label: "Attach to a Daemon", command: "turnloom.attach" };
+const REMEDIES: Record<WhyNot, Remedy[]> = {
+  noProgram: [{ label: "Open Settings", command: "workbench.action.openSettings", argument: "turnloom" }, ATTACH],
+  token: [{ label: "Set the Token", command: "turnloom.setToken" }],
+  other: [{ label: "Show the Log", command: "turnloom.showTrace" }, ATTACH],
+};
+
+/** Shows what has failed, with buttons for what can be done about it. */
+export async function report(error: Error): Promise<void> {
+  const remedies = error instanceof Trouble ? error.remedies : [];
+  const text = error instanceof RpcError && error.isUnknownMethod ? `the server is too old for this: ${error.message}` : error.message;
+  const chosen = await vscode.window.showErrorMessage(`Turnloom: ${text}`, ...remedies.map(({ label }) => label));
+  const remedy = remedies.find(({ label }) => label === chosen);
+  if (remedy !== undefined) await vscode.commands.executeCommand(remedy.command, remedy.argument);
+}
 
 export class Link implements vscode.Disposable {
   private client: Client | undefined;
+  private readonly others = new Set<Client>();
   private address = "";
   private readonly bar = vscode.window.createStatusBarItem("turnloom", vscode.StatusBarAlignment.Left, 5);
   private readonly opened = new vscode.EventEmitter<Client>();
@@ -37,28 +71,57 @@ export class Link implements vscode.Disposable {
     return this.client?.state ?? { kind: "closed", reason: "not connected" };
   }
 
+  /**
+   * The client of this window as soon as it is connected. Rejects with Trouble as soon as it is known that it cannot
+   * be; it goes on trying all the same.
+   */
+  async connected(): Promise<Client> {
+    const client = this.current;
+    client.hurry();
+    if (client.state.kind === "connected") return client;
+    return new Promise((resolve, reject) => {
+      const end = client.onState((state) => {
+        if (state.kind === "connected") resolve(client);
+        else if (state.kind === "waiting") reject(new Trouble(`no connection to a server: ${state.reason}`, REMEDIES[state.why]));
+        else return;
+        end();
+      });
+    });
+  }
+
   /** Whether other windows and programs can reach the same server. */
   get isShared(): boolean {
     return url() !== "";
   }
 
   /** Ends the connection and makes one as the settings say now; open chats go on there. */
-  async restart(): Promise<void> {
-    await this.current.reconnect();
+  restart(): void {
+    for (const client of [this.current, ...this.others]) {
+      // Who waits for the connection hears of it; it is made again and again until it is there.
+      client.reconnect().catch((error: Error) => this.output.info(error.message));
+    }
   }
 
-  /** A client of its own to the same server, for a second view of a thread. */
+  /** A client of its own to the same server, for a second view of a thread, until it is let go. */
   another(): Client {
-    return new Client(this.options("", "second "));
+    const client = new Client(this.options("", "second "));
+    this.others.add(client);
+    return client;
   }
 
-  async setToken(token: string | undefined): Promise<void> {
-    if (token === undefined || token === "") await this.context.secrets.delete(TOKEN);
-    else await this.context.secrets.store(TOKEN, token);
+  letGo(client: Client): void {
+    this.others.delete(client);
+    client.close();
+  }
+
+  /** Keeps the token for the server at `address`, and for no other: settings of a workspace may name any address. */
+  async setToken(address: string, token: string): Promise<void> {
+    if (token === "") await this.context.secrets.delete(keyOf(address));
+    else await this.context.secrets.store(keyOf(address), token);
   }
 
   dispose(): void {
-    this.client?.close();
+    for (const client of [this.client, ...this.others]) client?.close();
     this.bar.dispose();
   }
 
@@ -66,7 +129,12 @@ export class Link implements vscode.Disposable {
     const client = new Client(this.options(this.folder(), ""));
     client.onState((state) => {
       if (client === this.client) this.show(state);
-      if ("reason" in state) this.output.warn(`no connection to ${this.address}: ${state.reason}`);
+      if (state.kind === "waiting") this.output.warn(`no connection to ${this.why(state.reason)}`);
+      if (state.kind === "connected") this.output.info(`connected to ${this.address}: ${state.server.userAgent}`);
+      if (state.kind === "connected" || state.kind === "waiting") {
+        const trouble = state.kind === "connected" ? "none" : state.why;
+        void vscode.commands.executeCommand("setContext", "turnloom.trouble", trouble);
+      }
       this.changed.fire(state);
     });
     this.client = client;
@@ -84,7 +152,7 @@ export class Link implements vscode.Disposable {
     const connect = async () => {
       this.address = url() || command().join(" ");
       this.output.info(`connecting to ${this.address}`);
-      if (url() !== "") return webSocket({ url: url(), token: await this.context.secrets.get(TOKEN) })();
+      if (url() !== "") return webSocket({ url: url(), token: await this.context.secrets.get(keyOf(url())) })();
       return program({ command: command(), onLog, ...(cwd === "" ? {} : { cwd }) })();
     };
     return { clientInfo, connect, trace: this.trace(who) };
@@ -100,11 +168,15 @@ export class Link implements vscode.Disposable {
     };
   }
 
+  private why(reason: string): string {
+    return reason.startsWith(`${this.address}: `) ? reason : `${this.address}: ${reason}`;
+  }
+
   private show(state: ConnectionState): void {
     const [text, tip] = {
       connecting: () => ["$(sync~spin) Turnloom", `connecting to ${this.address}`],
       connected: () => ["$(circle-filled) Turnloom", `connected to ${this.address}`],
-      waiting: () => ["$(warning) Turnloom", `no connection to ${this.address}: ${(state as { reason: string }).reason}`],
+      waiting: () => ["$(warning) Turnloom", `no connection to ${this.why((state as { reason: string }).reason)}`],
       closed: () => ["$(circle-outline) Turnloom", (state as { reason: string }).reason],
     }[state.kind]() as [string, string];
     this.bar.text = text;
@@ -113,7 +185,12 @@ export class Link implements vscode.Disposable {
   }
 }
 
-function url(): string {
+function keyOf(address: string): string {
+  return `turnloom.token ${address}`;
+}
+
+/** The address of the daemon that the settings name; empty for a server of this window's own. */
+export function url(): string {
   return vscode.workspace.getConfiguration("turnloom").get<string>("url", "").trim();
 }
 

@@ -4,7 +4,7 @@ import * as vscode from "vscode";
 
 import type { Client } from "./client/client.js";
 import type { Thread, ThreadStatus } from "./protocol/v2/index.js";
-import type { Link } from "./link.js";
+import { Trouble, type Link } from "./link.js";
 
 const PAGE = 30;
 
@@ -25,6 +25,11 @@ export class ThreadList implements vscode.TreeDataProvider<Entry> {
   /** Where the text that is looked for stands, by thread. */
   private snippets = new Map<string, string>();
   private isLoaded = false;
+  private loading: Promise<void> | undefined;
+  private loads = 0;
+  private readonly told = new vscode.EventEmitter<string>();
+  /** What there is to say above the list; empty if nothing. */
+  readonly onMessage = this.told.event;
 
   constructor(private readonly link: Link) {
     link.onClient((client) => this.listen(client));
@@ -32,7 +37,8 @@ export class ThreadList implements vscode.TreeDataProvider<Entry> {
 
   async getChildren(parent?: Entry): Promise<Entry[]> {
     if (parent !== undefined) return [];
-    if (!this.isLoaded) await this.load(null);
+    if (!this.isLoaded) this.loading = this.load(null);
+    await this.loading;
     const entries: Entry[] = this.threads.map((thread) => ({ kind: "thread", thread }));
     return this.cursor === null ? entries : [...entries, { kind: "more" }];
   }
@@ -77,31 +83,37 @@ export class ThreadList implements vscode.TreeDataProvider<Entry> {
 
   private async load(cursor: string | null): Promise<void> {
     this.isLoaded = true;
+    const load = ++this.loads;
     try {
-      const page = this.search === "" ? await this.list(cursor) : await this.found(cursor);
+      const client = await this.link.connected();
+      const page = this.search === "" ? await this.list(client, cursor) : await this.found(client, cursor);
+      // Another one was begun meanwhile, perhaps for something else.
+      if (load !== this.loads) return;
       const before = cursor === null ? [] : this.threads;
       const known = new Set(before.map((thread) => thread.id));
       this.threads = [...before, ...page.threads.filter((thread) => !known.has(thread.id))];
       this.cursor = page.cursor;
+      this.told.fire(this.search === "" ? "" : `Threads with “${this.search}”${this.threads.length > 0 ? "" : ": none"}`);
     } catch (error) {
-      // The view says so itself when there is no connection; it is read again when there is one.
+      if (load !== this.loads) return;
+      // The list is read again when there is a connection; that there is none the empty view says itself.
       this.isLoaded = false;
       if (cursor === null) this.threads = [];
       this.cursor = null;
-      void vscode.commands.executeCommand("setContext", "turnloom.listError", (error as Error).message);
+      this.told.fire(error instanceof Trouble ? "" : `The threads cannot be listed: ${(error as Error).message}`);
     }
   }
 
-  private async list(cursor: string | null, searchTerm: string | null = null): Promise<Page> {
-    const page = await this.link.current.request("thread/list", { limit: PAGE, cursor, sortKey: "updated_at", searchTerm });
+  private async list(client: Client, cursor: string | null, searchTerm: string | null = null): Promise<Page> {
+    const page = await client.request("thread/list", { limit: PAGE, cursor, sortKey: "updated_at", searchTerm });
     return { threads: page.data, cursor: page.nextCursor };
   }
 
   /** First those that are called so, then page by page those in which it was said. */
-  private async found(cursor: string | null): Promise<Page> {
+  private async found(client: Client, cursor: string | null): Promise<Page> {
     const term = this.search;
-    const named = cursor === null ? (await this.list(null, term)).threads : [];
-    const page = await this.link.current.request("thread/search", { searchTerm: term, limit: PAGE, cursor });
+    const named = cursor === null ? (await this.list(client, null, term)).threads : [];
+    const page = await client.request("thread/search", { searchTerm: term, limit: PAGE, cursor });
     if (cursor === null) this.snippets.clear();
     for (const { thread, snippet } of page.data) this.snippets.set(thread.id, snippet);
     const ids = new Set(named.map((thread) => thread.id));
@@ -111,7 +123,8 @@ export class ThreadList implements vscode.TreeDataProvider<Entry> {
 
   private listen(client: Client): void {
     client.onState((state) => {
-      if (state.kind === "connected") this.refresh();
+      // After a loss the list stays until there is a connection; who has closed one goes to another server.
+      if (state.kind === "connected" || state.kind === "closed") this.refresh();
     });
     client.on("thread/started", ({ thread }) => {
       if (thread.ephemeral || this.search !== "") return;

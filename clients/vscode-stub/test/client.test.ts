@@ -110,7 +110,45 @@ describe("a request", () => {
     const nobody = new Client({ connect: webSocket({ url: "ws://127.0.0.1:9" }), clientInfo: CLIENT_INFO, backoffMs: [] });
     await assert.rejects(nobody.start(), /ECONNREFUSED/);
     const missing = new Client({ connect: program({ command: ["/no/such/turnloom"] }), clientInfo: CLIENT_INFO, backoffMs: [] });
-    await assert.rejects(missing.start(), /cannot be started/);
+    await assert.rejects(missing.start(), /cannot be started: there is no such program/);
+    const nowhere = program({ command: [TURNLOOM, "app-server"], cwd: "/no/such/folder" });
+    await assert.rejects(new Client({ connect: nowhere, clientInfo: CLIENT_INFO, backoffMs: [] }).start(), /no folder \/no\/such\/folder/);
+    const dying = program({ command: ["node", "-e", "console.error('nothing\\nworks'); process.exitCode = 3"] });
+    const ended = new Client({ connect: dying, clientInfo: CLIENT_INFO, backoffMs: [] });
+    await assert.rejects(ended.start(), /has ended with status 3: works/);
+  });
+
+  test("is tried again at once when the user does not want to wait", async () => {
+    let file = "/no/such/turnloom";
+    const connect: Connect = () => program({ command: [file, "app-server"], env: home.environment })();
+    const patient = new Client({ connect, clientInfo: CLIENT_INFO, backoffMs: [3_600_000] });
+    const states = new Seen<ConnectionState>();
+    patient.onState(states.add);
+    const started = patient.start();
+    const waiting = await states.until((state) => state.kind === "waiting");
+    assert(waiting.kind === "waiting" && waiting.why === "noProgram");
+    file = TURNLOOM;
+    patient.hurry();
+    await started;
+    patient.hurry();
+    assert.equal(patient.state.kind, "connected");
+    patient.close();
+  });
+
+  test("is answered before what comes right behind the answer is told", async () => {
+    const said = [
+      { id: 1, result: { userAgent: "x" } },
+      { method: "warning", params: { threadId: null, message: "first" } },
+      { method: "warning", params: { threadId: null, message: "second" } },
+    ];
+    const server = `process.stdin.once("data", () => process.stdout.write(${JSON.stringify(said.map((each) => JSON.stringify(each) + "\n").join(""))}))`;
+    const one = new Client({ connect: program({ command: ["node", "-e", server] }), clientInfo: CLIENT_INFO, backoffMs: [] });
+    await one.start();
+    const heard = new Seen<string>();
+    one.on("warning", ({ message }) => heard.add(message));
+    await heard.until((message) => message === "second");
+    assert.deepEqual(heard.all, ["first", "second"]);
+    one.close();
   });
 });
 
@@ -121,7 +159,15 @@ describe("a token", () => {
     await chmod(file, 0o600);
     const daemon = await Daemon.start(home, "--ws-auth", "capability-token", "--ws-token-file", file);
     const stranger = new Client({ connect: webSocket({ url: daemon.url }), clientInfo: CLIENT_INFO, backoffMs: [] });
-    await assert.rejects(stranger.start(), /refuses the token/);
+    await assert.rejects(stranger.start(), /asks for a token/);
+    const wrong = client(webSocket({ url: daemon.url, token: "another-token-that-is-long-enough-too" }));
+    const states = new Seen<ConnectionState>();
+    wrong.onState(states.add);
+    void wrong.start().catch(() => {});
+    const refused = await states.until((state) => state.kind === "waiting");
+    assert(refused.kind === "waiting" && refused.why === "token");
+    assert.match(refused.reason, /refuses the token/);
+    wrong.close();
     const friend = client(webSocket({ url: daemon.url, token: "a-token-that-is-long-enough-to-be-one" }));
     await friend.start();
     friend.close();

@@ -1,14 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Conversation } from "../src/chat/conversation.js";
+import { Conversation, viewOf, type PlanView, type Surroundings, type TurnView } from "../src/chat/conversation.js";
 import type { ServerNotification } from "../src/protocol/index.js";
-import type { Thread, ThreadItem, Turn } from "../src/protocol/v2/index.js";
+import type { ThreadItem, Turn } from "../src/protocol/v2/index.js";
 
 const THREAD = "t1";
 
-function conversation(): Conversation {
-  return new Conversation(THREAD, { name: null, model: "m", cwd: "/w", permissions: "", usage: null, warning: null });
+function conversation(turns: TurnView[] = [], mode: Surroundings["mode"] = "default"): Conversation {
+  const settings = { model: "m", effort: null, mode, permissions: "", approvals: "never" } as const;
+  return new Conversation(THREAD, { ...settings, name: null, cwd: "/w", usage: null, warning: null }, turns);
+}
+
+function view(turn: Turn, plans: ReadonlyMap<string, PlanView> = new Map()): TurnView {
+  return viewOf(turn, plans);
 }
 
 function turn(id: string, status: Turn["status"], items: ThreadItem[] = []): Turn {
@@ -55,20 +60,46 @@ test("what is about another thread, and what comes for an item that is not known
   assert.equal(textOf(seen), "");
 });
 
-test("a snapshot replaces what was there, so that nothing is told twice after a lost connection", () => {
-  const seen = conversation();
-  seen.apply({ method: "turn/started", params: { threadId: THREAD, turn: turn("u1", "inProgress") } });
-  seen.apply(item("item/started", message("i1", "half of")));
-  seen.load({ name: "N", cwd: "/w", turns: [turn("u1", "inProgress", [message("i1", "half of the text")])] } as unknown as Thread);
+test("what follows a snapshot is added to it", () => {
+  const seen = conversation([view(turn("u1", "inProgress", [message("i1", "half of the text")]))]);
   seen.apply(delta(", and the rest"));
   assert.equal(textOf(seen), "half of the text, and the rest");
-  assert.equal(seen.surroundings.name, "N");
+});
+
+test("two views of one event keep their texts apart", () => {
+  const started = item("item/started", message("i1", ""));
+  const told = [view(turn("u1", "inProgress", [message("i0", "a")]))];
+  const [one, two] = [conversation(), conversation(told)];
+  for (const seen of [one, two]) seen.apply(started);
+  for (const seen of [one, two]) seen.apply(delta("once"));
+  assert.deepEqual([textOf(one), textOf(two)], ["once", "a|once"]);
+});
+
+test("steps that were told before come back with their turn, and newer ones replace them", () => {
+  const steps = (step: string): PlanView => ({ steps: [{ step, status: "pending" }], explanation: null });
+  const seen = conversation([view(turn("u1", "inProgress"), new Map([["u1", steps("old")]])), view(turn("u2", "inProgress"))]);
+  assert.deepEqual(seen.turns.map((each) => each.plan), [steps("old"), null]);
+  const { steps: plan } = steps("new");
+  seen.apply({ method: "turn/plan/updated", params: { threadId: THREAD, turnId: "u1", plan, explanation: null } });
+  assert.deepEqual(seen.turns[0]?.plan, steps("new"));
+});
+
+test("a plan waits for the user's word in plan mode alone, and only until somebody says something", () => {
+  const plan = { type: "plan", id: "p1", text: "1. Weave" } as ThreadItem;
+  const proposed = () => [view(turn("u1", "completed", [message("i1", "Here:"), plan]))];
+  assert.equal(conversation(proposed()).proposal, undefined);
+  const seen = conversation(proposed(), "plan");
+  assert.equal(seen.proposal?.text, "1. Weave");
+  seen.apply({ method: "turn/started", params: { threadId: THREAD, turn: turn("u2", "inProgress") } });
+  assert.equal(seen.proposal, undefined);
+  seen.apply({ method: "turn/completed", params: { threadId: THREAD, turn: turn("u2", "completed") } });
+  assert.equal(seen.proposal, undefined);
 });
 
 test("older turns come before, and those that are known already are not doubled", () => {
-  const seen = conversation();
-  seen.load({ name: null, cwd: "/w", turns: [turn("u2", "completed")] } as unknown as Thread);
-  seen.prepend([turn("u1", "completed"), turn("u2", "completed")]);
+  const seen = conversation([view(turn("u2", "completed"))]);
+  const added = seen.prepend([view(turn("u1", "completed")), view(turn("u2", "completed"))]);
+  assert.deepEqual(added.map((each) => each.id), ["u1"]);
   assert.deepEqual(seen.turns.map((each) => each.id), ["u1", "u2"]);
 });
 

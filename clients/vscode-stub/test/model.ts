@@ -24,8 +24,31 @@ const STEPS = [
   { step: "Weave", status: "in_progress" },
 ];
 
+const QUESTIONS = [
+  {
+    id: "yarn",
+    header: "Yarn",
+    question: "Which yarn shall it be?",
+    options: [
+      { label: "Wool", description: "Warm, and it forgives mistakes" },
+      { label: "Linen", description: "Cool, and it wears well" },
+    ],
+  },
+  { id: "colour", header: "Colour", question: "In which colour?", options: [{ label: "Undyed", description: "As it is" }] },
+];
+
+const PROPOSAL = `Then this is how.
+
+<proposed_plan>
+# A cloth
+
+1. Warp the loom
+2. Weave it
+</proposed_plan>
+`;
+
 /**
- * `patch` changes files, `run COMMAND` runs one, `steps` shows a plan, `hold` answers when it is let go, `fail` is
+ * `propose` asks the user (in plan mode) and proposes a plan, `patch` changes files, `run COMMAND` runs one, `steps` shows a plan, `hold` answers when it is let go, `fail` is
  * refused; all else is answered with Markdown.
  */
 export class Model {
@@ -107,8 +130,13 @@ wire_api = "responses"
       arguments: JSON.stringify(given),
     });
     const run = (cmd: string) => call("exec_command", { cmd });
-    if (body.input.at(-1)?.type.endsWith("_output")) return [say("Done.")];
     const text = said(body);
+    const output = body.input.at(-1)?.type.endsWith("_output") ? JSON.stringify(body.input.at(-1)?.output) : undefined;
+    if (text.startsWith("propose")) {
+      if (output === undefined) return [call("request_user_input", { questions: QUESTIONS })];
+      return [say(`You have answered ${output.replaceAll("\\", "")}. ${PROPOSAL}`)];
+    }
+    if (output !== undefined) return [say("Done.")];
     const command = /\brun (.+)/.exec(text)?.[1];
     if (command !== undefined) return [run(command)];
     if (text.includes("patch")) return [run(PATCH)];

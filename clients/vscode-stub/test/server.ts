@@ -8,6 +8,8 @@ import * as net from "node:net";
 import { tmpdir } from "node:os";
 import * as path from "node:path";
 
+import WebSocket, { WebSocketServer, type RawData } from "ws";
+
 /** `TURNLOOM` names the program; else it is that of the checkout, or one on the PATH. */
 export const TURNLOOM = process.env.TURNLOOM ?? inCheckout() ?? "turnloom";
 
@@ -101,6 +103,62 @@ export class Wire {
   close(): void {
     this.cut();
     this.server.close();
+  }
+}
+
+/** Stands between clients and a daemon, and can ask the clients what the daemon does not ask by itself. */
+export class Relay {
+  private readonly near = new Set<WebSocket>();
+  private readonly asked = new Map<string, (answer: unknown) => void>();
+
+  private constructor(
+    private readonly server: WebSocketServer,
+    readonly url: string,
+  ) {}
+
+  static async to(target: string): Promise<Relay> {
+    const server = new WebSocketServer({ host: "127.0.0.1", port: 0, perMessageDeflate: false });
+    await once(server, "listening");
+    const relay: Relay = new Relay(server, `ws://127.0.0.1:${(server.address() as net.AddressInfo).port}`);
+    server.on("connection", (near) => relay.join(near, new WebSocket(target, { perMessageDeflate: false })));
+    return relay;
+  }
+
+  /** Puts a question to every client; resolves with the first answer, which the others are told of. */
+  async ask(id: string, method: string, params: { threadId: string }): Promise<unknown> {
+    const answered = new Promise<unknown>((resolve) => this.asked.set(id, resolve));
+    this.tell({ id, method, params });
+    const answer = await answered;
+    this.tell({ method: "serverRequest/resolved", params: { threadId: params.threadId, requestId: id } });
+    return answer;
+  }
+
+  close(): void {
+    for (const near of this.near) near.terminate();
+    this.server.close();
+  }
+
+  private tell(message: object): void {
+    for (const near of this.near) near.send(JSON.stringify(message));
+  }
+
+  private join(near: WebSocket, far: WebSocket): void {
+    this.near.add(near);
+    const early: RawData[] = [];
+    near.on("message", (data) => {
+      const { id, method, result, error } = JSON.parse(data.toString()) as Record<string, unknown>;
+      const answer = method === undefined ? this.asked.get(String(id)) : undefined;
+      if (answer !== undefined) answer(result ?? error);
+      else if (far.readyState === WebSocket.OPEN) far.send(data.toString());
+      else early.push(data);
+    });
+    far.on("open", () => early.forEach((data) => far.send(data.toString())));
+    far.on("message", (data) => near.send(data.toString()));
+    far.on("error", () => near.terminate()).on("close", () => near.close());
+    near.on("close", () => {
+      this.near.delete(near);
+      far.close();
+    });
   }
 }
 

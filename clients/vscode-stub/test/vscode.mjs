@@ -1,13 +1,16 @@
 // The extension in a real VS Code in a headless browser. VSCODE_DRIVER names a module with `open` (see scripts/test-vscode).
 import assert from "node:assert/strict";
 import { mkdtemp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import * as http from "node:http";
 import { tmpdir } from "node:os";
 import * as path from "node:path";
 import { pathToFileURL } from "node:url";
 
 const { open } = await import(pathToFileURL(process.env.VSCODE_DRIVER).href);
+const { Client } = await import("../out/src/client/client.js");
+const { webSocket } = await import("../out/src/client/transports.js");
 const { Model } = await import("../out/test/model.js");
-const { Daemon, Home, TURNLOOM } = await import("../out/test/server.js");
+const { Daemon, Home, Relay, TURNLOOM } = await import("../out/test/server.js");
 
 const shots = process.env.SCREENSHOTS ?? "";
 const vsix = path.resolve(import.meta.dirname, "..", "turnloom-0.1.0.vsix");
@@ -94,6 +97,13 @@ async function setStage(look) {
       window.notification = (text) => window.page.locator(".notification-list-item", { hasText: text });
       return window;
     },
+    async threadNamed(name) {
+      const client = new Client({ connect: webSocket({ url: stage.daemon.url }), clientInfo: { name: "test", version: "0" } });
+      await client.start();
+      const { data } = await client.request("thread/list", { searchTerm: name });
+      client.close();
+      return data.find((thread) => thread.forkedFromId === null).id;
+    },
     async shot(window, name) {
       if (shots !== "") await window.screenshot(path.join(shots, `${look}-${name}.png`));
     },
@@ -159,6 +169,33 @@ async function conversation(stage) {
   step("files were changed, and the diff editor shows how");
   await stage.shot(one, "3-diff");
 
+  const mode = page.locator("#mode");
+  assert.equal(await mode.getAttribute("aria-pressed"), "false");
+  await mode.press("Space");
+  await page.locator('#mode[aria-pressed="true"]').waitFor();
+  await one.say("propose a cloth");
+  await one.waitText(".question", /Which yarn shall it be/);
+  await named(page);
+  await page.getByRole("radio", { name: /Wool/ }).press("ArrowDown");
+  await page.getByRole("textbox", { name: "Another answer" }).last().fill("madder red");
+  await stage.shot(one, "4-form");
+  await page.getByRole("textbox", { name: "Another answer" }).last().press("Enter");
+  await one.waitText(".message.agent", /"yarn":\{"answers":\["Linen"\]\},"colour":\{"answers":\["madder red"\]\}/);
+  await one.waitText(".message.plan", /Proposed plan[^]*Warp the loom[^]*Weave it/);
+  await page.locator("#implement").waitFor();
+  await named(page);
+  await stage.shot(one, "5-proposal");
+  await page.locator("#text").press("Shift+Tab");
+  assert.equal(await page.evaluate(() => document.activeElement?.id), "implement");
+  await page.locator("#implement").press("Enter");
+  await one.waitText(".message.user", /Implement the plan/);
+  await page.locator('#mode[aria-pressed="false"]').waitFor();
+  // The effort of plan mode goes with it.
+  await page.getByRole("button", { name: "Model: test-model", exact: true }).waitFor();
+  await page.locator("#proposal").waitFor({ state: "hidden" });
+  assert.equal(await page.evaluate(() => document.activeElement?.id), "text", "the focus must not be lost with the button");
+  step("in plan mode the agent asked, a form answered, a plan was proposed and let be done, by the keyboard alone");
+
   const two = await stage.window();
   await two.showThreads();
   await two.waitText(".monaco-list-row", /Hello there/);
@@ -169,7 +206,7 @@ async function conversation(stage) {
   await two.say("And from here");
   await one.waitText(".message.user", /And from here/);
   step("a second window sees the same thread, both ways");
-  await stage.shot(two, "4-second");
+  await stage.shot(two, "6-second");
 }
 
 async function everythingElse(stage) {
@@ -206,7 +243,16 @@ async function everythingElse(stage) {
   await one.say("fail now");
   await one.waitText("section.turn:last-of-type .outcome.failed", /the loom is broken/);
   step("a plan and an error are shown");
-  await stage.shot(one, "5-plan-and-error");
+  await stage.shot(one, "7-plan-and-error");
+
+  await page.locator("#text").fill("a draft");
+  await one.runCommand("Developer: Reload Webviews");
+  await one.waitText(".plan-steps .inProgress", /Weave/);
+  await one.waitText("section.turn:last-of-type .outcome.failed", /the loom is broken/);
+  page = await one.chat();
+  assert.equal(await page.locator("#text").inputValue(), "a draft");
+  await page.locator("#text").fill("");
+  step("a page that is loaded anew shows all of the thread, its steps and the draft");
 
   await page.locator("#model").click();
   await one.choose("test-model");
@@ -237,6 +283,7 @@ async function everythingElse(stage) {
   await one.showThreads();
   await one.page.locator(".monaco-list-row", { hasText: "Hello there" }).first().click();
   await one.waitText(".question", /Run this command/);
+  await one.waitText(".plan-steps .inProgress", /Weave/);
   page = await one.chat();
   await page.locator(".question button", { hasText: "Refuse" }).click();
   await two.waitText("#notes", /answered elsewhere/);
@@ -247,7 +294,7 @@ async function everythingElse(stage) {
   await two.say("run touch asked-by-notification");
   const toast = one.notification("asked-by-notification");
   await toast.waitFor();
-  await stage.shot(one, "6-notification");
+  await stage.shot(one, "8-notification");
   await toast.locator(".monaco-button", { hasText: "Allow once" }).click();
   const again = one.notification("outside the sandbox");
   await again.locator(".monaco-button", { hasText: "Refuse" }).click();
@@ -296,13 +343,67 @@ async function everythingElse(stage) {
   await one.page.locator(".tab", { hasText: /Hello there|Warp and weft/ }).first().click();
   await one.waitText(".message.user", /Hello there/);
   await one.waitText(".tab.active .label-name", /Warp and weft/);
+  await one.waitText(".plan-steps .inProgress", /Weave/);
+  await one.waitText(".message.plan", /Warp the loom/);
+  await one.waitText("#usage", /[1-9]/);
   step("a tab comes back with its thread when the window is loaded again");
+
+  const settle = (settings) => writeFile(path.join(workspace, ".vscode", "settings.json"), JSON.stringify(settings));
+  const statusBar = (window, text) => window.page.locator(`[aria-label^="Turnloom: ${text}"]`).first().waitFor();
+  const relay = await Relay.to(url);
+  try {
+    await settle({ "turnloom.url": relay.url });
+    for (const window of windows) await statusBar(window, `connected to ${relay.url}`);
+    const threadId = await stage.threadNamed("Warp and weft");
+    const properties = {
+      warp: { type: "integer", title: "Warp threads", minimum: 1, maximum: 99 },
+      edge: { type: "string", title: "Edge", oneOf: [{ const: "s", title: "Selvedge" }, { const: "f", title: "Fringe" }] },
+      sides: { type: "array", title: "Sides", items: { type: "string", enum: ["left", "right"] } },
+      tight: { type: "boolean", title: "Tight", default: false },
+    };
+    const requestedSchema = { type: "object", properties, required: ["warp", "edge"] };
+    const params = { threadId, turnId: null, serverName: "loom", mode: "form", message: "How shall the cloth be?", requestedSchema };
+    const answer = relay.ask("e1", "mcpServer/elicitation/request", params);
+    await one.waitText(".question", /The server “loom” asks[^]*How shall the cloth be/);
+    page = await one.chat();
+    await named(page);
+    const submit = page.getByRole("button", { name: "Answer", exact: true });
+    await page.getByRole("spinbutton", { name: "Warp threads" }).fill("100");
+    await page.getByRole("radio", { name: "Fringe" }).check();
+    await submit.click();
+    assert.equal(await page.locator(".question input:invalid").count(), 1, "more threads than the server takes");
+    await page.getByRole("spinbutton", { name: "Warp threads" }).fill("42");
+    await page.getByRole("checkbox", { name: "right" }).check();
+    await stage.shot(one, "9-elicitation");
+    await submit.click();
+    assert.deepEqual((await answer).content, { warp: 42, edge: "f", sides: ["right"], tight: false });
+    await page.locator(".question").waitFor({ state: "detached" });
+    step("the form of an MCP server was checked and filled in");
+  } finally {
+    relay.close();
+  }
 
   // Each window would start a server of its own, and a thread is loaded by one server at a time.
   await one.close();
   await stage.daemon.kill("SIGKILL");
+  await settle({ "turnloom.command": ["/no/such/turnloom"] });
+  await two.waitText('[id="workbench.parts.sidebar"]', /The server's program was not found/);
+  await two.waitText("#connection", /no such program/);
+  await two.runCommand("Turnloom: New Thread");
+  await two.notification("there is no such program").locator(".monaco-button", { hasText: "Open Settings" }).waitFor();
+  await stage.shot(two, "10-no-program");
+  const gate = http.createServer().on("upgrade", (_, socket) => socket.end("HTTP/1.1 401 Unauthorized\r\n\r\n"));
+  await new Promise((resolve) => gate.listen(0, "127.0.0.1", resolve));
+  await settle({ "turnloom.url": `ws://127.0.0.1:${gate.address().port}` });
+  await two.waitText('[id="workbench.parts.sidebar"]', /The server asks for a token/);
+  await two.page.locator(".monaco-button", { hasText: "Set the token" }).click();
+  await two.type("a-token");
+  await two.waitText("#connection", /refuses the token/);
+  gate.close();
+  step("without a program, and without the right token, the window says so and what can be done");
+
   const command = [TURNLOOM, "app-server"];
-  await writeFile(path.join(workspace, ".vscode", "settings.json"), JSON.stringify({ "turnloom.command": command }));
+  await settle({ "turnloom.command": command });
   await two.page.locator(`[aria-label="Turnloom: connected to ${command.join(" ")}"]`).first().waitFor();
   await two.say("And over stdio?");
   await two.waitText(".message.user", /And over stdio/);
@@ -316,6 +417,6 @@ async function named(page) {
   const nameless = tree.split("\n").filter((line) => /^\s*- (button|textbox|combobox|checkbox|radio|link)(:| \[|$)/.test(line));
   assert.deepEqual(nameless, [], tree);
   assert.match(tree, /- button "(Send|Steer)"/);
-  assert.match(tree, /button "Model: test-model"/);
+  assert.match(tree, /button "Model: test-model/);
   assert.match(tree, /- combobox "Message"/);
 }

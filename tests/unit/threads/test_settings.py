@@ -56,6 +56,26 @@ def test_no_change_leaves_the_settings_as_they_are(settings: Settings, tmp_path:
     assert with_changes(base, settings, ThreadSettingsUpdateParams(thread_id="x")) is base
 
 
+def test_model_and_effort_are_one_with_those_of_the_mode(settings: Settings, tmp_path: Path) -> None:
+    def changed(**fields: Any) -> None:
+        nonlocal now
+        now = with_changes(now, settings, ThreadSettingsUpdateParams.model_validate({"threadId": "x", **fields}))
+
+    def seen() -> tuple[Any, ...]:
+        own = now.wire().collaboration_mode
+        return own.mode, now.model, own.settings.model, now.effort, own.settings.reasoning_effort
+
+    now = for_new_thread(settings, ThreadStartParams(cwd=str(tmp_path)), "/")
+    changed(model="m", effort="high")
+    assert seen() == ("default", "m", "m", "high", "high")
+    changed(collaborationMode={"mode": "plan", "settings": {"model": "m", "reasoning_effort": "medium"}})
+    assert seen() == ("plan", "m", "m", "medium", "medium")
+    changed(model="n", effort="low")
+    assert seen() == ("plan", "n", "n", "low", "low")
+    changed(collaborationMode={"mode": "default", "settings": {"model": "m", "reasoning_effort": None}})
+    assert seen() == ("default", "m", "m", None, None)
+
+
 @pytest.mark.parametrize(
     ("profile", "policy"),
     [(":workspace", WorkspaceWriteSandboxPolicy), (":danger-full-access", DangerFullAccessSandboxPolicy)],

@@ -4,9 +4,12 @@ import * as vscode from "vscode";
 
 import type { Client, Follower } from "../client/client.js";
 import type { ServerMethod, ServerRequestHandler } from "../client/peer.js";
-import type { Link } from "../link.js";
+import { report, type Link } from "../link.js";
+import { askForServer } from "./elicitation.js";
+import { waitingPage } from "./page.js";
 import { ChatPanel, NEWEST_TURNS } from "./panel.js";
-import { askAboutCommand, askAboutFiles, askAboutPermissions, askTheUser, type Answer, type Question } from "./questions.js";
+import type { Plans } from "./plans.js";
+import { askAboutCommand, askAboutFiles, askAboutPermissions, askTheUser, type Answer, type Asked, type Question } from "./questions.js";
 
 /** A question that nobody has answered yet; `take` adds a way in which it may be. */
 interface Pending {
@@ -24,8 +27,9 @@ export class Chats {
   constructor(
     private readonly link: Link,
     private readonly media: vscode.Uri,
+    private readonly plans: Plans,
   ) {
-    link.onClient((client) => this.answerOn(client));
+    link.onClient((client) => this.listen(client));
   }
 
   /** The chat that the user looks at, or looked at last. */
@@ -34,7 +38,7 @@ export class Chats {
   }
 
   async openNew(cwd: string): Promise<ChatPanel> {
-    const client = this.link.current;
+    const client = await this.link.connected();
     const started = await client.request("thread/start", { cwd });
     const chat = this.add(client, started);
     client.keep(started.thread.id, this.follower(client, started.thread.id), NEWEST_TURNS);
@@ -47,30 +51,51 @@ export class Chats {
       known.reveal();
       return known;
     }
-    return this.follow(this.link.current, threadId);
+    return this.follow(await this.link.connected(), threadId);
   }
 
   /** Another view of the thread; over a connection of its own where the server takes more than one. */
   async openSecond(threadId: string): Promise<ChatPanel> {
-    if (!this.link.isShared) return this.follow(this.link.current, threadId);
+    const first = await this.link.connected();
+    if (!this.link.isShared) return this.follow(first, threadId);
     const client = this.link.another();
-    this.answerOn(client);
-    await client.start();
-    const chat = await this.follow(client, threadId);
-    chat.onClosed(() => client.close());
-    return chat;
-  }
-
-  /** A tab of before the editor was closed, with the thread that its page remembers. */
-  async restore(panel: vscode.WebviewPanel, state: unknown): Promise<void> {
-    const threadId = (state as { threadId?: unknown } | undefined)?.threadId;
-    if (typeof threadId !== "string") return panel.dispose();
+    this.listen(client);
     try {
-      await this.follow(this.link.current, threadId, panel);
+      await client.start();
+      const chat = await this.follow(client, threadId);
+      chat.onClosed(() => this.link.letGo(client));
+      return chat;
     } catch (error) {
-      panel.dispose();
+      this.link.letGo(client);
       throw error;
     }
+  }
+
+  /** A tab of before the editor was closed, with the thread that its page remembers; it waits for a server that has it. */
+  restore(panel: vscode.WebviewPanel, state: unknown): void {
+    const threadId = (state as { threadId?: unknown } | undefined)?.threadId;
+    if (typeof threadId !== "string") return panel.dispose();
+    const ends: vscode.Disposable[] = [];
+    let isTrying = false;
+    const attempt = async () => {
+      if (isTrying) return;
+      isTrying = true;
+      try {
+        const client = await this.link.connected();
+        if (ends.length > 0) await this.follow(client, threadId, panel);
+        for (const end of ends.splice(0)) end.dispose();
+      } catch (error) {
+        if (ends.length > 0) panel.webview.html = waitingPage(panel.webview, this.media, (error as Error).message);
+      } finally {
+        isTrying = false;
+      }
+    };
+    // A server that is there later, or another one, may have the thread.
+    ends.push(this.link.onState((told) => void (told.kind === "connected" && attempt())));
+    ends.push(panel.onDidDispose(() => ends.splice(0).forEach((end) => end.dispose())));
+    panel.webview.options = { enableCommandUris: ["turnloom.attach", "turnloom.restart"], localResourceRoots: [this.media] };
+    panel.webview.html = waitingPage(panel.webview, this.media, "Connecting…");
+    void attempt();
   }
 
   private async follow(client: Client, threadId: string, panel?: vscode.WebviewPanel): Promise<ChatPanel> {
@@ -90,7 +115,7 @@ export class Chats {
     const panel = restored ?? newPanel();
     panel.webview.options = { enableScripts: true, localResourceRoots: [this.media] };
     panel.iconPath = { light: vscode.Uri.joinPath(this.media, "light.svg"), dark: vscode.Uri.joinPath(this.media, "dark.svg") };
-    const chat = new ChatPanel(panel, client, opened, this.media);
+    const chat = new ChatPanel(panel, client, opened, this.media, this.plans);
     this.open.add(chat);
     this.active = chat;
     for (const pending of this.pending) {
@@ -108,14 +133,21 @@ export class Chats {
     return chat;
   }
 
-  private answerOn(client: Client): void {
+  private listen(client: Client): void {
+    client.on("turn/plan/updated", ({ threadId, turnId, plan, explanation }) => {
+      this.plans.keep(threadId, turnId, { steps: plan, explanation });
+    });
     const handle = <M extends ServerMethod>(
       method: M,
-      form: (id: string | number, params: never) => { question: Question; respond(answer: Answer): unknown },
+      form: (id: string | number, params: never) => Asked<unknown>,
     ) => {
       const handler = async (params: unknown, asked: { id: string | number; signal: AbortSignal }) => {
-        const { question, respond } = form(asked.id, params as never);
-        return respond(await this.ask(client, question, asked.signal));
+        const { question, respond, opens } = form(asked.id, params as never);
+        const answer = await this.ask(client, question, asked.signal);
+        if (opens !== undefined && "choice" in answer && answer.choice === opens.choice) {
+          await vscode.env.openExternal(vscode.Uri.parse(opens.address, true));
+        }
+        return respond(answer);
       };
       client.handle(method, handler as unknown as ServerRequestHandler<M>);
     };
@@ -123,6 +155,7 @@ export class Chats {
     handle("item/fileChange/requestApproval", askAboutFiles);
     handle("item/permissions/requestApproval", askAboutPermissions);
     handle("item/tool/requestUserInput", askTheUser);
+    handle("mcpServer/elicitation/request", askForServer);
   }
 
   /**
@@ -147,12 +180,16 @@ export class Chats {
   }
 
   private async notify(question: Question, signal: AbortSignal): Promise<Answer> {
-    const labels = question.choices.map((choice) => choice.label);
-    const about = [question.title, question.subject, question.reason].filter((part) => part).join(" — ");
+    // What has to be filled in is filled in in the chat.
+    const choices = question.fields.length > 0 ? [] : question.choices;
+    const labels = choices.map(({ label, detail }) => (detail === undefined ? label : `${label} ${detail}`));
+    const asked = question.fields.map((field) => field.question || field.header)[0];
+    const about = [question.title, question.subject, question.reason, asked].filter((part) => part).join(" — ");
     const chosen = await vscode.window.showWarningMessage(`Turnloom: ${about.slice(0, 300)}`, ...labels, "Open");
     const choice = labels.indexOf(chosen ?? "");
+    if (choice >= 0 && signal.aborted) void vscode.window.showInformationMessage("Turnloom: this question was answered already.");
     if (choice >= 0) return { choice };
-    if (chosen === "Open") await this.openThread(question.threadId).then((chat) => chat.reveal());
+    if (chosen === "Open") await this.openThread(question.threadId).then((chat) => chat.reveal(), report);
     // To close a notification is no answer: the chat, another window or another client still has the question.
     return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error)));
   }

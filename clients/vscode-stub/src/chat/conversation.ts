@@ -1,8 +1,10 @@
 /** What a thread looks like to its reader, folded from a snapshot and the events that follow. Knows no editor. */
 
-import type { ServerNotification } from "../protocol/index.js";
+import type { CollaborationMode, ModeKind, ReasoningEffort, ServerNotification } from "../protocol/index.js";
 import type {
-  Thread,
+  ActivePermissionProfile,
+  AskForApproval,
+  SandboxPolicy,
   ThreadItem,
   ThreadTokenUsage,
   Turn,
@@ -18,7 +20,13 @@ export interface TurnView {
   /** Trouble that the server deals with by itself, such as a stream that it asks for again. */
   notice: string | null;
   items: ThreadItem[];
-  plan: TurnPlanStep[];
+  plan: PlanView | null;
+}
+
+/** The steps of a turn, and why they have changed. */
+export interface PlanView {
+  steps: TurnPlanStep[];
+  explanation: string | null;
 }
 
 /** What a notification has changed: a whole turn or one item of it, or only what stands around the turns. */
@@ -31,8 +39,11 @@ export type Change =
 export interface Surroundings {
   name: string | null;
   model: string;
+  effort: ReasoningEffort | null;
+  mode: ModeKind;
   cwd: string;
   permissions: string;
+  approvals: AskForApproval;
   usage: ThreadTokenUsage | null;
   warning: string | null;
 }
@@ -43,29 +54,30 @@ type Command = Extract<ThreadItem, { type: "commandExecution" }>;
 const MAX_OUTPUT_CHARS = 200_000;
 
 export class Conversation {
-  readonly turns: TurnView[] = [];
-
   constructor(
     readonly threadId: string,
     readonly surroundings: Surroundings,
+    readonly turns: TurnView[] = [],
   ) {}
 
-  /** Replaces everything by a snapshot of the server. */
-  load(thread: Thread): void {
-    this.surroundings.name = thread.name;
-    this.surroundings.cwd = thread.cwd;
-    this.turns.splice(0, this.turns.length, ...thread.turns.map(viewOf));
-  }
-
-  /** Puts an older page of turns before what is there. */
-  prepend(older: Turn[]): void {
+  /** Puts older turns before what is there. Those that are new to it are returned. */
+  prepend(older: TurnView[]): TurnView[] {
     const known = new Set(this.turns.map((turn) => turn.id));
-    this.turns.unshift(...older.filter((turn) => !known.has(turn.id)).map(viewOf));
+    const added = older.filter((turn) => !known.has(turn.id));
+    this.turns.unshift(...added);
+    return added;
   }
 
   get running(): TurnView | undefined {
     const last = this.turns.at(-1);
     return last?.status === "inProgress" ? last : undefined;
+  }
+
+  /** The plan that waits for the user's word: proposed in plan mode, by the newest turn, which has come to its end. */
+  get proposal(): Extract<ThreadItem, { type: "plan" }> | undefined {
+    const last = this.turns.at(-1);
+    if (this.surroundings.mode !== "plan" || last?.status !== "completed") return undefined;
+    return last.items.findLast((item) => item.type === "plan");
   }
 
   /** Takes in an event; undefined if it is about another thread, or changes nothing that is shown. */
@@ -75,6 +87,7 @@ export class Conversation {
     switch (event.method) {
       case "turn/started":
         this.replaceTurn(event.params.turn);
+        this.surroundings.warning = null;
         return { kind: "turn", turnId: event.params.turn.id };
       case "turn/completed": {
         const { turn } = event.params;
@@ -85,7 +98,7 @@ export class Conversation {
         return { kind: "turn", turnId: turn.id };
       }
       case "turn/plan/updated":
-        this.turn(event.params.turnId).plan = event.params.plan;
+        this.turn(event.params.turnId).plan = { steps: event.params.plan, explanation: event.params.explanation };
         return { kind: "turn", turnId: event.params.turnId };
       case "error": {
         const view = this.turn(event.params.turnId);
@@ -119,8 +132,7 @@ export class Conversation {
         this.surroundings.usage = event.params.tokenUsage;
         return { kind: "surroundings" };
       case "thread/settings/updated":
-        this.surroundings.model = event.params.threadSettings.model;
-        this.surroundings.permissions = event.params.threadSettings.activePermissionProfile?.id ?? "";
+        Object.assign(this.surroundings, settingsOf(event.params.threadSettings));
         return { kind: "surroundings" };
       case "warning":
         this.surroundings.warning = event.params.message;
@@ -133,7 +145,7 @@ export class Conversation {
   private turn(id: string): TurnView {
     const known = this.turns.find((turn) => turn.id === id);
     if (known !== undefined) return known;
-    const view: TurnView = { id, status: "inProgress", error: null, notice: null, items: [], plan: [] };
+    const view: TurnView = { id, status: "inProgress", error: null, notice: null, items: [], plan: null };
     this.turns.push(view);
     return view;
   }
@@ -147,8 +159,10 @@ export class Conversation {
   private put(turnId: string, item: ThreadItem): Change {
     const { items } = this.turn(turnId);
     const place = items.findIndex((known) => known.id === item.id);
-    if (place < 0) items.push(item);
-    else items[place] = item;
+    // What deltas are added to belongs to this conversation alone.
+    const own = structuredClone(item);
+    if (place < 0) items.push(own);
+    else items[place] = own;
     return { kind: "item", turnId, itemId: item.id };
   }
 
@@ -164,8 +178,28 @@ export class Conversation {
   }
 }
 
-function viewOf(turn: Turn): TurnView {
-  return { id: turn.id, status: turn.status, error: turn.error, notice: null, items: [...turn.items], plan: [] };
+/** A turn as the server tells it; `plans` has the steps by turn. */
+export function viewOf(turn: Turn, plans: ReadonlyMap<string, PlanView>): TurnView {
+  const { id, status, error, items } = turn;
+  return { id, status, error, notice: null, items: structuredClone(items), plan: plans.get(id) ?? null };
+}
+
+/** What is told of a thread's settings, both when it is opened and when they change. */
+export function settingsOf(told: {
+  model: string;
+  effort: ReasoningEffort | null;
+  collaborationMode?: CollaborationMode | null;
+  activePermissionProfile: ActivePermissionProfile | null;
+  sandboxPolicy: SandboxPolicy;
+  approvalPolicy: AskForApproval;
+}) {
+  return {
+    model: told.model,
+    effort: told.effort,
+    mode: told.collaborationMode?.mode ?? "default",
+    permissions: told.activePermissionProfile?.id ?? told.sandboxPolicy.type,
+    approvals: told.approvalPolicy,
+  };
 }
 
 function append(texts: string[], index: number, delta: string): void {

@@ -4,6 +4,28 @@ import { randomBytes } from "node:crypto";
 
 import * as vscode from "vscode";
 
+/** What a tab shows that waits for a server: why, and what can be done about it. It runs nothing. */
+export function waitingPage(webview: vscode.Webview, media: vscode.Uri, why: string): string {
+  const style = webview.asWebviewUri(vscode.Uri.joinPath(media, "chat.css")).toString();
+  const text = why.replace(/[&<>]/g, (sign) => `&#${sign.charCodeAt(0)};`);
+  return `<!DOCTYPE html>
+<html lang="en">
+<head>
+  <meta charset="UTF-8">
+  <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src ${webview.cspSource}">
+  <link rel="stylesheet" href="${style}">
+  <title>Turnloom</title>
+</head>
+<body>
+  <main id="waiting">
+    <p role="status">${text}</p>
+    <p>The thread is shown here as soon as a server has it.</p>
+    <p><a href="command:turnloom.restart">Try again</a> · <a href="command:turnloom.attach">Attach to a running daemon</a></p>
+  </main>
+</body>
+</html>`;
+}
+
 /** The page may run the one script and use the one sheet that are ours, and nothing else: no network, no inline code. */
 export function pageOf(webview: vscode.Webview, media: vscode.Uri): string {
   const nonce = randomBytes(16).toString("base64");
@@ -27,6 +49,10 @@ export function pageOf(webview: vscode.Webview, media: vscode.Uri): string {
   </main>
   <div id="questions"></div>
   <div id="composer">
+    <div id="proposal" role="group" aria-label="Proposed plan" hidden>
+      <button id="implement" class="primary">Implement the plan</button>
+      <span class="status">or write what should be different</span>
+    </div>
     <ul id="completions" role="listbox" aria-label="Files" hidden></ul>
     <div id="attachments"></div>
     <textarea id="text" role="combobox" aria-label="Message" aria-controls="completions" aria-autocomplete="list"
@@ -36,6 +62,8 @@ export function pageOf(webview: vscode.Webview, media: vscode.Uri): string {
       <button class="quiet" data-command="attachSelection" title="Attach the selection">+ Selection</button>
       <button class="quiet" id="model" data-command="pickModel" title="Choose the model"></button>
       <button class="quiet" id="permissions" data-command="pickPermissions" title="Choose the permissions"></button>
+      <button class="quiet" id="mode" data-command="switchMode" aria-pressed="false"
+        title="Plan mode: the agent asks and proposes a plan, and changes nothing">Plan</button>
       <span id="notes" role="status"></span>
       <span class="space"></span>
       <span id="usage" aria-label="Token usage"></span>

@@ -5,15 +5,19 @@ import * as path from "node:path";
 import * as vscode from "vscode";
 
 import type { Client } from "../client/client.js";
+import { ConnectionLost } from "../client/peer.js";
 import type { ServerNotification } from "../protocol/index.js";
-import type { Thread, ThreadResumeResponse, ThreadStartResponse, UserInput } from "../protocol/v2/index.js";
+import type { ThreadResumeResponse, ThreadStartResponse, UserInput } from "../protocol/v2/index.js";
+import { report } from "../link.js";
 import { titleOf } from "../threads.js";
-import type { Surroundings } from "./conversation.js";
-import type { Attachment, FromPage, ToPage } from "./messages.js";
+import { Conversation, settingsOf, viewOf } from "./conversation.js";
 import { showDiff } from "./diff.js";
-import { pickModel, pickPermissions } from "./pickers.js";
-import type { Answer, Question } from "./questions.js";
+import type { Attachment, Command, FromPage, Message, ToPage } from "./messages.js";
+import { IMPLEMENT, Modes } from "./modes.js";
 import { pageOf } from "./page.js";
+import { pickModel, pickPermissions } from "./pickers.js";
+import type { Plans } from "./plans.js";
+import type { Answer, Question } from "./questions.js";
 
 /** How a chat follows its thread: the newest turns; older ones come when they are asked for. */
 export const NEWEST_TURNS = {
@@ -31,10 +35,13 @@ interface Asked {
 export class ChatPanel implements vscode.Disposable {
   private readonly ends: (() => void)[] = [];
   private readonly asked = new Map<string | number, Asked>();
-  private readonly ready: Promise<void>;
-  private thread: Thread;
-  private surroundings: Surroundings;
-  private runningTurn: string | undefined;
+  private readonly modes: Modes;
+  /** What the page shows; it is told all of it whenever it is loaded, and events only between. */
+  private conversation!: Conversation;
+  private isPageReady = false;
+  private readonly forPage: ToPage[] = [];
+  private trouble: string | null = null;
+  private preview = "";
   private olderCursor: string | null = null;
   private readonly isClosed = new vscode.EventEmitter<void>();
   readonly onClosed = this.isClosed.event;
@@ -44,24 +51,22 @@ export class ChatPanel implements vscode.Disposable {
     readonly client: Client,
     opened: ThreadResumeResponse | ThreadStartResponse,
     media: vscode.Uri,
+    private readonly plans: Plans,
   ) {
-    this.thread = opened.thread;
-    this.surroundings = surroundingsOf(opened);
+    this.modes = new Modes(client);
     this.take(opened);
-    let isReady!: () => void;
-    this.ready = new Promise((resolve) => (isReady = resolve));
     panel.webview.onDidReceiveMessage((message: FromPage) => {
       if (message.kind === "ready") {
-        isReady();
+        this.isPageReady = true;
         this.showAll();
+        for (const waiting of this.forPage.splice(0)) this.post(waiting);
       } else void this.handle(message);
     });
     panel.onDidDispose(() => this.dispose());
     this.ends.push(client.onAny((event) => this.noticed(event)));
     this.ends.push(
       client.onState((state) => {
-        const text = state.kind === "connected" ? null : "reason" in state ? `No connection: ${state.reason}` : "Connecting…";
-        this.post({ kind: "connection", text });
+        this.tellTrouble(state.kind === "connected" ? null : "reason" in state ? `No connection: ${state.reason}` : "Connecting…");
       }),
     );
     panel.webview.html = pageOf(panel.webview, media);
@@ -69,27 +74,31 @@ export class ChatPanel implements vscode.Disposable {
   }
 
   get threadId(): string {
-    return this.thread.id;
+    return this.conversation.threadId;
   }
 
   /** The server tells the thread's whole state anew, after the connection was lost. */
   resumed(opened: ThreadResumeResponse): void {
     this.take(opened);
-    this.showAll();
+    this.title();
+    if (this.isPageReady) this.showAll();
   }
 
   /** The server that is connected now does not have the thread. */
   gone(error: Error): void {
-    this.post({ kind: "connection", text: `The server does not have this thread: ${error.message}` });
+    this.tellTrouble(`The server does not have this thread: ${error.message}`);
   }
 
   /** Shows a question; resolves with the user's answer, rejects when `signal` says that nobody needs it any more. */
   ask(question: Question, signal: AbortSignal): Promise<Answer> {
     return new Promise((resolve, reject) => {
       this.asked.set(question.id, { question, answer: resolve });
-      this.post({ kind: "ask", question });
+      // A page that is not there yet is told of all open questions at once.
+      if (this.isPageReady) this.post({ kind: "ask", question });
       signal.addEventListener("abort", () => {
-        this.settle(question.id, "The question was answered elsewhere.");
+        // After a lost connection it is asked again.
+        const isLost = signal.reason instanceof ConnectionLost;
+        this.settle(question.id, isLost ? "" : "The question was answered elsewhere, or is not asked any more.");
         reject(signal.reason as Error);
       });
     });
@@ -97,8 +106,7 @@ export class ChatPanel implements vscode.Disposable {
 
   /** Removes a question that was answered, here by a notification's button or elsewhere. */
   settle(id: string | number, note = ""): void {
-    this.asked.delete(id);
-    this.post({ kind: "answered", id, note });
+    if (this.asked.delete(id)) this.post({ kind: "answered", id, note });
   }
 
   attach(attachment: Attachment): void {
@@ -115,49 +123,60 @@ export class ChatPanel implements vscode.Disposable {
   }
 
   private take(opened: ThreadResumeResponse | ThreadStartResponse): void {
-    const page = "initialTurnsPage" in opened ? opened.initialTurnsPage : null;
+    const page = ("initialTurnsPage" in opened && opened.initialTurnsPage) || null;
     const turns = page === null ? opened.thread.turns : page.data.toReversed();
-    this.thread = { ...opened.thread, turns };
+    const plans = this.plans.of(opened.thread.id);
+    const surroundings = {
+      ...settingsOf({ ...opened, effort: opened.reasoningEffort, sandboxPolicy: opened.sandbox }),
+      name: opened.thread.name,
+      cwd: opened.cwd,
+      usage: (this.conversation as Conversation | undefined)?.surroundings.usage ?? null,
+      warning: null,
+    };
+    this.conversation = new Conversation(opened.thread.id, surroundings, turns.map((turn) => viewOf(turn, plans)));
+    this.preview = opened.thread.preview;
     this.olderCursor = page?.nextCursor ?? null;
-    this.surroundings = { ...surroundingsOf(opened), usage: this.surroundings.usage };
-    const last = turns.at(-1);
-    this.runningTurn = last?.status === "inProgress" ? last.id : undefined;
   }
 
   private showAll(): void {
-    this.post({ kind: "opened", thread: this.thread, surroundings: this.surroundings, hasOlder: this.olderCursor !== null });
+    const { threadId, surroundings, turns } = this.conversation;
+    this.post({ kind: "opened", threadId, surroundings, turns, hasOlder: this.olderCursor !== null });
+    this.post({ kind: "connection", text: this.trouble });
     for (const { question } of this.asked.values()) this.post({ kind: "ask", question });
   }
 
   private post(message: ToPage): void {
-    void this.ready.then(() => this.panel.webview.postMessage(message));
+    if (this.isPageReady) void this.panel.webview.postMessage(message);
+    else this.forPage.push(message);
+  }
+
+  private tellTrouble(text: string | null): void {
+    this.trouble = text;
+    if (this.isPageReady) this.post({ kind: "connection", text });
   }
 
   private noticed(event: ServerNotification): void {
-    if (!("threadId" in event.params) || event.params.threadId !== this.threadId) return;
-    if (event.method === "turn/started") this.runningTurn = event.params.turn.id;
-    if (event.method === "turn/completed") this.runningTurn = undefined;
-    if (event.method === "thread/name/updated") {
-      this.thread.name = event.params.threadName;
-      this.title();
-    }
-    this.post({ kind: "event", event });
+    if (this.conversation.apply(event) === undefined) return;
+    if (event.method === "thread/name/updated") this.title();
+    if (this.isPageReady) this.post({ kind: "event", event });
   }
 
   private title(): void {
-    this.panel.title = titleOf(this.thread).slice(0, 40);
+    this.panel.title = titleOf({ name: this.conversation.surroundings.name, preview: this.preview }).slice(0, 40);
   }
 
   private async handle(message: FromPage): Promise<void> {
     try {
       switch (message.kind) {
         case "send":
-          return await this.send(message.text, message.attachments, message.mentions);
-        case "stop":
-          if (this.runningTurn !== undefined) {
-            await this.client.request("turn/interrupt", { threadId: this.threadId, turnId: this.runningTurn });
-          }
+          return await this.send(message.message);
+        case "implement":
+          return await this.implement();
+        case "stop": {
+          const turnId = this.conversation.running?.id;
+          if (turnId !== undefined) await this.client.request("turn/interrupt", { threadId: this.threadId, turnId });
           return;
+        }
         case "older":
           return await this.older();
         case "answer":
@@ -175,32 +194,54 @@ export class ChatPanel implements vscode.Disposable {
           return;
       }
     } catch (error) {
-      void vscode.window.showErrorMessage(`Turnloom: ${(error as Error).message}`);
+      void report(error as Error);
     }
   }
 
-  private async send(text: string, attachments: Attachment[], mentions: string[]): Promise<void> {
-    const input = this.inputOf(text, attachments, mentions);
+  private async send(message: Message): Promise<void> {
+    const { threadId } = this;
+    const input = this.inputOf(message);
+    const expectedTurnId = this.conversation.running?.id;
     try {
-      if (this.runningTurn !== undefined) {
-        await this.client.request("turn/steer", { threadId: this.threadId, expectedTurnId: this.runningTurn, input });
-      } else await this.client.request("turn/start", { threadId: this.threadId, input });
-      if (this.thread.preview === "") {
-        this.thread.preview = text;
+      if (expectedTurnId === undefined) await this.client.request("turn/start", { threadId, input });
+      else await this.steer(expectedTurnId, input);
+      if (this.preview === "") {
+        this.preview = message.text;
         this.title();
       }
     } catch (error) {
-      // The turn has ended in the very moment: what was meant for it begins the next.
-      if ((error as Error).message.includes("no active turn to steer")) {
-        this.runningTurn = undefined;
-        return this.send(text, attachments, mentions);
-      }
-      this.post({ kind: "refused", text, reason: (error as Error).message });
+      this.post({ kind: "refused", message, reason: (error as Error).message });
     }
   }
 
-  private inputOf(text: string, attachments: Attachment[], mentions: string[]): UserInput[] {
-    const absolute = (file: string) => (path.isAbsolute(file) ? file : path.join(this.thread.cwd, file));
+  private async steer(expectedTurnId: string, input: UserInput[]): Promise<void> {
+    const { threadId } = this;
+    try {
+      await this.client.request("turn/steer", { threadId, expectedTurnId, input });
+    } catch (error) {
+      if (!(error as Error).message.includes("no active turn to steer")) throw error;
+      // The turn has ended in the very moment: what was meant for it begins the next.
+      await this.client.request("turn/start", { threadId, input });
+    }
+  }
+
+  /** Plan mode on or off, for the turns to come. */
+  async switchMode(): Promise<void> {
+    const { surroundings } = this.conversation;
+    const collaborationMode = await this.modes.to(surroundings.mode === "plan" ? "default" : "plan", surroundings);
+    await this.client.request("thread/settings/update", { threadId: this.threadId, collaborationMode });
+  }
+
+  private async implement(): Promise<void> {
+    // Somebody else may have said something meanwhile.
+    if (this.conversation.proposal === undefined) return;
+    const collaborationMode = await this.modes.to("default", this.conversation.surroundings);
+    const input: UserInput[] = [{ type: "text", text: IMPLEMENT, text_elements: [] }];
+    await this.client.request("turn/start", { threadId: this.threadId, input, collaborationMode });
+  }
+
+  private inputOf({ text, attachments, mentions }: Message): UserInput[] {
+    const absolute = (file: string) => (path.isAbsolute(file) ? file : path.join(this.conversation.surroundings.cwd, file));
     const said = attachments.flatMap((attachment) =>
       attachment.text === undefined ? [] : [`From ${attachment.label}:\n\`\`\`\n${attachment.text}\n\`\`\``],
     );
@@ -220,13 +261,15 @@ export class ChatPanel implements vscode.Disposable {
       itemsView: "full",
     });
     this.olderCursor = page.nextCursor;
-    this.post({ kind: "older", turns: page.data.reverse(), hasOlder: page.nextCursor !== null });
+    const plans = this.plans.of(this.threadId);
+    const turns = this.conversation.prepend(page.data.reverse().map((turn) => viewOf(turn, plans)));
+    this.post({ kind: "older", turns, hasOlder: page.nextCursor !== null });
   }
 
   private async findFiles(query: string): Promise<void> {
     const found = await this.client.request("fuzzyFileSearch", {
       query,
-      roots: [this.thread.cwd],
+      roots: [this.conversation.surroundings.cwd],
       // The newer of two searches with one token ends the older.
       cancellationToken: `mention-${this.threadId}`,
     });
@@ -235,25 +278,15 @@ export class ChatPanel implements vscode.Disposable {
 
   private async openFile(target: string): Promise<void> {
     const [, file = target, line] = /^(.*?)(?:[:#]L?(\d+))?$/.exec(target.replace(/^file:\/\//, "")) ?? [];
-    const uri = vscode.Uri.file(path.isAbsolute(file) ? file : path.join(this.thread.cwd, file));
+    const uri = vscode.Uri.file(path.isAbsolute(file) ? file : path.join(this.conversation.surroundings.cwd, file));
     const at = Math.max(0, Number(line ?? 1) - 1);
     await vscode.window.showTextDocument(uri, { selection: new vscode.Range(at, 0, at, 0), viewColumn: vscode.ViewColumn.Beside });
   }
 
-  private async command(command: Extract<FromPage, { kind: "command" }>["command"]): Promise<void> {
-    if (command === "pickModel") await pickModel(this.client, this.threadId);
-    else if (command === "pickPermissions") await pickPermissions(this.client, this.threadId, this.thread.cwd);
+  private async command(command: Command): Promise<void> {
+    if (command === "pickModel") await pickModel(this.client, this.threadId, this.conversation.surroundings);
+    else if (command === "pickPermissions") await pickPermissions(this.client, this.threadId, this.conversation.surroundings);
+    else if (command === "switchMode") await this.switchMode();
     else await vscode.commands.executeCommand(command === "attachFile" ? "turnloom.attachFile" : "turnloom.attachSelection");
   }
-}
-
-function surroundingsOf(opened: ThreadResumeResponse | ThreadStartResponse): Surroundings {
-  return {
-    name: opened.thread.name,
-    model: opened.model,
-    cwd: opened.cwd,
-    permissions: opened.activePermissionProfile?.id ?? opened.sandbox.type,
-    usage: null,
-    warning: null,
-  };
 }

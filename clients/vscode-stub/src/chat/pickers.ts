@@ -4,15 +4,29 @@ import * as vscode from "vscode";
 
 import type { Client } from "../client/client.js";
 import type { AskForApproval, ReasoningEffortOption } from "../protocol/v2/index.js";
+import type { Surroundings } from "./conversation.js";
 
-export async function pickModel(client: Client, threadId: string): Promise<void> {
+/** What stands behind a name in a list. */
+function marks(isCurrent: boolean, isDefault: boolean): string {
+  return [isCurrent ? "current" : "", isDefault ? "default" : ""].filter((mark) => mark !== "").join(", ");
+}
+
+export async function pickModel(client: Client, threadId: string, now: Surroundings): Promise<void> {
   const { data } = await client.request("model/list", {});
-  const models = data.map((model) => ({ label: model.displayName, description: model.isDefault ? "default" : "", detail: model.description, model }));
+  const models = data.map((model) => ({
+    label: model.displayName,
+    description: marks(model.model === now.model, model.isDefault),
+    detail: model.description,
+    model,
+  }));
   const chosen = await vscode.window.showQuickPick(models, { title: "Model", matchOnDetail: true });
   if (chosen === undefined) return;
   const efforts = chosen.model.supportedReasoningEfforts.map((option: ReasoningEffortOption) => ({
     label: option.reasoningEffort,
-    description: option.reasoningEffort === chosen.model.defaultReasoningEffort ? "default" : "",
+    description: marks(
+      chosen.model.model === now.model && option.reasoningEffort === now.effort,
+      option.reasoningEffort === chosen.model.defaultReasoningEffort,
+    ),
     detail: option.description,
   }));
   const effort = efforts.length < 2 ? efforts[0] : await vscode.window.showQuickPick(efforts, { title: "Reasoning effort" });
@@ -26,14 +40,15 @@ const POLICIES: { label: string; detail: string; policy: AskForApproval }[] = [
   { label: "Never ask", detail: "What the sandbox does not allow fails", policy: "never" },
 ];
 
-export async function pickPermissions(client: Client, threadId: string, cwd: string): Promise<void> {
-  const { data } = await client.request("permissionProfile/list", { cwd });
+export async function pickPermissions(client: Client, threadId: string, now: Surroundings): Promise<void> {
+  const { data } = await client.request("permissionProfile/list", { cwd: now.cwd });
   const profiles = data
     .filter((profile) => profile.allowed)
-    .map((profile) => ({ label: profile.id, detail: profile.description ?? "", id: profile.id }));
+    .map((profile) => ({ label: profile.id, description: marks(profile.id === now.permissions, false), detail: profile.description ?? "", id: profile.id }));
   const chosen = await vscode.window.showQuickPick(profiles, { title: "What may commands do?" });
   if (chosen === undefined) return;
-  const policy = await vscode.window.showQuickPick(POLICIES, { title: "When should it ask?" });
+  const policies = POLICIES.map((each) => ({ ...each, description: marks(each.policy === now.approvals, false) }));
+  const policy = await vscode.window.showQuickPick(policies, { title: "When should it ask?" });
   if (policy === undefined) return;
   await client.request("thread/settings/update", { threadId, permissions: chosen.id, approvalPolicy: policy.policy });
 }

@@ -6,8 +6,10 @@ import type {
   CommandExecutionRequestApprovalParams,
   FileChangeApprovalDecision,
   FileChangeRequestApprovalParams,
+  FileSystemPath,
   PermissionsRequestApprovalParams,
   PermissionsRequestApprovalResponse,
+  RequestPermissionProfile,
   ToolRequestUserInputParams,
 } from "../protocol/v2/index.js";
 
@@ -22,13 +24,12 @@ export interface Choice {
 export interface Question {
   id: RequestId;
   threadId: string;
-  itemId: string;
   title: string;
   /** What it is about, to be shown as code: a command, a host, paths. */
   subject: string | null;
   reason: string | null;
   choices: Choice[];
-  /** Fields to fill in, for questions of the agent that have no fixed answers alone. */
+  /** Fields to fill in, for questions that have no fixed answers alone. */
   fields: Field[];
 }
 
@@ -36,18 +37,25 @@ export interface Field {
   id: string;
   header: string;
   question: string;
-  options: { label: string; description: string }[];
-  /** Whether the user may type an answer of his own. */
-  takesText: boolean;
-  isSecret: boolean;
+  options: { value: string; label: string; description: string }[];
+  /** Whether more than one option may be chosen. */
+  isMany: boolean;
+  /** How an answer of the user's own is typed: attributes of an input; null where only the options count. */
+  text: Record<string, string> | null;
+  isRequired: boolean;
+  /** The answers that are there before the user has given any. */
+  given: string[];
 }
 
-/** What the user has answered: the index of a choice, or the texts of the fields by id. */
-export type Answer = { choice: number } | { fields: Record<string, string> };
+/** What the user has answered: the index of a choice, or what was given for the fields by id. */
+export type Answer = { choice: number } | { fields: Record<string, string[]> };
 
-interface Asked<R> {
+/** A question in the form in which it is shown, and what is told to the server for its answer. */
+export interface Asked<R> {
   question: Question;
   respond(answer: Answer): R;
+  /** An address to be opened in a browser when the answer is this choice. */
+  opens?: { choice: number; address: string };
 }
 
 const REFUSALS = new Set<unknown>(["decline", "cancel"]);
@@ -63,10 +71,9 @@ export function askAboutCommand(
     question: {
       id,
       threadId: params.threadId,
-      itemId: params.itemId,
       title,
       subject: host ? `${host.protocol}://${host.host}` : params.command,
-      reason: params.reason,
+      reason: [params.reason, params.cwd && !host ? `In ${params.cwd}` : null].filter((part) => part).join(" · ") || null,
       choices: decisions.map((decision) => ({ ...describe(decision), ...tone(decision) })),
       fields: [],
     },
@@ -84,7 +91,6 @@ export function askAboutFiles(
     question: {
       id,
       threadId: params.threadId,
-      itemId: params.itemId,
       title: "Make these changes to files?",
       subject: params.grantRoot,
       reason: params.reason,
@@ -111,9 +117,8 @@ export function askAboutPermissions(
     question: {
       id,
       threadId: params.threadId,
-      itemId: params.itemId,
       title: "Grant these permissions?",
-      subject: JSON.stringify(params.permissions, null, 2),
+      subject: described(params.permissions),
       reason: params.reason,
       choices: [
         choice("Grant for this turn", true, false),
@@ -134,7 +139,6 @@ export function askTheUser(
     question: {
       id,
       threadId: params.threadId,
-      itemId: params.itemId,
       title: "The agent asks",
       subject: null,
       reason: null,
@@ -143,16 +147,40 @@ export function askTheUser(
         id: each.id,
         header: each.header,
         question: each.question,
-        options: each.options ?? [],
-        takesText: each.isOther || each.options === null,
-        isSecret: each.isSecret,
+        options: (each.options ?? []).map((option) => ({ value: option.label, ...option })),
+        isMany: false,
+        text: each.isOther || !each.options ? { type: each.isSecret ? "password" : "text" } : null,
+        isRequired: true,
+        given: each.options?.slice(0, 1).map((option) => option.label) ?? [],
       })),
     },
     respond: (answer) => {
-      const texts = "fields" in answer ? Object.entries(answer.fields) : [];
-      return { answers: Object.fromEntries(texts.map(([field, text]) => [field, { answers: [text] }])) };
+      const given = "fields" in answer ? Object.entries(answer.fields) : [];
+      return { answers: Object.fromEntries(given.map(([field, answers]) => [field, { answers }])) };
     },
   };
+}
+
+/** One line for each thing that is asked for. */
+function described({ fileSystem, network }: RequestPermissionProfile): string {
+  const lines = [
+    ...(network?.enabled ? ["access to the network"] : []),
+    ...(fileSystem?.read ?? []).map((path) => `read ${path}`),
+    ...(fileSystem?.write ?? []).map((path) => `write ${path}`),
+    ...(fileSystem?.entries ?? []).map(({ access, path }) => `${access} ${placeOf(path)}`),
+  ];
+  return lines.join("\n");
+}
+
+function placeOf(place: FileSystemPath): string {
+  switch (place.type) {
+    case "path":
+      return place.path;
+    case "glob_pattern":
+      return place.pattern;
+    default:
+      return JSON.stringify(place.value);
+  }
 }
 
 function pick<T>(from: readonly T[], answer: Answer): T | undefined {

@@ -17,12 +17,12 @@ import {
   type ServerRequestHandler,
   type Trace,
 } from "./peer.js";
-import type { Connect } from "./transports.js";
+import { CannotConnect, type Connect, type WhyNot } from "./transports.js";
 
 export type ConnectionState =
   | { kind: "connecting"; attempt: number }
   | { kind: "connected"; server: InitializeResponse }
-  | { kind: "waiting"; reason: string; retryInMs: number }
+  | { kind: "waiting"; reason: string; why: WhyNot; retryInMs: number }
   | { kind: "closed"; reason: string };
 
 export interface ClientOptions {
@@ -92,6 +92,13 @@ export class Client {
     return this.start();
   }
 
+  /** Tries again at once, if it waits to do so. */
+  hurry(): void {
+    if (this.current.kind !== "waiting") return;
+    clearTimeout(this.timer);
+    void this.attemptConnection();
+  }
+
   onState(listener: (state: ConnectionState) => void): () => void {
     this.stateListeners.add(listener);
     return () => void this.stateListeners.delete(listener);
@@ -159,7 +166,9 @@ export class Client {
       if (this.peer === peer) this.connected.resolve(peer);
     } catch (error) {
       peer?.close();
-      if (this.closings === closings && this.peer === undefined) this.lost(asError(error).message);
+      if (this.closings === closings && this.peer === undefined) {
+        this.lost(asError(error).message, error instanceof CannotConnect ? error.why : "other");
+      }
     }
   }
 
@@ -183,7 +192,7 @@ export class Client {
     }
   }
 
-  private lost(reason: string): void {
+  private lost(reason: string, why: WhyNot = "other"): void {
     if (this.peer !== undefined) {
       this.peer = undefined;
       this.connected = deferred();
@@ -194,7 +203,7 @@ export class Client {
     if (wait === undefined) return this.giveUp(reason);
     // Many clients of one server come back at different moments.
     const retryInMs = Math.round(wait * (0.75 + Math.random() / 2));
-    this.tell({ kind: "waiting", reason, retryInMs });
+    this.tell({ kind: "waiting", reason, why, retryInMs });
     this.timer = setTimeout(() => void this.attemptConnection(), retryInMs);
   }
 

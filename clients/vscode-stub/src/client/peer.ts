@@ -10,7 +10,10 @@ import type {
   ServerRequestResults,
 } from "../protocol/index.js";
 
-/** How messages travel. One call of `send` and of `onMessage` is one whole message, as text. */
+/**
+ * How messages travel. One call of `send` and of `onMessage` is one whole message, as text. Between two calls of
+ * `onMessage` the event loop turns, so that whoever waits for an answer can listen to what comes right behind it.
+ */
 export interface Transport {
   send(message: string): void;
   /** Ends the connection. `onClose` is called all the same, once. */
@@ -42,6 +45,11 @@ export class RpcError extends Error {
     readonly data?: unknown,
   ) {
     super(message);
+  }
+
+  /** Whether the server does not know the method at all: it is older than its caller, or another kind of server. */
+  get isUnknownMethod(): boolean {
+    return this.code === METHOD_NOT_FOUND || /unknown (method|variant) `/.test(this.message);
   }
 }
 

@@ -1,16 +1,19 @@
 /** Where the user writes: text, files that go along, mentions of files, and what the next turn runs with. */
 
-import type { Attachment, FromPage } from "../chat/messages.js";
+import type { Surroundings } from "../chat/conversation.js";
+import type { Attachment, Command, Message } from "../chat/messages.js";
 import { byId, h } from "./dom.js";
 
-type Command = Extract<FromPage, { kind: "command" }>["command"];
-
 interface Deeds {
-  send(text: string, attachments: Attachment[], mentions: string[]): void;
+  send(message: Message): void;
+  /** The text that is not sent yet has changed. */
+  changed(draft: string): void;
   stop(): void;
   findFiles(query: string): void;
   command(command: Command): void;
 }
+
+const APPROVALS = { "on-request": "asks when needed", untrusted: "asks about the unknown", never: "never asks" };
 
 /** An `@` and what follows it, up to the caret. */
 const MENTION = /(^|\s)@([^\s@]*)$/;
@@ -34,14 +37,30 @@ export class Composer {
     }
   }
 
-  show(state: { model: string; permissions: string; isRunning: boolean }): void {
-    for (const [id, what, chosen] of [["model", "Model", state.model], ["permissions", "Permissions", state.permissions]] as const) {
-      byId(id).textContent = chosen || what;
-      byId(id).setAttribute("aria-label", `${what}: ${chosen || "default"}`);
-    }
-    this.stopButton.hidden = !state.isRunning;
-    this.sendButton.textContent = state.isRunning ? "Steer" : "Send";
-    this.text.placeholder = state.isRunning ? "Steer the running turn" : "Ask for anything; @ mentions a file";
+  get draft(): string {
+    return this.text.value;
+  }
+
+  focus(): void {
+    this.text.focus();
+  }
+
+  restore(draft: string): void {
+    this.text.value = draft;
+  }
+
+  show(now: Surroundings, isRunning: boolean): void {
+    const model = [now.model, now.effort].filter((part) => part).join(" ") || "default";
+    this.name("model", `Model: ${model}`, model);
+    const asks = typeof now.approvals === "string" ? APPROVALS[now.approvals] : "asks as configured";
+    const permissions = now.permissions || "default";
+    this.name("permissions", `Permissions: ${permissions}, ${asks}`, now.approvals === "never" ? `${permissions}, ${asks}` : permissions);
+    const isPlanning = now.mode === "plan";
+    byId("mode").setAttribute("aria-pressed", String(isPlanning));
+    this.stopButton.hidden = !isRunning;
+    this.sendButton.textContent = isRunning ? "Steer" : "Send";
+    const idle = isPlanning ? "Say what is to be planned; @ mentions a file" : "Ask for anything; @ mentions a file";
+    this.text.placeholder = isRunning ? "Steer the running turn" : idle;
   }
 
   attach(attachment: Attachment): void {
@@ -60,12 +79,23 @@ export class Composer {
     this.setListOpen(paths.length > 0);
   }
 
-  /** A message that was not accepted comes back, unless the user has begun another. */
-  giveBack(text: string): void {
-    if (this.text.value === "") this.text.value = text;
+  /** A message that was not accepted comes back, before what the user has written meanwhile. */
+  giveBack({ text, attachments, mentions }: Message): void {
+    this.text.value = [text, this.text.value].filter((part) => part !== "").join("\n");
+    this.attachments.unshift(...attachments);
+    for (const mention of mentions) this.mentions.add(mention);
+    this.drawAttachments();
+    this.deeds.changed(this.text.value);
+  }
+
+  private name(id: string, whole: string, short: string): void {
+    byId(id).textContent = short;
+    byId(id).setAttribute("aria-label", whole);
+    byId(id).title = whole;
   }
 
   private typed(): void {
+    this.deeds.changed(this.text.value);
     const query = this.mention();
     if (query === undefined) this.setListOpen(false);
     else this.deeds.findFiles(query);
@@ -103,8 +133,10 @@ export class Composer {
   private send(): void {
     const text = this.text.value.trim();
     if (text === "" && this.attachments.length === 0) return;
-    this.deeds.send(text, this.attachments, [...this.mentions].filter((path) => text.includes(`@${path}`)));
+    const mentions = [...this.mentions].filter((path) => text.includes(`@${path}`));
+    this.deeds.send({ text, attachments: this.attachments, mentions });
     this.text.value = "";
+    this.deeds.changed("");
     this.attachments = [];
     this.mentions.clear();
     this.drawAttachments();

@@ -19,6 +19,23 @@ export function h<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
+const FOCUSABLE = "a, button, input, summary, [tabindex]";
+
+/** Puts what was drawn anew in the place of `old`, with the focus and the scrolled place that the reader had in it. */
+export function replaceKeeping(old: HTMLElement, drawn: HTMLElement): void {
+  const focused = [...old.querySelectorAll(FOCUSABLE)].indexOf(document.activeElement as Element);
+  const scrolled = [...old.querySelectorAll("pre")].map(({ scrollTop, scrollHeight, clientHeight }) => {
+    // Who looks at the end wants to go on doing so as it grows.
+    return scrollHeight - scrollTop - clientHeight < 8 ? Infinity : scrollTop;
+  });
+  old.replaceWith(drawn);
+  if (focused >= 0) drawn.querySelectorAll<HTMLElement>(FOCUSABLE)[focused]?.focus({ preventScroll: true });
+  for (const [index, pre] of [...drawn.querySelectorAll("pre")].entries()) {
+    const place = scrolled[index] ?? 0;
+    pre.scrollTop = place === Infinity ? pre.scrollHeight : place;
+  }
+}
+
 export function byId<T extends HTMLElement>(id: string): T {
   const found = document.getElementById(id);
   if (found === null) throw new Error(`the page has no #${id}`);

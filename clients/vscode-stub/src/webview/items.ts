@@ -11,8 +11,9 @@ export interface Actions {
   openDiff(itemId: string, path: string): void;
 }
 
-/** Null for what is not shown. `isOpen` tells whether the reader had unfolded what was there before. */
-export function renderItem(item: ThreadItem, actions: Actions, isOpen: boolean): HTMLElement | null {
+/** Null for what is not shown. `wasOpen` tells whether what was there before was unfolded, if there was anything. */
+export function renderItem(item: ThreadItem, actions: Actions, wasOpen: boolean | undefined): HTMLElement | null {
+  const isOpen = wasOpen ?? false;
   switch (item.type) {
     case "userMessage":
       return h("div", { class: "message user" }, h("h2", { class: "hidden" }, "You"), ...item.content.map(renderInput));
@@ -30,7 +31,7 @@ export function renderItem(item: ThreadItem, actions: Actions, isOpen: boolean):
       return text === "" ? null : folded("reasoning", "Thoughts", isOpen, markdown(text, (path) => actions.openFile(path)));
     }
     case "commandExecution":
-      return renderCommand(item, isOpen);
+      return renderCommand(item, wasOpen);
     case "fileChange":
       return h(
         "div",
@@ -72,7 +73,7 @@ function renderInput(input: UserInput): Node {
   }
 }
 
-function renderCommand(item: Extract<ThreadItem, { type: "commandExecution" }>, isOpen: boolean): HTMLElement {
+function renderCommand(item: Extract<ThreadItem, { type: "commandExecution" }>, wasOpen: boolean | undefined): HTMLElement {
   const failed = item.status === "failed" || item.status === "declined";
   const ended =
     item.status === "inProgress"
@@ -89,7 +90,7 @@ function renderCommand(item: Extract<ThreadItem, { type: "commandExecution" }>, 
   );
   return h(
     "details",
-    { class: "item command", open: isOpen || item.status === "inProgress" || failed },
+    { class: "item command", open: wasOpen ?? (item.status === "inProgress" || failed) },
     head,
     h("pre", { tabindex: "0", role: "region", "aria-label": "output" }, output === "" ? "(no output)" : output),
   );

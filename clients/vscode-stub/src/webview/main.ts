@@ -1,16 +1,26 @@
 /** The chat's page: turns above, questions and the composer below. */
 
 import { Conversation, type TurnView } from "../chat/conversation.js";
-import type { Attachment, FromPage, ToPage } from "../chat/messages.js";
+import type { FromPage, Message, ToPage } from "../chat/messages.js";
 import type { Answer } from "../chat/questions.js";
 import type { ServerNotification } from "../protocol/index.js";
 import type { ThreadItem } from "../protocol/v2/index.js";
 import { Composer } from "./composer.js";
-import { byId, h } from "./dom.js";
+import { byId, h, replaceKeeping } from "./dom.js";
 import { renderItem, type Actions } from "./items.js";
 import { renderQuestion } from "./question.js";
 
-declare function acquireVsCodeApi(): { postMessage(message: FromPage): void; setState(state: { threadId: string }): void };
+/** What a tab is restored from when its page is loaded again, or the editor is opened again. */
+interface State {
+  threadId: string;
+  draft: string;
+}
+
+declare function acquireVsCodeApi(): {
+  postMessage(message: FromPage): void;
+  getState(): State | undefined;
+  setState(state: State): void;
+};
 
 const editor = acquireVsCodeApi();
 const tell = (message: FromPage) => editor.postMessage(message);
@@ -25,9 +35,13 @@ let place = 0;
 const log = byId("log");
 const older = byId<HTMLButtonElement>("older");
 const composer = new Composer({
-  send: (text: string, attachments: Attachment[], mentions: string[]) => {
+  send: (message: Message) => {
     isFollowing = true;
-    tell({ kind: "send", text, attachments, mentions });
+    byId("notes").textContent = "";
+    tell({ kind: "send", message });
+  },
+  changed: (draft: string) => {
+    if (conversation !== undefined) editor.setState({ threadId: conversation.threadId, draft });
   },
   stop: () => tell({ kind: "stop" }),
   findFiles: (query: string) => tell({ kind: "findFiles", query }),
@@ -42,26 +56,31 @@ log.addEventListener("scroll", () => {
 });
 new ResizeObserver(follow).observe(log);
 older.addEventListener("click", () => tell({ kind: "older" }));
+byId("implement").addEventListener("click", () => tell({ kind: "implement" }));
+composer.restore(editor.getState()?.draft ?? "");
 window.addEventListener("message", ({ data }: MessageEvent<ToPage>) => receive(data));
 tell({ kind: "ready" });
 
 function receive(message: ToPage): void {
   switch (message.kind) {
     case "opened":
-      conversation = new Conversation(message.thread.id, message.surroundings);
-      conversation.load(message.thread);
-      // What the tab is restored from when the editor is opened again.
-      editor.setState({ threadId: message.thread.id });
+      conversation = new Conversation(message.threadId, message.surroundings, message.turns);
+      editor.setState({ threadId: message.threadId, draft: composer.draft });
       older.hidden = !message.hasOlder;
+      byId("questions").replaceChildren();
       drawAll();
       break;
-    case "older":
-      conversation?.prepend(message.turns);
+    case "older": {
+      const added = conversation?.prepend(message.turns) ?? [];
+      const hadFocus = document.activeElement === older;
       older.hidden = !message.hasOlder;
-      drawOlder();
+      if (hadFocus && older.hidden) log.focus({ preventScroll: true });
+      drawOlder(added);
       break;
+    }
     case "event": {
       const change = conversation?.apply(message.event);
+      if (message.event.method === "turn/started") byId("notes").textContent = "";
       speak(message.event);
       if (change?.kind === "turn") redraw(change.turnId);
       else if (change?.kind === "item") redraw(change.turnId, change.itemId);
@@ -76,7 +95,10 @@ function receive(message: ToPage): void {
       break;
     }
     case "answered": {
-      document.getElementById(`question-${message.id}`)?.remove();
+      const question = document.getElementById(`question-${message.id}`);
+      // The focus stays where the user goes on.
+      if (question?.contains(document.activeElement)) composer.focus();
+      question?.remove();
       if (message.note !== "") byId("notes").textContent = message.note;
       break;
     }
@@ -91,7 +113,7 @@ function receive(message: ToPage): void {
       composer.attach(message.attachment);
       break;
     case "refused":
-      composer.giveBack(message.text);
+      composer.giveBack(message.message);
       byId("notes").textContent = message.reason;
       break;
   }
@@ -102,6 +124,7 @@ function speak(event: ServerNotification): void {
   if (event.method !== "item/completed") return;
   const { item } = event.params;
   if (item.type === "agentMessage") byId("spoken").textContent = item.text;
+  if (item.type === "plan") byId("spoken").textContent = `Proposed plan: ${item.text}`;
   if (item.type === "commandExecution") byId("spoken").textContent = `${item.command}: exit code ${item.exitCode ?? "unknown"}`;
 }
 
@@ -130,10 +153,10 @@ function drawAll(): void {
   follow();
 }
 
-/** Draws all anew, and leaves what the reader looks at where it is. */
-function drawOlder(): void {
+/** Draws what comes before, and leaves what the reader looks at where it is. */
+function drawOlder(turns: TurnView[]): void {
   const below = log.scrollHeight - log.scrollTop;
-  drawAll();
+  older.after(...turns.map((turn) => drawTurn(turn)));
   log.scrollTop = log.scrollHeight - below;
 }
 
@@ -152,7 +175,7 @@ function draw(turnId: string, itemId: string): void {
   const old = document.getElementById(`item-${itemId}`);
   const drawn = drawItem(turn.id, item, old);
   if (drawn === null) return;
-  if (old !== null) old.replaceWith(drawn);
+  if (old !== null) replaceKeeping(old, drawn);
   else section.insertBefore(drawn, section.querySelector(".plan-steps, .outcome"));
 }
 
@@ -169,18 +192,24 @@ function drawItem(turnId: string, item: ThreadItem, old: HTMLElement | null): HT
     openFile: (path) => tell({ kind: "openFile", path }),
     openDiff: (itemId, path) => tell({ kind: "openDiff", turnId, itemId, path }),
   };
-  const drawn = renderItem(item, actions, old instanceof HTMLDetailsElement && old.open);
+  const drawn = renderItem(item, actions, old instanceof HTMLDetailsElement ? old.open : undefined);
   drawn?.setAttribute("id", `item-${item.id}`);
   return drawn;
 }
 
 function drawPlan(turn: TurnView): HTMLElement | null {
-  if (turn.plan.length === 0) return null;
+  if (turn.plan === null || turn.plan.steps.length === 0) return null;
   const signs = { completed: "✓", inProgress: "▸", pending: "○" };
-  const steps = turn.plan.map(({ status, step }) =>
+  const steps = turn.plan.steps.map(({ status, step }) =>
     h("li", { class: status }, h("span", { "aria-hidden": "true" }, `${signs[status]} `), step, h("span", { class: "hidden" }, ` (${status})`)),
   );
-  return h("ol", { class: "plan-steps", "aria-label": "Plan" }, ...steps);
+  const { explanation } = turn.plan;
+  return h(
+    "div",
+    { class: "plan-steps" },
+    explanation ? h("p", {}, explanation) : null,
+    h("ol", { "aria-label": "Plan" }, ...steps),
+  );
 }
 
 function drawOutcome(turn: TurnView): HTMLElement | null {
@@ -192,8 +221,12 @@ function drawOutcome(turn: TurnView): HTMLElement | null {
 
 function drawSurroundings(): void {
   if (conversation === undefined) return;
-  const { model, permissions, usage, warning } = conversation.surroundings;
-  composer.show({ model, permissions, isRunning: conversation.running !== undefined });
+  const { usage, warning } = conversation.surroundings;
+  composer.show(conversation.surroundings, conversation.running !== undefined);
+  const proposal = byId("proposal");
+  const isProposed = conversation.proposal !== undefined;
+  if (!isProposed && proposal.contains(document.activeElement)) composer.focus();
+  proposal.hidden = !isProposed;
   const window = usage?.modelContextWindow;
   const share = usage && window ? ` of ${window.toLocaleString()}` : "";
   byId("usage").textContent = usage ? `${usage.last.totalTokens.toLocaleString()}${share} tokens` : "";

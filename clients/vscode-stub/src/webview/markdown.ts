@@ -6,8 +6,17 @@ import { h } from "./dom.js";
 export type OpenFile = (path: string) => void;
 
 export function markdown(text: string, openFile: OpenFile): DocumentFragment {
-  return new Reader(text.split("\n"), openFile).blocks();
+  return new Reader(text.split("\n"), openFile, 0).blocks();
 }
+
+/** A longer paragraph is shown as it was written: looking for marks in it takes too long. */
+const MAX_INLINE_CHARS = 20_000;
+
+const INLINE =
+  /(`+)([^`]|[^`].*?[^`])\1(?!`)|\*\*(.+?)\*\*|(?<![\w*])[*_](?![\s*_])(.+?)(?<!\s)[*_](?![\w*])|\[([^\]]+)\]\(([^()\s]+)\)|(https?:\/\/[^\s<>()]+[^\s<>().,;:!?'"])/s;
+
+/** What is nested deeper is shown as it was written. */
+const MAX_DEPTH = 20;
 
 const FENCE = /^\s{0,3}(```+|~~~+)\s*([\w+#.-]*)/;
 const HEADING = /^(#{1,6})\s+(.*?)\s*#*$/;
@@ -22,6 +31,7 @@ class Reader {
   constructor(
     private readonly lines: string[],
     private readonly openFile: OpenFile,
+    private readonly depth: number,
   ) {}
 
   blocks(): DocumentFragment {
@@ -40,6 +50,7 @@ class Reader {
   private block(): HTMLElement | null {
     const { line } = this;
     if (line.trim() === "") return this.skip();
+    if (this.depth > MAX_DEPTH) return this.paragraph();
     if (FENCE.test(line)) return this.code();
     const heading = HEADING.exec(line);
     if (heading !== null) {
@@ -82,7 +93,7 @@ class Reader {
       inner.push(found[1] ?? "");
       this.at++;
     }
-    return h("blockquote", {}, new Reader(inner, this.openFile).blocks());
+    return h("blockquote", {}, this.within(inner));
   }
 
   private list(): HTMLElement {
@@ -99,9 +110,13 @@ class Reader {
         inner.push(this.line.slice(Math.min(indent.length + 2, this.line.length - this.line.trimStart().length)));
         this.at++;
       }
-      list.append(h("li", {}, new Reader(inner, this.openFile).blocks()));
+      list.append(h("li", {}, this.within(inner)));
     }
     return list;
+  }
+
+  private within(lines: string[]): DocumentFragment {
+    return new Reader(lines, this.openFile, this.depth + 1).blocks();
   }
 
   private belongsBelow(indent: number): boolean {
@@ -138,19 +153,24 @@ class Reader {
   }
 
   private inline(text: string): (Node | string)[] {
-    const found = /(`+)([^`]|[^`].*?[^`])\1(?!`)|\*\*(.+?)\*\*|(?<![\w*])[*_](?![\s*_])(.+?)(?<!\s)[*_](?![\w*])|\[([^\]]+)\]\(([^()\s]+)\)|(https?:\/\/[^\s<>()]+[^\s<>().,;:!?'"])/s.exec(text);
-    if (found === null) return text === "" ? [] : [text];
-    const [whole, , code, bold, italic, label, target, address] = found;
-    const element =
-      code !== undefined
-        ? h("code", {}, code)
-        : bold !== undefined
-          ? h("strong", {}, ...this.inline(bold))
-          : italic !== undefined
-            ? h("em", {}, ...this.inline(italic))
-            : this.link(label ?? address ?? "", target ?? address ?? "");
-    const before = text.slice(0, found.index);
-    return [...(before === "" ? [] : [before]), element, ...this.inline(text.slice(found.index + whole.length))];
+    if (text.length > MAX_INLINE_CHARS) return [text];
+    const parts: (Node | string)[] = [];
+    let rest = text;
+    for (let found = INLINE.exec(rest); found !== null; found = INLINE.exec(rest)) {
+      const [whole, , code, bold, italic, label, target, address] = found;
+      parts.push(
+        rest.slice(0, found.index),
+        code !== undefined
+          ? h("code", {}, code)
+          : bold !== undefined
+            ? h("strong", {}, ...this.inline(bold))
+            : italic !== undefined
+              ? h("em", {}, ...this.inline(italic))
+              : this.link(label ?? address ?? "", target ?? address ?? ""),
+      );
+      rest = rest.slice(found.index + whole.length);
+    }
+    return [...parts, rest].filter((part) => part !== "");
   }
 
   private link(label: string, target: string): HTMLElement {
