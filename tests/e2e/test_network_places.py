@@ -145,7 +145,7 @@ async def test_in_limited_mode_reading_goes_and_writing_ends_the_command(tmp_pat
         assert (item["status"], item["exitCode"]) == ("failed", -1)
         assert item["aggregatedOutput"].endswith(reason)
         assert told.startswith(f"exec_command failed: {reason}")
-        by_socks = fetch("listed.test", web.port, "x", '-x "$ALL_PROXY"')
+        by_socks = fetch("listed.test", web.port, "x", '-x "socks5h://${HTTP_PROXY#http://}"')
         item, told = await outcome(stage, client, by_socks + "; sleep 86400")
         assert item["exitCode"] == -1
         assert [method for method, _, _ in web.hits] == ["GET"]
