@@ -22,7 +22,6 @@ from typing import Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
-import pytest
 
 from app_server.config.settings import CommandLimits
 from app_server.exec.process import Process

@@ -1,5 +1,6 @@
 """A thread whose commands reach for the network, without a thread, a proxy or a command."""
 
+import itertools
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,11 +19,14 @@ from app_server.network.policy import Attempt, Judgement, NetworkProtocol
 from app_server.rpc.connection import Client, Connection
 from app_server.rpc.outbound import Outbound
 from app_server.rpc.server_requests import ServerRequests
-from app_server.store.decisions import DecisionLog
+from app_server.store.decisions import DecisionLog, Question
 from tests.support.nobody import Nobody
 from tests.unit.approvals.reviewed import ReviewedThread
 
 TRIGGER = Trigger("the-call", "exec_command", ("/bin/bash", "-lc", "fetch"), "/project")
+TICKS = 80
+"""Rounds of the loop after which everything has settled; far more than any of it takes."""
+
 REFUSED = Denial(REJECTED, explicit=True)
 ALLOW_RULE = {"applyNetworkPolicyAmendment": {"network_policy_amendment": {"host": "example.test", "action": "allow"}}}
 DENY_RULE = {"applyNetworkPolicyAmendment": {"network_policy_amendment": {"host": "example.test", "action": "deny"}}}
@@ -72,9 +76,28 @@ class Request:
     async def hang_up(self, waited_ms: int = 12) -> None:
         """The program closes the connection while it waits, which is how the proxy tells of it."""
         self.scope.cancel()
-        await anyio.wait_all_tasks_blocked()
+        await settled()
         self.outcome = "gone"
         self.registration.abandoned(self.attempt, waited_ms)
+
+
+class Notes(DecisionLog):
+    """A log that is written at once, so that nothing has to be waited for but what the rooms of the program do."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+
+    async def asked(self, question: Question) -> int:
+        return next(self._numbers)
+
+    async def decided(self, number: int, decision: str, decided_by: str, review: tuple[str, str] | None = None) -> None:
+        pass
+
+
+async def settled() -> None:
+    """Return once everything has happened that needs nobody from outside."""
+    for _ in range(TICKS):
+        await anyio.lowlevel.checkpoint()
 
 
 class NetworkRoom:
@@ -83,7 +106,7 @@ class NetworkRoom:
     id = "the-thread"
     asks_the_user = True
 
-    def __init__(self, log: DecisionLog, tasks: anyio.abc.TaskGroup) -> None:
+    def __init__(self, tasks: anyio.abc.TaskGroup) -> None:
         self._tasks = tasks
         self.requests = ServerRequests()
         self.turn: RunningTurn | None = RunningTurn(self.requests, self.id)
@@ -95,7 +118,7 @@ class NetworkRoom:
         self.sent: list[Request] = []
         self.unkept: str | None = None
         """Why no rule can be kept."""
-        self.approvals = Approvals(self, self.requests, log, self._amend_rules, Guardian(ReviewedThread()))
+        self.approvals = Approvals(self, self.requests, Notes(), self._amend_rules, Guardian(ReviewedThread()))
         self.network = NetworkApprovals(self, self.approvals, self._amend)
 
     # As the thread's clients
@@ -150,12 +173,12 @@ class NetworkRoom:
         request = Request(registration, Attempt(protocol, host, port))
         self.sent.append(request)
         self._tasks.start_soon(request.run)
-        await anyio.wait_all_tasks_blocked()
+        await settled()
         return request
 
     async def asked(self, connection: Connection) -> list[dict[str, Any]]:
         """The questions that a client was sent since the last look."""
-        await anyio.wait_all_tasks_blocked()
+        await settled()
         if not connection.outbound.queued_bytes:
             return []
         data = await connection.outbound.take()
@@ -169,17 +192,17 @@ class NetworkRoom:
 
     async def reply(self, connection: Connection, asked: dict[str, Any], body: dict[str, Any]) -> None:
         self.requests.resolve(connection.id, {"id": asked["id"], **body})
-        await anyio.wait_all_tasks_blocked()
+        await settled()
 
 
 @asynccontextmanager
-async def network_room(log: DecisionLog) -> AsyncGenerator[NetworkRoom]:
+async def network_room() -> AsyncGenerator[NetworkRoom]:
     """A room in which nobody waits any more in the end."""
     waiting: list[Request] = []
     async with anyio.create_task_group() as tasks:
-        room = NetworkRoom(log, tasks)
+        room = NetworkRoom(tasks)
         yield room
-        await anyio.wait_all_tasks_blocked()
+        await settled()
         waiting += [request for request in room.sent if request.decision == "waits"]
         tasks.cancel_scope.cancel()
     assert [request.attempt for request in waiting] == []

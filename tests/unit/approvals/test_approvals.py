@@ -31,6 +31,8 @@ class Room:
         self.clients: list[Connection] = []
         self.alone: float | None = None
         self.changes: list[set[str]] = []
+        self.opened = anyio.Event()
+        """A question was put."""
         self.told_resolved: list[int] = []
         self.amended: list[Sequence[str]] = []
         self.log = log
@@ -45,6 +47,7 @@ class Room:
 
     def waiting_changed(self) -> None:
         self.changes.append(self.requests.pending(self.id))
+        self.opened.set()
 
     def resolved(self, request_id: int) -> None:
         self.told_resolved.append(request_id)
@@ -61,7 +64,6 @@ class Room:
 
     async def answer(self, connection: Connection, decision: Any) -> dict[str, Any]:
         """Answer the question that waits for a client, which is returned."""
-        await anyio.wait_all_tasks_blocked()
         data = await connection.outbound.take()
         assert data is not None
         asked = orjson.loads(data.splitlines()[-1])
@@ -200,7 +202,7 @@ async def test_a_question_is_in_the_log_before_it_is_answered(room: Room) -> Non
     client = room.join()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(Asking(room, question()).run)
-        await anyio.wait_all_tasks_blocked()
+        await room.opened.wait()
         (line,) = await room.log.newest(10)
         assert line.decision is None
         await room.answer(client, "accept")
@@ -211,7 +213,7 @@ async def test_a_question_that_is_withdrawn_is_a_no(room: Room) -> None:
     asking = Asking(room, question())
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(asking.run)
-        await anyio.wait_all_tasks_blocked()
+        await room.opened.wait()
         room.requests.withdraw(room.id)
     assert isinstance(asking.outcome, Declined)
     assert not asking.outcome.by_user
@@ -221,7 +223,7 @@ async def test_with_nobody_there_a_question_waits_for_who_comes(room: Room) -> N
     asking = Asking(room, question())
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(asking.run)
-        await anyio.wait_all_tasks_blocked()
+        await room.opened.wait()
         late = room.join()
         room.requests.replay(room.id, late)
         await room.answer(late, "accept")
@@ -276,7 +278,7 @@ async def test_questions_of_a_daemon_that_ended_are_closed_as_lost(room: Room) -
     room.join()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(Asking(room, question()).run)
-        await anyio.wait_all_tasks_blocked()
+        await room.opened.wait()
         await room.log.close_lost()
         (line,) = await room.log.newest(10)
         assert (line.decision, line.decided_by) == ("lost", "the daemon ended")
@@ -288,7 +290,7 @@ async def test_a_question_that_another_daemon_took_for_lost_can_still_be_answere
     asking = Asking(room, question())
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(asking.run)
-        await anyio.wait_all_tasks_blocked()
+        await room.opened.wait()
         await room.log.close_lost()
         await room.answer(client, "accept")
     (line,) = await room.log.newest(10)
