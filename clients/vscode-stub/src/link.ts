@@ -31,11 +31,16 @@ const REMEDIES: Record<WhyNot, Remedy[]> = {
   other: [{ label: "Show the Log", command: "turnloom.showTrace" }, ATTACH],
 };
 
+/** What has failed, as a person is told it. */
+export function told(error: Error): string {
+  const unknown = error instanceof RpcError ? error.unknown : undefined;
+  return unknown === undefined ? error.message : `the server is older than this extension, or of another kind: it does not know ${unknown}`;
+}
+
 /** Shows what has failed, with buttons for what can be done about it. */
 export async function report(error: Error): Promise<void> {
   const remedies = error instanceof Trouble ? error.remedies : [];
-  const text = error instanceof RpcError && error.isUnknownMethod ? `the server is too old for this: ${error.message}` : error.message;
-  const chosen = await vscode.window.showErrorMessage(`Turnloom: ${text}`, ...remedies.map(({ label }) => label));
+  const chosen = await vscode.window.showErrorMessage(`Turnloom: ${told(error)}`, ...remedies.map(({ label }) => label));
   const remedy = remedies.find(({ label }) => label === chosen);
   if (remedy !== undefined) await vscode.commands.executeCommand(remedy.command, remedy.argument);
 }
@@ -44,6 +49,7 @@ export class Link implements vscode.Disposable {
   private client: Client | undefined;
   private readonly others = new Set<Client>();
   private address = "";
+  private logged = "";
   private readonly bar = vscode.window.createStatusBarItem("turnloom", vscode.StatusBarAlignment.Left, 5);
   private readonly opened = new vscode.EventEmitter<Client>();
   private readonly changed = new vscode.EventEmitter<ConnectionState>();
@@ -129,8 +135,7 @@ export class Link implements vscode.Disposable {
     const client = new Client(this.options(this.folder(), ""));
     client.onState((state) => {
       if (client === this.client) this.show(state);
-      if (state.kind === "waiting") this.output.warn(`no connection to ${this.why(state.reason)}`);
-      if (state.kind === "connected") this.output.info(`connected to ${this.address}: ${state.server.userAgent}`);
+      this.log(state);
       if (state.kind === "connected" || state.kind === "waiting") {
         const trouble = state.kind === "connected" ? "none" : state.why;
         void vscode.commands.executeCommand("setContext", "turnloom.trouble", trouble);
@@ -151,7 +156,7 @@ export class Link implements vscode.Disposable {
     // The settings are read for each connection, since they may have changed since the last one.
     const connect = async () => {
       this.address = url() || command().join(" ");
-      this.output.info(`connecting to ${this.address}`);
+      this.output.debug(`connecting to ${this.address}`);
       if (url() !== "") return webSocket({ url: url(), token: await this.context.secrets.get(keyOf(url())) })();
       return program({ command: command(), onLog, ...(cwd === "" ? {} : { cwd }) })();
     };
@@ -166,6 +171,15 @@ export class Link implements vscode.Disposable {
     return (direction: "sent" | "received", message: string) => {
       this.output.trace(`${who}${direction === "sent" ? "→" : "←"} ${message}`);
     };
+  }
+
+  /** What is new; not that it fails again in the same way. */
+  private log(state: ConnectionState): void {
+    if (state.kind === "connecting" || state.kind === "closed") return;
+    const isConnected = state.kind === "connected";
+    const text = isConnected ? `connected to ${this.address}: ${state.server.userAgent}` : `no connection to ${this.why(state.reason)}`;
+    if (text !== this.logged) this.output[isConnected ? "info" : "warn"](text);
+    this.logged = text;
   }
 
   private why(reason: string): string {

@@ -4,7 +4,7 @@ import * as vscode from "vscode";
 
 import type { Client } from "./client/client.js";
 import type { Thread, ThreadStatus } from "./protocol/v2/index.js";
-import { Trouble, type Link } from "./link.js";
+import { Trouble, told, type Link } from "./link.js";
 
 const PAGE = 30;
 
@@ -100,7 +100,7 @@ export class ThreadList implements vscode.TreeDataProvider<Entry> {
       this.isLoaded = false;
       if (cursor === null) this.threads = [];
       this.cursor = null;
-      this.told.fire(error instanceof Trouble ? "" : `The threads cannot be listed: ${(error as Error).message}`);
+      this.told.fire(error instanceof Trouble ? "" : `The threads cannot be listed: ${told(error as Error)}`);
     }
   }
 
@@ -171,6 +171,7 @@ function look(status: ThreadStatus): [vscode.ThemeIcon, string] {
 
 function ago(seconds: number): string {
   const minutes = Math.max(0, Math.round((Date.now() / 1000 - seconds) / 60));
+  if (minutes < 1) return "now";
   if (minutes < 60) return `${minutes} min`;
   return minutes < 48 * 60 ? `${Math.round(minutes / 60)} h` : `${Math.round(minutes / 1440)} d`;
 }

@@ -82,6 +82,9 @@ for (const way of ["stdio", "websocket", "unix socket"] as const) {
         assert.match(error.message, new RegExp(missing));
         return true;
       });
+      await assert.rejects(one.request("no/such/method" as "thread/list", {}), (error) => {
+        return error instanceof RpcError && error.unknown === "no/such/method";
+      });
       assert.deepEqual((await one.request("thread/loaded/list", {})).nextCursor, null);
       one.close();
     });

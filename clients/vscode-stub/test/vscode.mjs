@@ -294,6 +294,7 @@ async function everythingElse(stage) {
   await two.say("run touch asked-by-notification");
   const toast = one.notification("asked-by-notification");
   await toast.waitFor();
+  await toast.hover();
   await stage.shot(one, "8-notification");
   await toast.locator(".monaco-button", { hasText: "Allow once" }).click();
   const again = one.notification("outside the sandbox");
@@ -390,7 +391,7 @@ async function everythingElse(stage) {
   await two.waitText('[id="workbench.parts.sidebar"]', /The server's program was not found/);
   await two.waitText("#connection", /no such program/);
   await two.runCommand("Turnloom: New Thread");
-  await two.notification("there is no such program").locator(".monaco-button", { hasText: "Open Settings" }).waitFor();
+  await two.notification("there is no such program").locator(".monaco-button", { hasText: "Open Settings" }).hover();
   await stage.shot(two, "10-no-program");
   const gate = http.createServer().on("upgrade", (_, socket) => socket.end("HTTP/1.1 401 Unauthorized\r\n\r\n"));
   await new Promise((resolve) => gate.listen(0, "127.0.0.1", resolve));

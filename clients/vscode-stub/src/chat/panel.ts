@@ -8,7 +8,7 @@ import type { Client } from "../client/client.js";
 import { ConnectionLost } from "../client/peer.js";
 import type { ServerNotification } from "../protocol/index.js";
 import type { ThreadResumeResponse, ThreadStartResponse, UserInput } from "../protocol/v2/index.js";
-import { report } from "../link.js";
+import { report, told } from "../link.js";
 import { titleOf } from "../threads.js";
 import { Conversation, settingsOf, viewOf } from "./conversation.js";
 import { showDiff } from "./diff.js";
@@ -86,7 +86,7 @@ export class ChatPanel implements vscode.Disposable {
 
   /** The server that is connected now does not have the thread. */
   gone(error: Error): void {
-    this.tellTrouble(`The server does not have this thread: ${error.message}`);
+    this.tellTrouble(`The server does not have this thread: ${told(error)}`);
   }
 
   /** Shows a question; resolves with the user's answer, rejects when `signal` says that nobody needs it any more. */
@@ -156,6 +156,10 @@ export class ChatPanel implements vscode.Disposable {
   }
 
   private noticed(event: ServerNotification): void {
+    const end = { "thread/archived": "This thread was archived.", "thread/deleted": "This thread was deleted.", "thread/unarchived": null };
+    if (event.method in end && "threadId" in event.params && event.params.threadId === this.threadId) {
+      return this.tellTrouble(end[event.method as keyof typeof end]);
+    }
     if (this.conversation.apply(event) === undefined) return;
     if (event.method === "thread/name/updated") this.title();
     if (this.isPageReady) this.post({ kind: "event", event });
@@ -210,7 +214,7 @@ export class ChatPanel implements vscode.Disposable {
         this.title();
       }
     } catch (error) {
-      this.post({ kind: "refused", message, reason: (error as Error).message });
+      this.post({ kind: "refused", message, reason: told(error as Error) });
     }
   }
 

@@ -47,9 +47,10 @@ export class RpcError extends Error {
     super(message);
   }
 
-  /** Whether the server does not know the method at all: it is older than its caller, or another kind of server. */
-  get isUnknownMethod(): boolean {
-    return this.code === METHOD_NOT_FOUND || /unknown (method|variant) `/.test(this.message);
+  /** What the server has never heard of, a method or a value: it is older than its caller, or another kind of server. */
+  get unknown(): string | undefined {
+    const name = /unknown (?:method|variant) `([^`]+)`/.exec(this.message)?.[1];
+    return name ?? (this.code === METHOD_NOT_FOUND ? "the method" : undefined);
   }
 }
 

@@ -53,8 +53,13 @@ export function renderItem(item: ThreadItem, actions: Actions, wasOpen: boolean 
       return h("div", { class: "item" }, `Review: ${item.review}`);
     case "exitedReviewMode":
       return h("div", { class: "message agent" }, markdown(item.review, (path) => actions.openFile(path)));
-    default:
+    case "functionCallOutput":
+    case "hookPrompt":
+    case "sleep":
       return null;
+    default:
+      // What has no form here, also of a newer server, is there at least.
+      return folded("tool", (item as ThreadItem).type, isOpen, json(item));
   }
 }
 

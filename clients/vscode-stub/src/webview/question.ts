@@ -60,7 +60,7 @@ function fieldset(field: Field, number: number): HTMLElement {
           required: field.isRequired && !field.isMany && field.text === null,
         }),
         ` ${option.label}`,
-        option.description === "" ? null : h("span", { class: "status" }, ` ${option.description}`),
+        option.description === "" ? null : h("span", { class: "status" }, ` – ${option.description}`),
       ),
     ),
     field.text === null
