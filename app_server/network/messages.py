@@ -237,6 +237,12 @@ async def copy_chunked(
             touch()
 
     while True:
+        if framed and (whole := source.whole_chunks()):
+            if out:
+                out += whole
+            else:
+                await sink.send(whole)
+                touch()
         if not source.has_line:
             await flush()
         match = _CHUNK_SIZE.fullmatch(await source.line(_CHUNK_LINE_LIMIT))

@@ -20,6 +20,8 @@ _WATCHED_BYTES = 1024 * 1024
 
 _STRICT_END = re.compile(rb"\r\n\r\n|(?<!\r)\n|\r(?=[^\n])")
 _LENIENT_END = re.compile(rb"\n\r?\n")
+_PLAIN_CHUNK = re.compile(rb"([1-9a-fA-F][0-9a-fA-F]{0,7})\r\n")
+"""How a chunk begins that is not the last, with nothing beside its size."""
 
 
 class Gone(Exception):
@@ -174,6 +176,16 @@ class Peer:
             if not await self.fill():
                 raise Gone
         return self._take(count)
+
+    def whole_chunks(self) -> bytes:
+        """The unread chunks of a chunked body that are all here and as we would write them, with what frames them."""
+        data, end = self._unread, 0
+        while (size := _PLAIN_CHUNK.match(data, end)) is not None:
+            after = size.end() + int(size[1], 16) + 2
+            if after > len(data) or data[after - 2 : after] != b"\r\n":
+                break
+            end = after
+        return self._take(end) if end else b""
 
     def at_most(self, count: int) -> bytes:
         """What is unread already."""

@@ -4,6 +4,7 @@ import logging
 import re
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -198,19 +199,39 @@ class Pieces(ByteStream):
         pass
 
 
-@given(st.binary(max_size=200), st.lists(st.integers(1, 60), max_size=10), cuts)
-def test_a_chunked_body_keeps_its_bytes_however_it_is_cut(body: bytes, sizes: list[int], lengths: list[int]) -> None:
+def read_plain_chunks(data: bytes) -> bytes:
+    """The body of chunks that have a size and nothing beside it, and no trailers."""
+    body, at = b"", 0
+    while (size := re.compile(rb"([0-9a-fA-F]+)\r\n").match(data, at)) is not None:
+        at = size.end() + int(size[1], 16)
+        body += data[size.end() : at]
+        assert data[at : at + 2] == b"\r\n"
+        at += 2
+    assert at == len(data)
+    return body
+
+
+sizes_as_written = st.sampled_from([b"%x", b"%X", b"0%x", b"%x;name=value", b"%x ;n"])
+
+
+@given(
+    st.binary(max_size=200), st.lists(st.integers(1, 60), max_size=10), st.lists(sizes_as_written, max_size=10), cuts
+)
+def test_a_chunked_body_keeps_its_bytes_however_it_is_cut(
+    body: bytes, sizes: list[int], written: list[bytes], lengths: list[int]
+) -> None:
     chunks = [piece for piece in pieces(body, sizes) if piece]
-    data = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\nnext"
-    sink = Pieces(b"", [])
+    heads = [*written, *[b"%x"] * len(chunks)][: len(chunks)]
+    framed = b"".join(b"%b\r\n%b\r\n" % (head % len(chunk), chunk) for head, chunk in zip(heads, chunks, strict=True))
 
-    async def scenario() -> bytes:
-        source = Peer(Pieces(data, lengths))
-        await copy_chunked(source, Peer(sink), lambda: None, framed=False)
-        return await source.exactly(4)
+    async def copied(*, framed_anew: bool) -> bytes:
+        source, sink = Peer(Pieces(framed + b"0\r\n\r\nnext", lengths)), Pieces(b"", [])
+        await copy_chunked(source, Peer(sink), lambda: None, framed=framed_anew)
+        assert await source.exactly(4) == b"next"
+        return sink.sent
 
-    assert anyio.run(scenario) == b"next"
-    assert sink.sent == body
+    assert anyio.run(partial(copied, framed_anew=False)) == body
+    assert read_plain_chunks(anyio.run(partial(copied, framed_anew=True))) == body
 
 
 @given(noise, cuts)
