@@ -333,21 +333,22 @@ async function everythingElse(stage) {
   const { url } = stage.daemon;
   await stage.daemon.kill("SIGKILL");
   await two.waitText("#connection", /No connection|Connecting/);
+  await one.page.reload();
+  await one.page.locator(".monaco-workbench .part.statusbar").waitFor();
+  await one.page.locator(".tab", { hasText: /Hello there|Warp and weft/ }).first().click();
+  await one.waitText("#waiting", /no connection to a server[^]*Try again/);
   stage.daemon = await Daemon.start(stage.home, "--listen", url);
   await (await two.chat()).locator("#connection").waitFor({ state: "hidden" });
   await two.say("Still there?");
   await two.waitText("section.turn:last-of-type .message.agent", /An answer/);
   step("the daemon was killed and came back, and the chat went on");
 
-  await one.page.reload();
-  await one.page.locator(".monaco-workbench .part.statusbar").waitFor();
-  await one.page.locator(".tab", { hasText: /Hello there|Warp and weft/ }).first().click();
   await one.waitText(".message.user", /Hello there/);
   await one.waitText(".tab.active .label-name", /Warp and weft/);
   await one.waitText(".plan-steps .inProgress", /Weave/);
   await one.waitText(".message.plan", /Warp the loom/);
   await one.waitText("#usage", /[1-9]/);
-  step("a tab comes back with its thread when the window is loaded again");
+  step("a tab of a window that was loaded again waited for the server, and came back with its thread");
 
   const settle = (settings) => writeFile(path.join(workspace, ".vscode", "settings.json"), JSON.stringify(settings));
   const statusBar = (window, text) => window.page.locator(`[aria-label^="Turnloom: ${text}"]`).first().waitFor();
