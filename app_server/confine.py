@@ -196,6 +196,9 @@ class _Nobody:
     def abandoned(self, attempt: "Attempt", waited_ms: int) -> None:
         pass
 
+    async def before_refusal(self) -> None:
+        pass
+
     def _tell(self, attempt: "Attempt", judgement: "Judgement", remedy: str) -> None:
         from app_server.network.policy import blocked
 

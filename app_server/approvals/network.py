@@ -10,7 +10,7 @@ import anyio
 from app_server.approvals.approvals import ENVIRONMENT, Approvals, Declined, NetworkQuestion
 from app_server.config.network_proxy import HostAction
 from app_server.exec.expiration import NETWORK_DENIED, Expiration
-from app_server.network.egress import Execution
+from app_server.network.egress import HELD_SECONDS, Execution
 from app_server.network.policy import Attempt, Judgement, NetworkProtocol, blocked
 from app_server.store.errors import StoreError
 from app_server.store.ids import uuid7
@@ -260,6 +260,11 @@ class Registration:
     def abandoned(self, attempt: Attempt, waited_ms: int) -> None:
         """The program hung up before there was an answer."""
         self._disconnected(waited_ms)
+
+    async def before_refusal(self) -> None:
+        """Hold a refusal back while it ends the command, so that the program does nothing in answer to it."""
+        if self._is_over and self._expirations:
+            await anyio.sleep(HELD_SECONDS)
 
     def _disconnected(self, waited_ms: float) -> None:
         reason = f"Network request disconnected after {int(waited_ms)} ms, before approval could complete"

@@ -6,13 +6,14 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import anyio
 import pybase64
 
 from app_server.config.settings import CommandLimits, ShellEnvironmentPolicy
 from app_server.exec.expiration import NETWORK_DENIED, Expiration
 from app_server.exec.pty import Size
 from app_server.exec.spawn import SpawnError
-from app_server.network.egress import Egress, Gate
+from app_server.network.egress import HELD_SECONDS, Egress, Gate
 from app_server.network.policy import Attempt, Judgement
 from app_server.sandbox.permissions import PermissionProfile
 from protocol.jsonrpc import RpcError, internal_error, invalid_params, invalid_request
@@ -115,6 +116,11 @@ class ClientGate:
 
     def abandoned(self, attempt: Attempt, waited_ms: int) -> None:
         """Nobody waits for a decision here."""
+
+    async def before_refusal(self) -> None:
+        """Hold a refusal back while it ends the command."""
+        if self._expiration is not None:
+            await anyio.sleep(HELD_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

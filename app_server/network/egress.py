@@ -7,6 +7,9 @@ from typing import Protocol
 
 from app_server.network.policy import Attempt, Judgement, NetworkPolicy
 
+HELD_SECONDS = 5.0
+"""How long a refusal is held back that ends its command. Its connections, and so the wait, end with it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Execution:
@@ -37,6 +40,11 @@ class Gate(Protocol):
 
     def abandoned(self, attempt: Attempt, waited_ms: int) -> None:
         """The program hung up before `decide` had an answer."""
+        ...
+
+    async def before_refusal(self) -> None:
+        """Return once the program may learn that it was refused. A command that ends because of that learns nothing:
+        its connections end first."""
         ...
 
 

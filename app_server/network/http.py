@@ -104,6 +104,7 @@ class HttpSession:
                 return False
             return await self._forward(request, passage)
         except Refused as error:
+            await passage.before_refusal()
             return await self._answer_refused(request, error.attempt, error.judgement)
         except Unreachable as error:
             return await self._answer(502, f"upstream failure: {error}", request=request)

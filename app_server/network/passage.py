@@ -129,6 +129,10 @@ class Passage:
         self._gate.denied(attempt, judgement)
         return Refused(attempt, judgement)
 
+    async def before_refusal(self) -> None:
+        """Wait until the program may learn that it was refused; see `Gate`."""
+        await self._gate.before_refusal()
+
     def note(self, attempt: Attempt, judgement: Judgement) -> None:
         """Remember a decision that nobody needs to be told of."""
         self._decisions.note(self.execution, attempt, judgement)

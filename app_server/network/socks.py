@@ -124,6 +124,7 @@ class SocksSession:
         try:
             await self._connect(passage, attempt)
         except Refused:
+            await passage.before_refusal()
             await self._fail(_Reply.NOT_ALLOWED)
         except Unreachable as error:
             await self._fail(_Reply.CONNECTION_REFUSED if error.refused else _Reply.HOST_UNREACHABLE)

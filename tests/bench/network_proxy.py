@@ -66,6 +66,9 @@ class NoGate:
     def abandoned(self, attempt: Attempt, waited_ms: int) -> None:
         raise AssertionError(attempt)
 
+    async def before_refusal(self) -> None:
+        raise AssertionError
+
 
 def run_proxy(told: Connection, folder: str) -> None:
     """The proxy, until it is killed; tells port and credential."""

@@ -37,7 +37,7 @@ async def test_the_reviewer_can_look_at_files_and_change_nothing(stage: Stage, r
     (stage.cwd / "script.sh").write_text("the script's content")
     (stage.cwd / "part").mkdir()
     roles.agent(escalated())
-    look = {"cmd": "cat script.sh; touch planted || echo refused"}
+    look = {"cmd": "cat script.sh; touch planted 2>&1 || echo refused"}
     roles.reviewer(
         tool_call("exec_command", look, "look_1"),
         tool_call("exec_command", {"cmd": "pwd", "workdir": "part"}, "look_2"),

@@ -49,6 +49,9 @@ class Nobody:
     def abandoned(self, attempt: Request, waited_ms: int) -> None:
         """As it should be."""
 
+    async def before_refusal(self) -> None:
+        """Nothing ends because of it."""
+
 
 @dataclass
 class ProxiedCommands(Commands):

@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 import pytest
 
-from app_server.approvals.network import Denial
+from app_server.approvals.network import Denial, Registration
 from app_server.config.network_proxy import NetworkProxySettings
 from app_server.exec.expiration import NETWORK_DENIED, TIMEOUT, Expiration
 from app_server.network.decisions import NetworkDecisions
@@ -15,9 +15,9 @@ from app_server.network.passage import Passage
 from app_server.network.policy import Attempt, Judgement, LiveRules, NetworkPolicy
 from app_server.network.refusals import Refused
 from app_server.network.upstream import UpstreamProxies
-from app_server.store.decisions import DecisionLog, Question
+from app_server.store.decisions import Question
 from app_server.store.errors import StoreError
-from tests.unit.approvals.network_room import REFUSED, NetworkRoom, Request
+from tests.unit.approvals.network_room import REFUSED, NetworkRoom, Notes, Request, settled
 
 NOT_ALLOWED = Judgement("deny", reason="not_allowed_local")
 LOCAL_REFUSED = Denial(
@@ -26,10 +26,8 @@ LOCAL_REFUSED = Denial(
 ATTEMPT_LOCAL = Attempt("http", "10.0.0.1", 80)
 
 
-class FullLog(DecisionLog):
+class FullLog(Notes):
     """A log that nothing can be written to."""
-
-    def __init__(self) -> None: ...
 
     async def asked(self, question: Question) -> int:
         raise StoreError("threads.sqlite3: the disk is full")
@@ -120,7 +118,7 @@ async def test_an_interrupt_closes_the_question_and_refuses(room: NetworkRoom) -
     assert room.turn is not None
     room.turn.interrupt()
     assert room.resolved_ids == [asked["id"]]
-    await anyio.wait_all_tasks_blocked()
+    await settled()
     assert (request.decision, registration.denial, expiration.reason) == ("deny", REFUSED, NETWORK_DENIED)
 
 
@@ -131,7 +129,7 @@ async def test_the_end_of_the_turn_closes_the_question_of_a_command_that_runs_on
     (asked,) = await room.asked(client)
     assert room.turn is not None
     room.turn.end()
-    await anyio.wait_all_tasks_blocked()
+    await settled()
     assert (request.decision, expiration.reason) == ("deny", NETWORK_DENIED)
     assert registration.denial == Denial('Network access to "http://example.test:80" was blocked by policy.')
     assert room.resolved_ids == [asked["id"]]
@@ -198,6 +196,23 @@ async def test_everything_that_ends_the_command_is_ended_also_what_comes_after_t
     registration.denied(ATTEMPT_LOCAL, NOT_ALLOWED)
     registration.expires(third)
     assert [one.reason for one in (first, second, third)] == [NETWORK_DENIED] * 3
+
+
+async def test_a_program_that_is_ended_does_not_learn_of_its_refusal(room: NetworkRoom) -> None:
+    (ended, _), (goes_on, _) = room.command("ended"), room.command("goes on")
+    ended.denied(ATTEMPT_LOCAL, NOT_ALLOWED)
+    told: list[str] = []
+
+    async def tell(name: str, registration: Registration) -> None:
+        await registration.before_refusal()
+        told.append(name)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(tell, "ended", ended)
+        tasks.start_soon(tell, "goes on", goes_on)
+        await settled()
+        assert told == ["goes on"]
+        tasks.cancel_scope.cancel()
 
 
 async def test_the_wait_for_the_command_ends_with_the_refusal(room: NetworkRoom) -> None:
@@ -302,7 +317,7 @@ async def test_a_host_that_was_denied_meanwhile_is_not_reached_whatever_is_answe
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(fetch)
-        await anyio.wait_all_tasks_blocked()
+        await settled()
         live.hosts["example.test"] = "deny"
         await room.answer(client, "accept")
     assert [outcome.judgement.reason for outcome in outcomes] == ["denied"]

@@ -30,6 +30,8 @@ class Doorkeeper:
     is_asked: anyio.Event = field(default_factory=anyio.Event)
     heard: anyio.Event = field(default_factory=anyio.Event)
     cancelled: int = 0
+    holds: anyio.Event | None = None
+    """What a refusal waits for."""
 
     async def decide(self, attempt: Attempt) -> Judgement:
         self.asked.append(attempt)
@@ -49,6 +51,10 @@ class Doorkeeper:
     def abandoned(self, attempt: Attempt, waited_ms: int) -> None:
         self.left.append(attempt)
         self.heard.set()
+
+    async def before_refusal(self) -> None:
+        if self.holds is not None:
+            await self.holds.wait()
 
 
 class Names:

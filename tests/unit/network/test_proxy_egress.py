@@ -126,6 +126,23 @@ async def test_closing_ends_streams_questions_and_listeners_and_leaves_nothing(t
     assert len(descriptors() - before) == 0
 
 
+@pytest.mark.parametrize("by", ["http", "socks"])
+async def test_a_command_that_a_refusal_ends_is_not_told_of_it(tmp_path: Path, by: str) -> None:
+    async with bench(tmp_path, rules={"here.test": "deny"}) as proxy, await proxy.connect() as stream:
+        proxy.keeper.holds = anyio.Event()
+        told = b""
+        if by == "http":
+            await stream.send(get(proxy, 80, credential=proxy.authorization))
+        else:
+            told = b"\x05\x02\x01\x00"
+            password = proxy.credential.encode()
+            login = b"\x05\x01\x02\x01\x08turnloom" + bytes([len(password)]) + password
+            await stream.send(login + b"\x05\x01\x00\x03\x09here.test\x00\x50")
+        await proxy.keeper.heard.wait()
+        await proxy.egress.close()
+        assert await read_all(stream) == told
+
+
 async def test_closing_one_command_leaves_the_others_alone(tmp_path: Path) -> None:
     async with serving(Origin()) as port, bench(tmp_path, "here.test") as proxy:
         other = await second(proxy)
