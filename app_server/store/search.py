@@ -1,15 +1,16 @@
 """Finding text in stored threads: candidates by the index, then the items themselves."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 from app_server.store import listing, writing
 from app_server.store.cursors import Cursor, decode
 from app_server.store.item_text import fold, occurrences, text_of
 from app_server.store.rows import Page, ThreadQuery, ThreadRow
-from app_server.store.search_index import has_backlog
+from app_server.store.search_index import has_backlog, is_queued
 
 BEFORE: Final = 49
 AFTER: Final = 96
@@ -57,17 +58,32 @@ class Occurrence:
 Hit = tuple[ThreadRow, Snippet]
 """A thread and the first place of the text in it."""
 
+Found = tuple[tuple[int, int], Snippet]
+"""The place of a thread in the list, and the first place of the text in it."""
+
 
 def search(connection: sqlite3.Connection, query: ThreadQuery, term: str) -> Page[Hit]:
     """A page of the threads in which the text stands. Raises BadCursor."""
-    folded = fold(term)
-    found: list[tuple[tuple[int, ...], Hit]] = []
-    for place, snippet in _hits(connection, query, folded):
-        row = connection.execute(f"SELECT {listing.COLUMNS} FROM threads WHERE number = ?", (place[1],)).fetchone()
-        found.append((place, (listing.thread_row(row), snippet)))
-        if len(found) > query.limit:
-            break
-    return listing.page(found, query, "search")
+    return page(connection, query, find(connection, query, term))
+
+
+def find(
+    connection: sqlite3.Connection, query: ThreadQuery, term: str, without: Container[int] = frozenset()
+) -> list[Found]:
+    """What a page and one more are made of, but for threads of the numbers `without`. Raises BadCursor."""
+    found = (hit for hit in _hits(connection, query, fold(term)) if hit[0][1] not in without)
+    return list(islice(found, query.limit + 1))
+
+
+def page(connection: sqlite3.Connection, query: ThreadQuery, found: Sequence[Found]) -> Page[Hit]:
+    """A page of what was found, but for threads that are gone since; one more than it holds says that more follow."""
+    cut = listing.page([(place, (place[1], snippet)) for place, snippet in found], query, "search")
+    hits: list[Hit] = []
+    for number, snippet in cut.rows:
+        row = connection.execute(f"SELECT {listing.COLUMNS} FROM threads WHERE number = ?", (number,)).fetchone()
+        if row is not None:
+            hits.append((listing.thread_row(row), snippet))
+    return Page(tuple(hits), cut.next_cursor, cut.backwards_cursor)
 
 
 def occurrences_in(
@@ -94,7 +110,7 @@ def occurrences_in(
 # Threads
 
 
-def _hits(connection: sqlite3.Connection, query: ThreadQuery, folded: str) -> Iterator[tuple[tuple[int, int], Snippet]]:
+def _hits(connection: sqlite3.Connection, query: ThreadQuery, folded: str) -> Iterator[Found]:
     """The place in the list and the first occurrence of each thread that has one, in the order of the list."""
     expression = _expression(connection, folded)
     if expression is None:
@@ -121,7 +137,7 @@ def _hits(connection: sqlite3.Connection, query: ThreadQuery, folded: str) -> It
 
 def _further_hits(
     connection: sqlite3.Connection, query: ThreadQuery, folded: str, expression: str, after: tuple[int, int]
-) -> Iterator[tuple[tuple[int, int], Snippet]]:
+) -> Iterator[Found]:
     """As `_hits`, from the place `after` on, of all threads that the index names."""
     having = {row[0] for row in connection.execute(f"SELECT DISTINCT thread FROM ({_MATCHING})", (expression,))}
     rest = replace(query, cursor=Cursor(f"search:{query.sort_key}", after, inclusive=False).encode())
@@ -142,10 +158,16 @@ def _first(connection: sqlite3.Connection, thread: int, folded: str, items: Iter
     for item in items:
         row = connection.execute("SELECT thread, type, payload FROM items WHERE rowid = ?", (item,)).fetchone()
         if row is not None and row[0] == thread:
-            text = text_of(row[1], row[2])
-            for start, end in occurrences(text, folded):
-                return _snippet(text, start, end)
+            snippet = first_place(text_of(row[1], row[2]), folded)
+            if snippet is not None:
+                return snippet
     return None
+
+
+def first_place(text: str, folded: str) -> Snippet | None:
+    """The first place of `folded` in the text, with words around."""
+    place = next(occurrences(text, folded), None)
+    return None if place is None else _snippet(text, *place)
 
 
 def _items_matching(connection: sqlite3.Connection, thread: int, expression: str) -> Iterator[int]:
@@ -176,7 +198,9 @@ def _items_with(
     connection: sqlite3.Connection, thread: int, folded: str, from_ordinal: int
 ) -> Iterator[tuple[str, int, str, int, str, bytes]]:
     """Items of the thread that may have the text, oldest first: turn, its ordinal, item, its ordinal, type, payload."""
-    expression = None if has_backlog(connection) else _expression(connection, folded)
+    # A session of the reference may have come into the store just now.
+    indexed = not has_backlog(connection) and not is_queued(connection, *_span(connection, thread))
+    expression = _expression(connection, folded) if indexed else None
     where, values = "", list[int]()
     if expression is not None:
         items = list(_items_matching(connection, thread, expression))

@@ -76,6 +76,12 @@ def has_backlog(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM search_backlog WHERE after < through").fetchone() is not None
 
 
+def is_queued(connection: sqlite3.Connection, first: int, last: int) -> bool:
+    """Whether items of these rowids were written and are not in the index yet."""
+    query = "SELECT 1 FROM search_queue WHERE item BETWEEN ? AND ? LIMIT 1"
+    return connection.execute(query, (first, last)).fetchone() is not None
+
+
 def _is_behind(connection: sqlite3.Connection) -> bool:
     (behind,) = connection.execute(
         "SELECT EXISTS (SELECT 1 FROM search_queue) OR EXISTS (SELECT 1 FROM search_removed)"

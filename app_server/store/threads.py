@@ -14,6 +14,7 @@ from app_server.store.errors import ThreadInUse, ThreadMissing, TurnMissing
 from app_server.store.recovery import close_cut_turns
 from app_server.store.rollouts.sessions import Sessions
 from app_server.store.rows import ItemRow, Page, ThreadColumns, ThreadQuery, ThreadRow, TurnRow
+from app_server.store.search import Hit, search
 
 T = TypeVar("T")
 Row = TypeVar("Row", TurnRow, ItemRow)
@@ -75,6 +76,15 @@ class ThreadStore:
         if page.next_cursor is None and await self._sessions.more(archived=query.archived):
             return await self._database.read(work)
         return page
+
+    async def search(self, query: ThreadQuery, term: str) -> Page[Hit]:
+        """Threads in which a text stands; `BadCursor` when the cursor is not one of a search and this sort key.
+
+        What was stored just now is found once it is in the index.
+        """
+        if self._sessions is None:
+            return await self._database.read(lambda connection: search(connection, query, term))
+        return await self._sessions.search(query, term)
 
     async def count(self, archived: bool | None = None) -> int:
         """How many threads are stored, empty ones included; None counts archived and others."""

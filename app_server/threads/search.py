@@ -31,7 +31,7 @@ class Search:
     """The text of all stored threads. What is asked for and cannot be had raises -32600."""
 
     def __init__(self, threads: "ThreadManager", world: "World", database: Database) -> None:
-        self._threads, self._world, self._database = threads, world, database
+        self._threads, self._world = threads, world
         self.index = SearchIndex(database)
 
     async def search(self, params: wire.ThreadSearchParams) -> wire.ThreadSearchResponse:
@@ -40,7 +40,7 @@ class Search:
         query = search_query(params)
         await stored(self.index.catch_up())
         try:
-            page = await self._database.read(partial(texts.search, query=query, term=term))
+            page = await self._world.thread_store.search(query, term)
         except BadCursor as error:
             raise invalid_request(str(error)) from None
         return wire.ThreadSearchResponse(

@@ -204,3 +204,23 @@ async def test_one_that_is_deleted_is_not_shown_again(sessions: Sessions) -> Non
         await sessions.client.call("thread/resume", {"threadId": THREAD})
     with pytest.raises(CallFailed, match="thread not found"):
         await sessions.read(THREAD)
+
+
+async def test_their_text_is_found_before_and_after_somebody_opens_them(sessions: Sessions) -> None:
+    async def found(term: str, **params: Any) -> list[tuple[str, str]]:
+        answer = await sessions.client.call("thread/search", {"searchTerm": term, **params})
+        return [(hit["thread"]["id"], hit["snippet"]) for hit in answer["data"]]
+
+    ours = await sessions.stage.thread(sessions.client)
+    sessions.stage.model.script(say("A file. Still?"))
+    await run_turn(sessions.client, ours, "Ours")
+    for _ in range(2):
+        assert await found("a FILE") == [(ours, "A file. Still?"), (THREAD, "A file.")]
+        assert await found("old?") == [(OLD, "Old?")]
+        assert await found("still.", archived=True) == [(ARCHIVED, "Still.")]
+        assert await found("still.", sourceKinds=["exec"]) == [(OF_A_SCRIPT, "Still.")]
+        assert await found("session-model") == []
+        places = await sessions.client.call("thread/searchOccurrences", {"threadId": THREAD, "searchTerm": "file"})
+        assert [one["turnId"] for one in places["data"]] == ["t1"]
+        for thread_id in (THREAD, OLD, ARCHIVED, OF_A_SCRIPT):
+            await sessions.read(thread_id)

@@ -27,6 +27,9 @@ from app_server.store.rollouts.names import Names
 from app_server.store.rollouts.replay import Session, replay
 from app_server.store.rollouts.settings import SessionSettings
 from app_server.store.rollouts.summary import NoSession, summarise
+from app_server.store.rollouts.unread import UnreadSessions
+from app_server.store.rows import Page, ThreadQuery
+from app_server.store.search import Hit
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +50,8 @@ BREATH_SECONDS: Final = 0.0005
 BREATH_FILES: Final = 4
 FURTHER_SECONDS: Final = 2.0
 """How long the end of a list waits until all sessions of a new home are found."""
+ALL_SECONDS: Final = 30.0
+"""How long a search waits for the same."""
 PIECE_BYTES: Final = 4 << 20
 PIECE_ROWS: Final = 2000
 """How much of a session is written in one transaction."""
@@ -72,6 +77,7 @@ class Sessions:
         self._home, self._database, self._daemon = home, database, daemon
         self._settings_text, self._default_provider = settings_text, default_provider
         self._names = Names(home)
+        self._unread = UnreadSessions(home, database)
         self._looking = anyio.Lock()
         self._looked: dict[bool, float] = {}
         self._scanned: float | None = None
@@ -121,6 +127,15 @@ class Sessions:
         with anyio.move_on_after(FURTHER_SECONDS):
             await self._complete.wait()
         return True
+
+    async def search(self, query: ThreadQuery, term: str) -> Page[Hit]:
+        """A page of all threads in which a text stands, these sessions among them. Raises BadCursor."""
+        await self.look(archived=query.archived)
+        if query.archived not in self._seen and not self._complete.is_set():
+            self._awaited = True
+            with anyio.move_on_after(ALL_SECONDS):
+                await self._complete.wait()
+        return await self._unread.search(query, term)
 
     async def scan(self) -> None:
         """Take note of all sessions and of those that are gone, a few at a time."""

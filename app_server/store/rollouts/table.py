@@ -85,6 +85,16 @@ def owned(connection: sqlite3.Connection, thread_id: str) -> tuple[Entry, str | 
     return None if row is None else (Entry(*row[:-1]), row[-1])
 
 
+def unread(connection: sqlite3.Connection) -> dict[int, str]:
+    """The files of sessions whose content is not in the store as it is, by the numbers of their threads."""
+    rows = connection.execute(
+        f"{_ENTRY} WHERE thread IS NOT NULL AND state != 'ours'"
+        " AND (state != 'read' OR mtime_ns != read_mtime_ns OR size != read_size)"
+    )
+    entries = (Entry(*row) for row in rows)
+    return {one.thread: one.path for one in entries if one.thread is not None and not touched(connection, one)}
+
+
 def is_begun(connection: sqlite3.Connection) -> bool:
     """Whether any session file was ever found."""
     return connection.execute("SELECT 1 FROM session_files LIMIT 1").fetchone() is not None
