@@ -1,6 +1,6 @@
 """A session whose beginning is in another file: forks and reverted threads of paginated sessions refer to it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, cast
@@ -31,12 +31,12 @@ class Chain:
     paginated: bool
     incomplete: str | None
 
-    def records(self) -> Iterator[Record]:
-        """All records, those of the session itself first. Raises OSError."""
+    def records(self, but: Callable[[bytes], bool] | None = None) -> Iterator[Record]:
+        """All records but those of unwanted lines, those of the session itself first. Raises OSError."""
         if len(self.parts) > 1:
             yield from _first(self.parts[-1].path)
         for part in self.parts:
-            yield from records(part.path, part.end)
+            yield from records(part.path, part.end, but)
 
 
 def chain_of(home: Path, path: str) -> Chain:

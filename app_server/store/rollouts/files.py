@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -130,15 +130,15 @@ def _days_of(thread_id: str) -> set[str] | None:
     return {(day + timedelta(days=offset)).strftime("%Y/%m/%d") for offset in (-1, 0, 1)}
 
 
-def records(path: str, end: int | None = None) -> Iterator[Record]:
-    """The records of a session file, up to byte `end` if that is given.
+def records(path: str, end: int | None = None, but: Callable[[bytes], bool] | None = None) -> Iterator[Record]:
+    """The records of a session file, up to byte `end` if that is given, but for lines that are unwanted.
 
     What is no JSON object, such as a torn last line, is passed over; invalid UTF-8 is replaced. Raises OSError or
     NoLibrary.
     """
     with open_session(path) as file:
         for line in lines(file, end):
-            if (record := parsed(line)) is not None:
+            if (but is None or not but(line)) and (record := parsed(line)) is not None:
                 yield record
 
 

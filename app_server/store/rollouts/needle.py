@@ -153,7 +153,7 @@ class Sieve:
             start = hay.rfind(b"\n", 0, place) + 1
             line = _LINE.match(hay[start : start + _HEAD] if start else head)
             record, event, item = (b"", b"", b"") if line is None else line.groups(b"")
-            if self._is_mute(record, event):
+            if _is_mute(record, event, self._paginated):
                 if record not in _NO_TEXT:
                     self._unsaid.discard(word)
                 if (place := hay.find(b"\n", place)) < 0:
@@ -163,15 +163,22 @@ class Sieve:
             place = hay.find(word, place + 1)
         return self._needle.is_added(word, hay)
 
-    def _is_mute(self, record: bytes, event: bytes) -> bool:
-        """Whether nothing is shown of a record of this kind, or only where no turns are told of."""
-        if record in _NO_TEXT or record == b"compacted":
-            return True
-        if record == b"response_item":
-            return self._paginated or event in _MODEL_TEXT
-        if record != b"event_msg" or not event:
-            return False
-        return event in _NO_TEXT_EVENTS or (self._paginated and event != b"item_completed")
+
+def is_for_model(line: bytes, paginated: bool) -> bool:
+    """Whether a line is about what the model was shown, and nothing of it is shown where turns are told of."""
+    found = _LINE.match(line[:_HEAD])
+    return found is not None and found[1] != b"event_msg" and _is_mute(found[1], found[2] or b"", paginated)
+
+
+def _is_mute(record: bytes, event: bytes, paginated: bool) -> bool:
+    """Whether nothing is shown of a record of this kind, or only where no turns are told of."""
+    if record in _NO_TEXT or record == b"compacted":
+        return True
+    if record == b"response_item":
+        return paginated or event in _MODEL_TEXT
+    if record != b"event_msg" or not event:
+        return False
+    return event in _NO_TEXT_EVENTS or (paginated and event != b"item_completed")
 
 
 def windows(file: IO[bytes], end: int | None = None) -> Iterator[tuple[bytes, bytes]]:

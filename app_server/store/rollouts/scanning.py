@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Final, TypeVar
@@ -12,7 +13,7 @@ from typing import Final, TypeVar
 from app_server.store.item_text import text_of
 from app_server.store.rollouts.chain import chain_of
 from app_server.store.rollouts.compressed import NoLibrary, open_session
-from app_server.store.rollouts.needle import Needle, Sieve, windows
+from app_server.store.rollouts.needle import Needle, Sieve, is_for_model, windows
 from app_server.store.rollouts.replay import replay
 from app_server.store.search import Snippet, first_place
 
@@ -125,7 +126,10 @@ class Scan:
         if not may_have and (not sieve.doubtful or sieve.has_turns(self._windows(path))):
             return None
         chain = chain_of(self.home, path)
-        session = replay(self.pace.through(chain.records()), chain.paginated)
+        for_model = partial(is_for_model, paginated=chain.paginated)
+        session = replay(self.pace.through(chain.records(but=for_model)), chain.paginated)
+        if not session.turns:
+            session = replay(self.pace.through(chain.records()), chain.paginated)
         for item in self.pace.through(session.items):
             if (snippet := first_place(text_of(item.type, item.payload), self.folded)) is not None:
                 return snippet

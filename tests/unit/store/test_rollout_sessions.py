@@ -202,7 +202,7 @@ async def test_a_session_that_went_on_in_the_reference_is_read_again(library: Li
 
 
 async def test_a_session_that_went_on_here_is_ours_and_says_so_when_it_goes_on_there_too(library: Library) -> None:
-    path = write_session(library.home, spoken_turn("t1", "one", "1"))
+    path = aged(write_session(library.home, spoken_turn("t1", "one", "1")), AT_MS)
     await library.go_on()
     assert await library.store.notice(THREAD) is None
     append(path, spoken_turn("t2", "two", "2"))
