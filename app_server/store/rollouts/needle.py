@@ -18,6 +18,7 @@ WINDOW_BYTES: Final = 128 << 10
 _OVERLAP: Final = 512
 _HEAD: Final = 400
 _CONTEXT: Final = 200
+_KEY: Final = 40
 _WORDS: Final = 3
 _WORD_CHARACTERS: Final = 40
 _GOOD: Final = 4
@@ -198,9 +199,9 @@ def windows(file: IO[bytes], end: int | None = None) -> Iterator[tuple[bytes, by
 def _is_aside(hay: bytes, start: int, end: int) -> bool:
     """Whether what stands there is a key, a number, or the value of a member that is no text."""
     before = hay[max(0, start - _CONTEXT) : start]
-    if _ASIDE.search(before) is not None:
+    if _KEY_ENDS.match(hay, end) is not None and _KEY_BEGINS.search(before, max(0, len(before) - _KEY)) is not None:
         return True
-    return _KEY_BEGINS.search(before) is not None and _KEY_ENDS.match(hay, end) is not None
+    return _ASIDE.search(before) is not None
 
 
 def _words(folded: str) -> list[str]:

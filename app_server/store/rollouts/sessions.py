@@ -77,7 +77,7 @@ class Sessions:
         self._home, self._database, self._daemon = home, database, daemon
         self._settings_text, self._default_provider = settings_text, default_provider
         self._names = Names(home)
-        self._unread = UnreadSessions(home, database)
+        self._unread = UnreadSessions(home, database, daemon)
         self._looking = anyio.Lock()
         self._looked: dict[bool, float] = {}
         self._scanned: float | None = None

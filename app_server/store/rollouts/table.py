@@ -85,14 +85,24 @@ def owned(connection: sqlite3.Connection, thread_id: str) -> tuple[Entry, str | 
     return None if row is None else (Entry(*row[:-1]), row[-1])
 
 
-def unread(connection: sqlite3.Connection) -> dict[int, str]:
-    """The files of sessions whose content is not in the store as it is, by the numbers of their threads."""
+def unread(connection: sqlite3.Connection, daemon: Daemon) -> dict[int, str]:
+    """The files of sessions whose content would be taken in if it were asked for, by the numbers of their threads."""
     rows = connection.execute(
         f"{_ENTRY} WHERE thread IS NOT NULL AND state != 'ours'"
         " AND (state != 'read' OR mtime_ns != read_mtime_ns OR size != read_size)"
     )
-    entries = (Entry(*row) for row in rows)
-    return {one.thread: one.path for one in entries if one.thread is not None and not touched(connection, one)}
+    files: dict[int, str] = {}
+    for row in rows:
+        one = Entry(*row)
+        if one.thread is not None and not (one.state == "read" and _counts_no_more(connection, one, daemon)):
+            files[one.thread] = one.path
+    return files
+
+
+def _counts_no_more(connection: sqlite3.Connection, found: Entry, daemon: Daemon) -> bool:
+    """Whether the thread of a session that was read went on here, or is open."""
+    (owner,) = connection.execute("SELECT owner FROM threads WHERE number = ?", (found.thread,)).fetchone()
+    return touched(connection, found) or (owner is not None and daemon.is_alive(owner))
 
 
 def is_begun(connection: sqlite3.Connection) -> bool:

@@ -11,6 +11,7 @@ import anyio.to_thread
 
 from app_server.store import listing
 from app_server.store import search as texts
+from app_server.store.daemons import Daemon
 from app_server.store.database import Database
 from app_server.store.item_text import fold
 from app_server.store.rollouts import table
@@ -31,8 +32,8 @@ class UnreadSessions:
     the newest texts it is kept in which files they are.
     """
 
-    def __init__(self, home: Path, database: Database) -> None:
-        self._home, self._database = home, database
+    def __init__(self, home: Path, database: Database, daemon: Daemon) -> None:
+        self._home, self._database, self._daemon = home, database, daemon
         self._limiter = anyio.CapacityLimiter(AT_ONCE)
         self._seen: dict[str, dict[str, Seen]] = {}
 
@@ -40,7 +41,7 @@ class UnreadSessions:
         """A page of all threads in which the text stands, read or not. Raises BadCursor."""
 
         def work(connection: sqlite3.Connection) -> tuple[list[texts.Found], list[tuple[Place, str]]]:
-            unread = table.unread(connection)
+            unread = table.unread(connection, self._daemon)
             found = texts.find(connection, query, term, without=unread)
             if not unread:
                 return found, []

@@ -57,6 +57,7 @@ class Library:
     store: ThreadStore
     database: Database
     sessions: Sessions
+    daemon: Daemon
 
     def session(self, number: int, *records: Record, minute: int | None = None, **members: object) -> Path:
         """The file of a session that begins at this minute."""
@@ -85,7 +86,7 @@ class Library:
                 return dict(found)
 
     async def unread(self) -> int:
-        return len(await self.database.read(table.unread))
+        return len(await self.database.read(partial(table.unread, daemon=self.daemon)))
 
 
 @asynccontextmanager
@@ -93,7 +94,7 @@ async def opened(home: Path) -> AsyncGenerator[Library]:
     folder = home / "turnloom"
     async with Daemon(folder / "daemons", "stdio://") as daemon, Database(folder / "threads.sqlite3") as database:
         sessions = Sessions(home, database, daemon, lambda found: orjson.dumps({"cwd": found.cwd}).decode(), "default")
-        yield Library(home, ThreadStore(database, daemon, sessions), database, sessions)
+        yield Library(home, ThreadStore(database, daemon, sessions), database, sessions, daemon)
 
 
 @pytest.fixture(autouse=True)
@@ -228,6 +229,17 @@ async def test_a_session_that_went_on_here_is_found_by_what_is_shown_of_it(libra
     append(path, spoken_turn("t2", "went on there", "y"))
 
     assert await library.found("went on") == {numbered(1): "went on here"}
+
+
+async def test_a_session_that_is_open_here_is_found_by_what_is_shown_of_it(library: Library) -> None:
+    path = library.session(1, *spoken_turn("t1", "the beginning", "x"))
+    await library.store.claim(numbered(1))
+    append(path, spoken_turn("t2", "went on there", "y"))
+    assert list(await library.found("beginning")) == [numbered(1)]
+    assert await library.found("went on") == {}
+
+    await library.store.release(numbered(1))
+    assert list(await library.found("went on")) == [numbered(1)]
 
 
 async def test_a_session_that_was_deleted_here_is_not_found(library: Library) -> None:
