@@ -34,6 +34,8 @@ CASED: Final = 0x1F000
 _MARKS: Final = {"Mn", "Mc", "Me", "Lm", "Sk"}
 _ESCAPED: Final = re.compile(rb"\\u(?!00[01])[0-9a-fA-F]{4}")
 _ESCAPES: Final = re.compile(rb"(?:\\+u[0-9a-fA-F]{4})+")
+_ESCAPE: Final = re.compile(rb"(\\+)u([0-9a-fA-F]{4})")
+_LEVELS: Final = 2
 _ENCODED: Final = re.compile(rb'file://[^"\\]*%')
 
 # Words that are shown although no file has them, and what the files have in whose items they are.
@@ -87,10 +89,14 @@ class Needle:
         self._added = {word.encode(): [mark for text, mark in _ADDED if word in text] for word in words}
 
     def hays(self, window: bytes) -> list[bytes]:
-        """The bytes as words are looked for in them: folded and, if there are any, with characters for escapes."""
+        """The bytes as words are looked for in them: folded and, if there are any, with characters for escapes.
+
+        These are replaced once and again, for there are texts that hold JSON themselves.
+        """
         hays = [self._fold(window)]
-        if _ESCAPED.search(window) is not None:
-            hays.append(self._fold(_ESCAPES.sub(_unescaped, window)))
+        while _ESCAPED.search(window) is not None and len(hays) <= _LEVELS:
+            window = _ESCAPES.sub(_unescaped, window)
+            hays.append(self._fold(window))
         return hays
 
     def is_added(self, word: bytes, hay: bytes) -> bool:
@@ -240,6 +246,21 @@ def _taken_for(character: str) -> Sequence[str]:
 
 def _unescaped(found: re.Match[bytes]) -> bytes:
     """What escapes stand for; blanks for what would end a text or begin another escape."""
-    codes = [int(code, 16) for code in found[0].replace(b"\\", b"").split(b"u")[1:]]
-    text = b"".join(code.to_bytes(2, "big") for code in codes).decode("utf-16-be", "replace")
+    made: list[bytes] = []
+    pending = b""
+    for slashes, code in _ESCAPE.findall(found[0]):
+        # Two backslashes stand for one: only what is left over begins an escape.
+        kept = slashes[: len(slashes) // 2]
+        if kept or len(slashes) % 2 == 0:
+            made += [_characters(pending), kept]
+            pending = b""
+        if len(slashes) % 2:
+            pending += bytes.fromhex(code.decode())
+        else:
+            made.append(b"u" + code)
+    return b"".join([*made, _characters(pending)])
+
+
+def _characters(utf16: bytes) -> bytes:
+    text = utf16.decode("utf-16-be", "replace")
     return "".join(" " if c < " " or c in '"\\' else c for c in text).encode()

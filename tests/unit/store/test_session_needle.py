@@ -30,7 +30,8 @@ from tests.support.session_files import (
 
 ODD = (
     'Say "Größe" and C:\\new\\table\tor \x1b[1m10\u212a \ufb01ne STRASSE straße\u00a0\ufb06op '
-    "it's 50% — don\u2019t; ПРИВЕТ Σίσυφος 日本語 😀🎉 ǰ İstanbul ẗ ŉ ẚ (a->b) x::y {}[] ~/.x #1 <b>&"
+    "it's 50% — don\u2019t; ПРИВЕТ Σίσυφος 日本語 😀🎉 ǰ İstanbul ẗ ŉ ẚ (a->b) x::y {}[] ~/.x #1 <b>& "
+    "\\u00e4\ufb01x \\\\u00c4"
 )
 CHANGED: dict[str, Any] = {
     "/src/ümläut file.py": {"type": "update", "unified_diff": "-old\n+new text", "move_path": "/dst/there.py"},
@@ -83,7 +84,7 @@ OLD = [
         event("agent_reasoning", text="the end of one thought"),
         event("agent_reasoning", text="begins another"),
         event("exec_command_end", call_id="x1", aggregated_output="", stdout="out of it", stderr="", **RAN),
-        *call("exec_command", f"Exit code: 1\nOutput:\n{ODD}", cmd=f"grep -e 'ß' {ODD}"),
+        *call("exec_command", f"Exit code: 1\nOutput:\n{ODD}", cmd=f"grep -e 'żółw' {ODD}"),
         *call("shell", '{"output":"as \\"json\\" \\u00e4","metadata":{"exit_code":0}}', command=["ls", "-la", "ä ö"]),
         event("patch_apply_end", call_id="x2", changes=CHANGED, success=True),
         event("mcp_tool_call_end", call_id="x3", invocation=CALLED, result={"Err": {"code": "broken"}}),
