@@ -182,7 +182,7 @@ class Peer:
         data, end = self._unread, 0
         while (size := _PLAIN_CHUNK.match(data, end)) is not None:
             after = size.end() + int(size[1], 16) + 2
-            if after > len(data) or data[after - 2 : after] != b"\r\n":
+            if after > len(data) or not data.startswith(b"\r\n", after - 2):
                 break
             end = after
         return self._take(end) if end else b""
