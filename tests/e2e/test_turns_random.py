@@ -144,15 +144,20 @@ async def test_whatever_clients_do_the_rules_of_turns_hold(stage: Stage, seed: i
     assert Counter(shown) == Counter([*whims.sent, "last"])
     for request in stage.model.requests:
         check_request(request)
-    told = [
+    # The server of a busy machine may see a request that was given up after those that came later.
+    assert shown in [texts_in(request, shown) for request in stage.model.requests]
+    assert stored["thread"]["status"] == {"type": "idle"}
+
+
+def texts_in(request: Message, texts: list[str]) -> list[str]:
+    """Those of the texts that a request tells the model as the user's, in its order."""
+    return [
         part["text"]
-        for entry in stage.model.requests[-1]["input"]
+        for entry in request["input"]
         if entry.get("role") == "user"
         for part in entry["content"]
-        if part["text"] in shown
+        if part["text"] in texts
     ]
-    assert told == shown
-    assert stored["thread"]["status"] == {"type": "idle"}
 
 
 def events_of(client: RpcClient, thread: str) -> list[Message]:
