@@ -178,6 +178,24 @@ async def test_python_reaches_what_is_listed_and_ends_with_what_is_denied(stage:
     assert item["exitCode"] == -1
 
 
+# The call of the model
+
+
+async def test_a_call_waits_as_long_as_the_question_about_its_command(stage: Stage, web: WebServer, host: str) -> None:
+    client = await stage.client()
+    thread = await stage.thread(client)
+    asking = run(fetch(host, web.port, "1"), "call_1", yield_time_ms=2_000)
+    stage.model.script(asking, run("sleep 2.5; echo awake", "call_2"))
+    turn = await begin(client, thread)
+    question = await asked(client)
+    # By now the call would long have come back without an answer.
+    await done(client, "call_2")
+    await answer(client, question, "accept")
+    await ended(client, turn)
+    assert "Process exited with code 0" in output(stage.model.requests[-1], "call_1")
+    assert len(web.paths(host)) == 1
+
+
 # Outside the sandbox
 
 
