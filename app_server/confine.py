@@ -7,13 +7,13 @@ import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
+from msgspec import Struct
 
 from app_server.config.layers import ConfigError, load_settings
 from app_server.config.permission_profiles import ProfileError
@@ -43,8 +43,7 @@ LEARNED = "learn mode let this command reach hosts that no rule allows; rules th
 OPTIONS_WITH_VALUE = ("-c", "--config", "--enable", "--disable", "-P", "--permission-profile", "-C", "--cd")
 
 
-@dataclass(frozen=True, slots=True)
-class ConfineOptions:
+class ConfineOptions(Struct, frozen=True):
     """What `turnloom sandbox` was asked for. `profile` is a name, None for what the configuration says."""
 
     command: Sequence[str]

@@ -11,13 +11,14 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import anyio
 import orjson
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from app_server.config.layer import ConfigError
 from app_server.config.layers import LayerStack, load_settings
@@ -48,8 +49,7 @@ if "$3" -I -S -c "$4"; then echo "network: reached"; else echo "network: refused
 EXPECTED = {"inside": "written", "protected": "refused", "outside": "refused", "network": "refused"}
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """One thing that was looked at. `details` are lines beneath its text."""
 
     name: str
@@ -58,8 +58,7 @@ class Check:
     details: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class _Patient:
+class _Patient(Struct):
     """What the checks look at."""
 
     home: Path

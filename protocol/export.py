@@ -7,10 +7,11 @@ import importlib
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
+
+from msgspec import Struct
 
 from protocol.shapes import Choice, ListOf, MapOf, Member, Named, OneOf, Record, Scalar, Shape, Types
 from protocol.wire import Empty, Wire
@@ -272,8 +273,7 @@ _JSON_VALUE = (
 )
 
 
-@dataclass(frozen=True)
-class _TypeScript:
+class _TypeScript(Struct, frozen=True):
     """Spells shapes. What clients send may lack members that have a default; the server leaves nothing out, so that
     a type which travels both ways asks for every member that is never null."""
 

@@ -1,8 +1,9 @@
 """Descriptors: one object per method, the single list that registry, schema export and tests read."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     # The first answer of a daemon needs this module and not pydantic, which takes half of its time to import.
@@ -12,8 +13,7 @@ P = TypeVar("P", bound="Wire")
 R = TypeVar("R", bound="Wire")
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """The queue a request waits in. Requests of one key run in arrival order; shared ones run together."""
 
     key: str
@@ -53,15 +53,13 @@ Availability = Literal["works", "account", "later"]
 OpenAI, and `later` answers with an error that says that it is not there yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded(Generic[R]):
+class Encoded(Struct, Generic[R], frozen=True):
     """The JSON text of an `R`, spliced from stored parts where building the model would cost more."""
 
     json: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ClientRequest(Generic[P, R]):
+class ClientRequest(Struct, Generic[P, R], frozen=True):
     """A request that a client makes. `experimental` is the reason a client without the capability reads.
 
     `access` is the most guarded kind until somebody has thought about the method.
@@ -83,8 +81,7 @@ class ClientRequest(Generic[P, R]):
         return self.access(params) if callable(self.access) else self.access
 
 
-@dataclass(frozen=True, slots=True)
-class ClientNotification(Generic[P]):
+class ClientNotification(Struct, Generic[P], frozen=True):
     """A notification that a client sends."""
 
     method: str
@@ -94,8 +91,7 @@ class ClientNotification(Generic[P]):
         _register(self)
 
 
-@dataclass(frozen=True, slots=True)
-class ServerRequest(Generic[P, R]):
+class ServerRequest(Struct, Generic[P, R], frozen=True):
     """A request that the server makes of clients."""
 
     method: str
@@ -107,8 +103,7 @@ class ServerRequest(Generic[P, R]):
         _register(self)
 
 
-@dataclass(frozen=True, slots=True)
-class ServerNotification(Generic[P]):
+class ServerNotification(Struct, Generic[P], frozen=True):
     """A notification that the server sends. `delta_of` names the text field that may be merged for slow clients."""
 
     method: str

@@ -3,12 +3,12 @@
 import ast
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from inspect import cleandoc, get_annotations, getsource
 from types import ModuleType, NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeGuard, Union, cast, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Le, MinLen
+from msgspec import Struct
 from pydantic.fields import FieldInfo
 
 from protocol import wire
@@ -17,8 +17,7 @@ from protocol.methods import ClientNotification, ClientRequest, ServerNotificati
 from protocol.wire import AbsolutePath, Empty, Experimental, ExperimentalUse, Wire
 
 
-@dataclass(frozen=True)
-class Scalar:
+class Scalar(Struct, frozen=True):
     """A plain value. `kind` is JSON Schema's type, or "any"."""
 
     kind: Literal["string", "boolean", "integer", "number", "null", "any"]
@@ -27,37 +26,31 @@ class Scalar:
     min_length: int | None = None
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """One of some strings."""
 
     values: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class ListOf:
+class ListOf(Struct, frozen=True):
     item: "Shape"
 
 
-@dataclass(frozen=True)
-class MapOf:
+class MapOf(Struct, frozen=True):
     value: "Shape"
 
 
-@dataclass(frozen=True)
-class OneOf:
+class OneOf(Struct, frozen=True):
     parts: tuple["Shape", ...]
 
 
-@dataclass(frozen=True)
-class Named:
+class Named(Struct, frozen=True):
     """A type that has a name, and so a file, of its own."""
 
     name: str
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(Struct, frozen=True):
     """A field. `required` speaks of what a reader accepts; `default` is what it takes for an absent one."""
 
     name: str
@@ -68,8 +61,7 @@ class Member:
     is_alternative: bool
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(Struct, frozen=True):
     """An object. Of the members that are alternatives, one must be there."""
 
     title: str

@@ -1,10 +1,10 @@
 """What every wire model has in common."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Self, Union, cast, get_args, get_origin
 
+from msgspec import Struct
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 from pydantic_core import PydanticUndefined, PydanticUseDefault
 
@@ -127,8 +127,7 @@ class SnakeWire(Wire):
     model_config = ConfigDict(alias_generator=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Experimental:
+class Experimental(Struct, frozen=True):
     """Marks a field that only clients with the `experimentalApi` capability may send or see.
 
     `reason` is the name that a refusal gives, for example `thread/start.dynamicTools`.
@@ -137,8 +136,7 @@ class Experimental:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ExperimentalUse:
+class ExperimentalUse(Struct, frozen=True):
     """Marks a field that every client may see, and only those with the `experimentalApi` capability may send.
 
     `reason` is as for `Experimental`.

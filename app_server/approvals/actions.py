@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
+
+from msgspec import Struct
 
 from protocol.v2.permissions import AdditionalPermissionProfile, NetworkApprovalProtocol, RequestPermissionProfile
 from protocol.v2.review import (
@@ -20,8 +21,7 @@ USER_SHELL = "user_shell"
 """The tool of commands that the user has typed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(Struct, frozen=True):
     """Something that is to happen. `planned` is all that is known about it; `note` is why it is asked about."""
 
     shown: GuardianApprovalReviewAction

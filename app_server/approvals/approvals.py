@@ -3,12 +3,12 @@
 import hashlib
 import os
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Protocol, TypeVar
 
 import anyio
 import orjson
+from msgspec import Struct, field
 
 from app_server.approvals import actions
 from app_server.approvals.actions import Action
@@ -86,8 +86,7 @@ AmendRules = Callable[[Sequence[str]], Awaitable[None]]
 """Allows a command prefix from now on, on disk and at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class CommandQuestion:
+class CommandQuestion(Struct, frozen=True):
     """May this command run? `key` is what an answer for the session covers."""
 
     turn_id: str
@@ -123,8 +122,7 @@ class CommandQuestion:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkQuestion:
+class NetworkQuestion(Struct, frozen=True):
     """May a command reach this host? `item_id` is made up: the question is not about the command's item.
 
     `target` is what is to be reached, as `https://host:port`; `trigger` tells a reviewer which command wants it.
@@ -139,8 +137,7 @@ class NetworkQuestion:
     trigger: Mapping[str, Any]
 
 
-@dataclass(slots=True)
-class Approvals:
+class Approvals(Struct):
     """What one thread may do, as far as somebody was asked. Kept while the thread is loaded.
 
     `guardian` decides where no user does. `unattended_seconds` is how long a question waits while nobody is there to

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
+
+from msgspec import Struct
 
 from protocol.v2.review import GuardianRiskLevel, GuardianUserAuthorization
 
@@ -29,8 +30,7 @@ RATIONALE_CHARACTERS = 4_000
 """How much of a rationale is passed on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Assessment:
+class Assessment(Struct, frozen=True):
     """A verdict of the model."""
 
     outcome: Outcome

@@ -2,10 +2,10 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import anyio
+from msgspec import Struct, field
 
 from app_server.approvals.actions import Action
 from app_server.approvals.assessment import Assessment
@@ -79,8 +79,7 @@ class ReviewedThread(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """How a review ended. `text` is for the model, if the action was not approved."""
 
     review_id: str
@@ -95,8 +94,7 @@ class Verdict:
         return self.status == "approved"
 
 
-@dataclass(slots=True)
-class _Turn:
+class _Turn(Struct):
     """The reviews of one turn, the latest last: whether each was a denial."""
 
     id: str
@@ -197,8 +195,7 @@ def _aborted(review_id: str) -> Verdict:
     return Verdict(review_id, "aborted", _ABORTED)
 
 
-@dataclass(slots=True, eq=False)
-class _Review:
+class _Review(Struct, eq=False):
     """A review that runs, and what clients are told of it: one start and one end."""
 
     thread: ReviewedThread

@@ -1,11 +1,11 @@
 """What the reviewing model is told: its instructions, and the request for one review."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import orjson
+from msgspec import Struct
 
 from app_server.approvals.actions import USER_SHELL, Action
 from app_server.approvals.transcript import Entry, cut, quoted, selected, tokens
@@ -44,8 +44,7 @@ NEXT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(Struct, frozen=True):
     """What is reviewed, and in which circumstances.
 
     `history` are all entries of the thread, `seen` how many of them the reviewer has been shown before (0 for a first

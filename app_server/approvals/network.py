@@ -1,11 +1,11 @@
 """NetworkApprovals: who may reach which host, asked while the command runs; a denial ends exactly that command."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from time import monotonic
 from typing import Protocol
 
 import anyio
+from msgspec import Struct
 
 from app_server.approvals.approvals import ENVIRONMENT, Approvals, Declined, NetworkQuestion
 from app_server.config.network_proxy import HostAction
@@ -38,16 +38,14 @@ ALLOW = Judgement("allow", "decider")
 DENY = Judgement("deny", "decider", "not_allowed")
 
 
-@dataclass(frozen=True, slots=True)
-class Denial:
+class Denial(Struct, frozen=True):
     """Why a command was ended. An `explicit` one is what somebody answered to a question, else it was the rules."""
 
     reason: str
     explicit: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AskingTurn:
+class AskingTurn(Struct, frozen=True):
     """The turn in which a question can be put. `may_ask` is what its approval policy says."""
 
     id: str
@@ -78,8 +76,7 @@ Raises Declined where it cannot be kept."""
 HostKey = tuple[str, NetworkProtocol, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Trigger:
+class Trigger(Struct, frozen=True):
     """The command that reaches for the network, as a reviewer sees it."""
 
     call_id: str
@@ -99,8 +96,7 @@ class _Pending:
         self.judgement = DENY
 
 
-@dataclass(slots=True, eq=False)
-class _Open:
+class _Open(Struct, eq=False):
     """A question that clients have. `answer` is what an answer to another question means for it."""
 
     key: HostKey

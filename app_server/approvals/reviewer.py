@@ -3,13 +3,13 @@
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
 import anyio
 import anyio.to_thread
 import orjson
+from msgspec import Struct
 
 from app_server.approvals import guardian_prompt
 from app_server.approvals.actions import Action
@@ -67,8 +67,7 @@ class Investigator(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewingModel:
+class ReviewingModel(Struct, frozen=True):
     """Whom to ask. `effort` is the thread's own, for models that know no lower one."""
 
     provider: ModelProvider
@@ -83,8 +82,7 @@ class ReviewingModel:
         return guardian_prompt.instructions(self.policy, has_tools=self.investigate is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewedHistory:
+class ReviewedHistory(Struct, frozen=True):
     """The thread's history: what is stored, and what the running turn has added since."""
 
     stored: Sequence[bytes]
@@ -95,8 +93,7 @@ class ReviewFailed(Exception):
     """There is no verdict; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Conversation:
+class _Conversation(Struct, frozen=True):
     """What the model has been told in earlier reviews, and how far that reaches into the history."""
 
     key: tuple[str, str, str] | None = None

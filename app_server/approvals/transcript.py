@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import replace
 
 BYTES_PER_TOKEN = 4
 """A rough measure that is good enough for limits."""
@@ -31,8 +32,7 @@ _DELIMITER = re.compile(r">{3,}(?=\s*(TRANSCRIPT|APPROVAL|USER APPROVALS|AGENT P
 Kind = Literal["user", "assistant", "context", "tool"]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One thing that happened. `number` counts from 1 over the whole thread."""
 
     number: int

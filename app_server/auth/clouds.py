@@ -5,9 +5,10 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
+
+from msgspec import Struct
 
 from protocol.jsonrpc import INVALID_REQUEST, RpcError, invalid_request
 
@@ -38,8 +39,7 @@ _NAME = re.compile(r"[A-Za-z0-9-]+")
 CredentialType = Literal["accessKeys", "bedrockApiKey"]
 
 
-@dataclass(frozen=True, slots=True)
-class AwsProfile:
+class AwsProfile(Struct, frozen=True):
     """A profile of the AWS files. `has_credentials` tells whether it names keys or a way to get them."""
 
     name: str

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
 import orjson
+from msgspec import Struct
 
 Mode = Literal["apikey", "chatgpt", "chatgptAuthTokens"]
 """An API key, a ChatGPT account, or tokens of such an account that a client looks after."""
@@ -27,8 +28,7 @@ class NotAToken(ValueError):
     """A text that is no JSON web token."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """Who an account belongs to, as its tokens say. Nobody has checked their signatures; OpenAI does."""
 
     email: str | None = None

@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 import anyio
+from msgspec import Struct, field
 
 from app_server.auth.callback import CallbackServer
 from app_server.auth.credentials import Tokens
@@ -33,8 +33,7 @@ SignedIn = Callable[[Tokens, AccountSettings], Awaitable[None]]
 Tell = Callable[[str | None, str | None], None]
 
 
-@dataclass(slots=True, eq=False)
-class Login:
+class Login(Struct, eq=False):
     """A login that waits for somebody. `url` is where they go; `user_code` is what they type there, if anything."""
 
     id: str = field(default_factory=lambda: str(uuid4()))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast, get_args
 
 import anyio
 from anyio import to_thread
+from msgspec import Struct
 
 from app_server.auth.credentials import Credentials, Mode, NotAToken, Tokens, identity_of
 from app_server.auth.fetching import Fetch, OAuthError
@@ -54,8 +55,7 @@ class Bearer:
     account_id: str | None = None
 
 
-@dataclass(slots=True, eq=False)
-class _Renewal:
+class _Renewal(Struct, eq=False):
     """Tokens that are being renewed, whoever waits for them."""
 
     error: OAuthError | None = None

@@ -10,6 +10,7 @@ from typing import Any, cast
 from urllib.parse import urlencode
 
 import orjson
+from msgspec import Struct
 
 from app_server.auth.credentials import Tokens
 from app_server.auth.fetching import Fetch, FetchFailed, OAuthError
@@ -23,8 +24,7 @@ SPENT = ("refresh_token_expired", "refresh_token_reused", "refresh_token_invalid
 MAX_REASON = 300
 
 
-@dataclass(frozen=True, slots=True)
-class Issuer:
+class Issuer(Struct, frozen=True):
     """The service: its address without a slash at the end, and as whom the daemon speaks to it."""
 
     url: str = ISSUER

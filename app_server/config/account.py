@@ -1,6 +1,6 @@
 """What configuration says about signing in: where credentials are kept, and which ways in are open."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from app_server.config.table import TableReader
 
@@ -8,8 +8,7 @@ CREDENTIAL_STORES = ("file", "keyring", "auto", "ephemeral")
 CHATGPT_URL = "https://chatgpt.com/backend-api"
 
 
-@dataclass(frozen=True, slots=True)
-class AccountSettings:
+class AccountSettings(Struct, frozen=True):
     """How to sign in to OpenAI.
 
     `credentials_store` is "file" (auth.json in $CODEX_HOME), "keyring" (that of the system), "auto" (the keyring where

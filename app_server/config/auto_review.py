@@ -1,14 +1,13 @@
 """The `[auto_review]` table: how a model reviews actions in the place of the user."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from app_server.config.table import TableReader
 
 DEFAULT_TIMEOUT_MS = 90_000
 
 
-@dataclass(frozen=True, slots=True)
-class AutoReviewSettings:
+class AutoReviewSettings(Struct, frozen=True):
     """How actions are reviewed where `approvals_reviewer` says that a model does it.
 
     `policy` replaces the part of the reviewer's instructions that says what is acceptable here; `model` is asked in

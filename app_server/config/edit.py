@@ -6,9 +6,10 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
+
+from msgspec import Struct
 
 from app_server.config.layer import Layer, Table, contains, line_of, merge, renewed, value_at
 from app_server.config.layers import LayerStack
@@ -46,8 +47,7 @@ class WriteRefused(Exception):
         self.kind = kind
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(Struct, frozen=True):
     """One change: the value at a dotted path, None to take it away. `upsert` merges tables, `replace` replaces them."""
 
     key_path: str
@@ -55,8 +55,7 @@ class Edit:
     strategy: Strategy = "replace"
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """The user's layer after a write. `overridden` is the layer that hides a written value, and the value it has."""
 
     layer: Layer

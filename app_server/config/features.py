@@ -2,16 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from msgspec import Struct
+
 Stage = Literal["beta", "underDevelopment", "stable", "deprecated", "removed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Feature:
+class Feature(Struct, frozen=True):
     """One feature. `title` and `text` are for lists that users choose from; only beta features have them.
 
     `live` features can be switched while the daemon runs, without configuration.

@@ -8,10 +8,11 @@ import stat
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
+
+from msgspec import Struct
 
 INVALID = "Invalid configuration; threads cannot start until it is corrected."
 
@@ -25,8 +26,7 @@ class ConfigError(Exception):
     """Configuration that cannot be used; the message names the key and the file or flag."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigWarning:
+class ConfigWarning(Struct, frozen=True):
     """Something in the configuration that a user should know. Lines and columns count from 1."""
 
     summary: str
@@ -41,8 +41,7 @@ class ConfigWarning:
         return self.summary, re.sub(r":\d+(:\d+)?: ", ": ", self.details or "")
 
 
-@dataclass(frozen=True)
-class Layer:
+class Layer(Struct, frozen=True, dict=True):
     """One source. `source` is its name as `config/read` tells it; `text` is the file, for positions in it.
 
     With a `disabled_reason` it is shown and does not count. `ignored` are the settings that were left out of `table`

@@ -232,6 +232,10 @@ class LayerStack:
         layers = (layer if other.source == layer.source else other for other in self.layers)
         return replace(self, layers=tuple(layers))
 
+    def live(self, features: Mapping[str, bool], signed_in: bool) -> "LayerStack":
+        """The stack with what comes from no file."""
+        return replace(self, live_features=features, signed_in=signed_in)
+
     @property
     def user(self) -> Layer:
         """The user's file."""

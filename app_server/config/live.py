@@ -3,13 +3,14 @@
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from app_server.config.features import known_features
 from app_server.config.layer import ConfigError, ConfigWarning
@@ -33,16 +34,14 @@ Signature = tuple[tuple[int, int, int] | None, ...]
 """For each file its inode, size and time of change, or None where there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(Struct, frozen=True):
     """A stack with the state of its files before they were read."""
 
     stack: LayerStack
     signature: Signature
 
 
-@dataclass(frozen=True, slots=True)
-class _Chosen:
+class _Chosen(Struct, frozen=True):
     """What a stack has that comes from no file."""
 
     features: Mapping[str, bool] = field(default_factory=dict[str, bool])
@@ -53,7 +52,7 @@ class _Chosen:
         signed_in = stack.signed_in if self.signed_in is None else self.signed_in
         if signed_in == stack.signed_in and self.features == stack.live_features:
             return known
-        return replace(known, stack=replace(stack, live_features=self.features, signed_in=signed_in))
+        return replace(known, stack=stack.live(self.features, signed_in))
 
 
 class Configuration:

@@ -3,9 +3,11 @@
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal, cast
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from app_server.config.network_proxy import ManagedNetwork, NetworkProxySettings, NetworkTable
 from app_server.config.network_tables import read_network_table
@@ -33,8 +35,7 @@ class ProfileError(Exception):
     """A profile cannot be used; the message names it and says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class PathRule:
+class PathRule(Struct, frozen=True):
     """What may be done at one place and below it.
 
     `place` is an absolute path or one of `PLACES`; `within` is a path relative to it (empty for the place itself) or,
@@ -51,8 +52,7 @@ class PathRule:
         return has_wildcards(self.within)
 
 
-@dataclass(frozen=True, slots=True)
-class NamedProfile:
+class NamedProfile(Struct, frozen=True):
     """A profile with everything that it inherits. `extends` is the one that it names itself.
 
     With `proxy` the network is only what the managed proxy lets through, under these rules. `workspace_roots` are
@@ -192,8 +192,7 @@ def _notes(profile: NamedProfile, table: NetworkTable) -> Iterator[Problem]:
 # Reading one profile
 
 
-@dataclass(slots=True)
-class _Draft:
+class _Draft(Struct):
     """One `[permissions.NAME]` as written; None where it says nothing."""
 
     rules: list[PathRule]

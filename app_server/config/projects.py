@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from app_server.config.layer import ConfigWarning, Layer, read_file
 
@@ -42,8 +43,7 @@ DISABLED = "The configuration in {folder} does not count, because the project is
 IGNORED = "Settings of a project that only the user's own configuration can make are ignored."
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
+class Project(Struct, frozen=True):
     """What the configuration in force for a folder has from the project that it is in.
 
     `trust` is `trusted`, `untrusted`, or None where the user has not said. `layers` are those of the folders from the

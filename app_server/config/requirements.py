@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, cast
+
+from msgspec import Struct, field
 
 from app_server.config.network_proxy import NetworkRequirements
 from app_server.config.network_tables import SURFACES, read_network_requirements
@@ -45,8 +46,7 @@ FALLBACK = "Configured value for `{key}` is disallowed by requirements; falling 
 NOT_ALLOWED = "invalid value for `{key}`: `{value}` is not in the allowed set [{allowed}] (set by {file})"
 
 
-@dataclass(frozen=True, slots=True)
-class Requirements:
+class Requirements(Struct, frozen=True):
     """The demands. `table` is the file, in which everything was found to be of the right type."""
 
     file: str

@@ -1,11 +1,15 @@
 """What configuration comes to: frozen, typed, with every default filled in. Cheap to import."""
 
+import dataclasses
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from app_server.config.account import DEFAULT_ACCOUNT, AccountSettings, read_account
 from app_server.config.auto_review import DEFAULT_AUTO_REVIEW, AutoReviewSettings, read_auto_review
@@ -64,8 +68,7 @@ class ModelProviderSettings:
         return from_environment or self.experimental_bearer_token
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxWorkspaceWriteSettings:
+class SandboxWorkspaceWriteSettings(Struct, frozen=True):
     """What the sandbox mode `workspace-write` adds to the workspace; roots are absolute paths."""
 
     writable_roots: tuple[str, ...] = ()
@@ -95,8 +98,7 @@ class ShellEnvironmentPolicy:
     """The variables from which the configured model providers take their keys."""
 
 
-@dataclass(frozen=True, slots=True)
-class CommandLimits:
+class CommandLimits(Struct, frozen=True):
     """What one command and everything it starts may use together; None is no limit. `memory_mb` is in MiB."""
 
     memory_mb: int | None = None
@@ -104,8 +106,7 @@ class CommandLimits:
     cpu_seconds: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """The configuration in force. None means that nobody chose and the user of the value decides.
 
     `approval_policy` is a name or `{"granular": {...}}`. `projects` maps a folder to its trust level.
@@ -217,7 +218,7 @@ def read_settings(
     account = read_account(reader)
     if account.forced_method == "chatgpt":
         # A variable that a provider names itself is its own key; OPENAI_API_KEY is what somebody else signs in with.
-        providers = {name: replace(one, account_only=one.sign_in_first) for name, one in providers.items()}
+        providers = {name: dataclasses.replace(one, account_only=one.sign_in_first) for name, one in providers.items()}
     provider = reader.text("model_provider", decisive=True)
     if provider is None:
         provider = "openai" if signed_in or providers["openai"].api_key(environ) else "demo"

@@ -1,12 +1,12 @@
 """Reading typed values out of a configuration table, noting what is wrong instead of stopping at it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+
+class Problem(Struct, frozen=True):
     """A value that cannot be used. A decisive one says where data goes or what may run, so guessing is not allowed.
 
     `summary` heads the warning about one that is not decisive; None for the usual words. `imposed` says that the value

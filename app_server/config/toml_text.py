@@ -10,10 +10,11 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date, datetime, time
 from difflib import SequenceMatcher
 from typing import Any, cast
+
+from msgspec import Struct
 
 Path = tuple[str, ...]
 
@@ -25,8 +26,7 @@ class CannotChange(Exception):
     """The text cannot be made to say what is wanted without rewriting other parts of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Statement:
+class _Statement(Struct, frozen=True):
     """A header (`is_array` with two brackets) or, with a `value` (its place in the text), a key and its value.
 
     `path` is the whole path, `section` that of the header above; lines are from `start` to `end`.

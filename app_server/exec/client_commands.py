@@ -4,10 +4,10 @@ import binascii
 import json
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import anyio
 import pybase64
+from msgspec import Struct, field
 
 from app_server.config.settings import CommandLimits, ShellEnvironmentPolicy
 from app_server.exec.expiration import NETWORK_DENIED, Expiration
@@ -21,8 +21,7 @@ from protocol.jsonrpc import RpcError, internal_error, invalid_params, invalid_r
 BASE64_SYMBOLS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(Struct, frozen=True):
     """The methods for one kind of command, in the words of their errors and notifications.
 
     `not_active`, `ending` and `taken` are errors about a name, which stands in them for `{id}`.
@@ -77,8 +76,7 @@ OpenNetwork = Callable[[Gate], Awaitable[Egress]]
 """Makes a command's way out by the managed proxy. Raises NetworkUnavailable."""
 
 
-@dataclass(frozen=True, slots=True)
-class ManagedAccess:
+class ManagedAccess(Struct, frozen=True):
     """The network of a client's command, which nobody is asked about.
 
     With `terminate_on_denial` a refused request ends the command, else it only gets its refusal.
@@ -123,8 +121,7 @@ class ClientGate:
             await anyio.sleep(HELD_SECONDS)
 
 
-@dataclass(frozen=True, slots=True)
-class CommandRequest:
+class CommandRequest(Struct, frozen=True):
     """What a client asks for. Times are in milliseconds, caps in bytes for each stream."""
 
     command: Sequence[str]
@@ -146,8 +143,7 @@ class CommandRequest:
     network: ManagedAccess | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CommandResult:
+class CommandResult(Struct, frozen=True):
     """How it ended. What was streamed is not repeated here.
 
     `stdout_cut` and `stderr_cut` tell that the cap left something out; `drain_timed_out` that something held the

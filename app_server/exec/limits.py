@@ -12,9 +12,10 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from time import monotonic, thread_time
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from app_server.config.settings import CommandLimits
 from app_server.exec import proctree
@@ -50,8 +51,7 @@ class Tree(Protocol):
     def contained(self) -> bool: ...
 
 
-@dataclass(slots=True, eq=False)
-class Watched:
+class Watched(Struct, eq=False):
     """One command under limits. `hit` is called in the watching thread, right before the command is killed."""
 
     tree: Tree

@@ -2,11 +2,11 @@
 
 import os
 import time
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
+class Stat(Struct, frozen=True):
     """One process as /proc shows it. `started` is in clock ticks since boot."""
 
     pid: int

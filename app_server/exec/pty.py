@@ -4,13 +4,13 @@ import fcntl
 import os
 import struct
 import termios
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 VEOF_INDEX = termios.VEOF
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(Struct, frozen=True):
     """The size of a terminal in characters."""
 
     rows: int

@@ -5,12 +5,12 @@ import secrets
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Self
 
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
+from msgspec import Struct, field
 
 from app_server.exec import proctree
 from app_server.exec.limits import LimitWatch, Tree
@@ -30,8 +30,7 @@ BURIAL_S = 1.0
 """How long a tree may take to die after it was killed."""
 
 
-@dataclass(slots=True, eq=False)
-class Execution:
+class Execution(Struct, eq=False):
     """One running command as its reaper knows it: the process that was started, and mark and brand of its descendants.
 
     `contained` says that descendants cannot leave: they live in a process-id namespace that ends with the command.

@@ -3,13 +3,13 @@
 import json
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from time import time_ns
 from typing import Any, Protocol
 
 import anyio
 import pybase64
+from msgspec import Struct, field
 
 from app_server.exec.client_commands import (
     COMMANDS,
@@ -66,8 +66,7 @@ Start = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
 """Runs what a request leaves behind, until it ends or its connection does."""
 
 
-@dataclass(slots=True, eq=False)
-class _Running:
+class _Running(Struct, eq=False):
     connection_id: int
     request: CommandRequest
     expiration: Expiration

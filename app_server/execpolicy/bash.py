@@ -5,9 +5,10 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 from app_server.execpolicy.rules import SYSTEM_FOLDERS
 from app_server.execpolicy.wrappers import UNKNOWN, inner_command, inner_script
@@ -36,8 +37,7 @@ _MAX_DEPTH = 5
 _MAX_WRAPPERS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+class Split(Struct, frozen=True):
     """The commands of a call.
 
     `plain`: it runs exactly `commands`, whose words stand there as they are. `opaque`: anything else a shell can do,
@@ -57,8 +57,7 @@ class _Unreadable(Exception):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class _Bounds:
+class _Bounds(Struct, frozen=True):
     """How deep a script is in others, and until when (`time.thread_time`) all of them have to be parsed."""
 
     deadline: float

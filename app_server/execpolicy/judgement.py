@@ -1,8 +1,9 @@
 """Whether a command runs, is asked about, or is refused: rules first, then what is known of commands as such."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from app_server.execpolicy.bash import MAX_SCRIPT_BYTES, QUICK_LENGTH, Split, split
 from app_server.execpolicy.dangerous import allows_anything, is_dangerous
@@ -10,8 +11,7 @@ from app_server.execpolicy.quoting import join
 from app_server.execpolicy.rules import Decision, PrefixRule, RuleMatch, RuleSet, Verdict, strictest
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(Struct, frozen=True):
     """What has to happen before a command runs.
 
     `reason` is for the user where the decision is `ask` (None: the model's own justification serves), and for the
@@ -27,8 +27,7 @@ class Judgement:
     because_of_rule: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Circumstances:
+class _Circumstances(Struct, frozen=True, kw_only=True):
     approval_policy: str
     restricted_filesystem: bool
     escalated: bool

@@ -8,9 +8,10 @@ import signal
 import stat
 import subprocess
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from app_server.execpolicy.quoting import join
 from app_server.execpolicy.rules import HostExecutable, NetworkRule, PrefixRule, RuleSet
@@ -45,8 +46,7 @@ class RulesFileError(Exception):
         self.column = int(position[2]) if position else None
 
 
-@dataclass(frozen=True, slots=True)
-class RuleProblem:
+class RuleProblem(Struct, frozen=True):
     """A rules file that cannot be used, as the `configWarning` about it. `line` and `column` count from 1."""
 
     path: Path
@@ -56,8 +56,7 @@ class RuleProblem:
     column: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedRules:
+class LoadedRules(Struct, frozen=True):
     """The rules of some files, merged, weakest first.
 
     A file that cannot be used might have forbidden something: while there is one, no rule of any file allows anything,

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from msgspec import Struct
+
 Decision = Literal["allow", "prompt", "forbidden"]
 """What a rule says; the later one is the stricter one."""
 
@@ -30,8 +32,7 @@ SYSTEM_FOLDERS = frozenset(
 """Where programs are that no sandboxed command can have put there."""
 
 
-@dataclass(frozen=True, slots=True)
-class PrefixRule:
+class PrefixRule(Struct, frozen=True):
     """Commands that begin with `pattern`, each element of which is the words that may stand there."""
 
     pattern: tuple[tuple[str, ...], ...]
@@ -46,8 +47,7 @@ class PrefixRule:
         return all(word in words for word, words in zip(argv, pattern, strict=False))
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkRule:
+class NetworkRule(Struct, frozen=True):
     """What is decided about one host, in lower case and without port, and one protocol."""
 
     host: str
@@ -56,16 +56,14 @@ class NetworkRule:
     justification: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class HostExecutable:
+class HostExecutable(Struct, frozen=True):
     """The only absolute paths at which rules about the program `name` hold."""
 
     name: str
     paths: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RuleMatch:
+class RuleMatch(Struct, frozen=True):
     """One rule that matched. `resolved_program` is the path, where a rule about its last part matched."""
 
     matched_prefix: tuple[str, ...]
@@ -74,8 +72,7 @@ class RuleMatch:
     resolved_program: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What the rules say of one command: the strictest decision, or None where no rule matched."""
 
     decision: Decision | None = None

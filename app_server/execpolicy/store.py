@@ -6,10 +6,10 @@ import stat
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio.to_thread
+from msgspec import Struct
 
 from app_server.execpolicy.bash import load_parser
 from app_server.execpolicy.loading import (
@@ -36,8 +36,7 @@ class RulesError(Exception):
     """A rule could not be written; the message says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Evaluated:
+class _Evaluated(Struct, frozen=True, eq=False):
     """What a text came to; the same object as long as the text does not change."""
 
     text: bytes
@@ -45,8 +44,7 @@ class _Evaluated:
     problem: RuleProblem | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
+class _File(Struct, frozen=True):
     """One file as it was last read. `settled`: any change since then shows in the stamp."""
 
     stamp: tuple[int, ...]

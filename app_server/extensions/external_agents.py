@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from app_server.config.settings import Settings
 from app_server.extensions.external_sessions import find_sessions
@@ -49,8 +50,7 @@ _ARGUMENTS = ("$ARGUMENTS", "$1", "!`")
 """In a command: what only the agent itself fills in."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Side:
+class _Side(Struct, frozen=True):
     """One place to take from and one to put to: the user's own, or a project's.
 
     `agent` is the other agent's folder, `config` the folder of config.toml, `skills` that of skills.

@@ -5,8 +5,9 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from app_server.config.layer import Layer
 from app_server.config.layers import LayerStack
@@ -35,8 +36,7 @@ HURRIED_TIMEOUT, MAX_HURRIED_TIMEOUT = 1, 3
 """Seconds. Hooks at the end of something that somebody waits for get less."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Event:
+class _Event(Struct, frozen=True):
     """An event as hooks name it."""
 
     wire: HookEventName
@@ -67,8 +67,7 @@ class HookError(Exception):
     """A description of hooks that cannot be used; the message says what is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hook:
+class Hook(Struct, frozen=True):
     """One command or tool, to be called at an event when `matcher` fits. `key` is how its trust is kept."""
 
     event: HookEventName
@@ -84,8 +83,7 @@ class Hook:
     additional_context_limit: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(Struct, frozen=True):
     """Where hooks are described. `path` is the file, `name` how keys and warnings call it."""
 
     path: str
@@ -94,8 +92,7 @@ class _Place:
     plugin_id: str | None = None
 
 
-@dataclass(slots=True)
-class Hooks:
+class Hooks(Struct):
     """All that was found, with what is wrong."""
 
     found: list[tuple[_Place, Hook]] = field(default_factory=list[tuple[_Place, Hook]])

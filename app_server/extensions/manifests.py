@@ -1,11 +1,11 @@
 """What plugins say of themselves: plugin.json and the files that it names."""
 
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
+from msgspec import Struct, field
 
 from app_server.extensions.loose import Table, table_in, text, texts
 from app_server.extensions.skills import inside
@@ -35,8 +35,7 @@ class PluginError(Exception):
     """A plugin or a marketplace that cannot be read; the message says which and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Struct, frozen=True):
     """A plugin's own description. `root` is its folder."""
 
     root: str

@@ -3,9 +3,10 @@
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from app_server.config.settings import Settings
 from app_server.extensions.loose import Table, list_in, table_in, text
@@ -32,8 +33,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+\Z")
 _GITHUB = re.compile(r"[\w.-]+/[\w.-]+\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Struct, frozen=True):
     """A plugin as a marketplace lists it."""
 
     name: str
@@ -43,8 +43,7 @@ class Offer:
     category: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Marketplace:
+class Marketplace(Struct, frozen=True):
     """A list of plugins. `path` is its file."""
 
     name: str

@@ -1,9 +1,10 @@
 """MCP servers that are configured, by the user, by projects and by plugins. None of them is started yet."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from app_server.config.settings import Settings
 from app_server.extensions.loose import table_in, text
@@ -11,8 +12,7 @@ from app_server.extensions.plugins import active_manifests
 from protocol.v2.mcp_server import McpAuthStatus, McpServerConnectionStatus, McpServerStatus
 
 
-@dataclass(frozen=True, slots=True)
-class McpServer:
+class McpServer(Struct, frozen=True):
     """One configured server: a program to run, or the address of a service."""
 
     name: str

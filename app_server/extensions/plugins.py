@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from app_server.config.settings import Settings
 from app_server.extensions.hooks import hook_summaries
@@ -29,8 +30,7 @@ INSTALLED = os.path.join("plugins", "cache")
 """In $CODEX_HOME: the installed plugins, as MARKETPLACE/PLUGIN/VERSION."""
 
 
-@dataclass(frozen=True, slots=True)
-class InstalledPlugin:
+class InstalledPlugin(Struct, frozen=True):
     """A plugin that is there and configured. Its id is `plugin@marketplace`."""
 
     id: str

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
+
+from msgspec import Struct, field
 
 from app_server.config.settings import Settings
 from app_server.extensions.skills import DETAILS_FILE, SKILL_FILE
@@ -24,8 +25,7 @@ Stamp = tuple[int, ...]
 """Changes when a file does."""
 
 
-@dataclass(frozen=True, slots=True)
-class SkillRoot:
+class SkillRoot(Struct, frozen=True):
     """A folder of skills. `plugin_id` is the plugin that it belongs to."""
 
     path: str
@@ -33,8 +33,7 @@ class SkillRoot:
     plugin_id: str | None = None
 
 
-@dataclass(slots=True)
-class Found:
+class Found(Struct):
     """What lies below one root: SKILL.md files with their stamps, and the folders that were looked into."""
 
     skills: dict[str, Stamp] = field(default_factory=dict[str, Stamp])

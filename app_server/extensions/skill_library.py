@@ -4,10 +4,10 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import anyio
 from anyio import to_thread
+from msgspec import Struct
 
 from app_server.config.settings import Settings
 from app_server.extensions.plugins import skill_roots_of_plugins
@@ -37,8 +37,7 @@ MOST_WATCHES = 1000
 _ORDER = {"repo": 0, "user": 1, "system": 2, "admin": 3}
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """The skills that hold in one folder, in order, and what could not be read."""
 
     skills: Sequence[Skill]

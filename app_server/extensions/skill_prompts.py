@@ -4,9 +4,9 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from anyio import to_thread
+from msgspec import Struct
 
 from app_server.extensions.skill_library import Listing
 from app_server.extensions.skills import Skill, SkillError, read_text
@@ -29,8 +29,7 @@ _LINK = re.compile(r"\[\$([\w:-]+(?:[ .][\w:-]+)*)\]\(([^()\s]+)\)")
 _NAME = re.compile(r"\$([\w-]+(?::[\w-]+)*)")
 
 
-@dataclass(frozen=True, slots=True)
-class Mentioned:
+class Mentioned(Struct, frozen=True):
     """The texts of the skills that a message names, and what to tell its sender about those that cannot be given."""
 
     texts: Sequence[str]

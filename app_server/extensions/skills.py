@@ -2,9 +2,10 @@
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from app_server.extensions.front_matter import FrontMatterError, read_front_matter, read_table, text_of
 from app_server.extensions.loose import Table, line, list_in, table_in
@@ -28,8 +29,7 @@ class SkillError(Exception):
     """A SKILL.md that is no skill; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Skill:
+class Skill(Struct, frozen=True):
     """A skill that can be used. `path` is its SKILL.md, `root` the folder of skills in which it was found."""
 
     name: str

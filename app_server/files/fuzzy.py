@@ -8,9 +8,10 @@ alone, and 65536 more; a name that is the query, 131072 more.
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
+
+from msgspec import Struct
 
 NAME_BONUS = 65_536
 """For a file whose name alone has all characters of the query."""
@@ -32,8 +33,7 @@ Kind = Literal["fuzzy", "substring", "prefix", "suffix", "exact"]
 _LATIN = re.compile("[\N{NO-BREAK SPACE}-\u024f\u1e00-\u1eff]")
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(Struct, frozen=True):
     """One word of a query, folded. `negated` words exclude what they match."""
 
     kind: Kind
@@ -52,8 +52,7 @@ class Word:
         return re.compile(text if self.kind == "prefix" else rf"{text}\Z").match
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(Struct, frozen=True):
     """All words must match. `plain` is the only word of a query that may match names of files by themselves."""
 
     words: tuple[Word, ...]
@@ -150,8 +149,7 @@ def bonuses(classes: Sequence[int]) -> list[int]:
 _BONUS = tuple(tuple(bonus(before, here) for here in range(7)) for before in range(7))
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
+class Fit(Struct, frozen=True):
     """How well a word fits, and at which characters."""
 
     score: int

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from subprocess import DEVNULL
 from typing import Final
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import anyio
 import anyio.to_thread
+from msgspec import Struct
 
 GIT_SECONDS: Final = 5.0
 """How long git may take to say where a repository stands."""
@@ -19,8 +19,7 @@ _GIT: Final = ("git", "-c", "core.fsmonitor=false")
 _OTHER_REPOSITORIES: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
 
 
-@dataclass(frozen=True, slots=True)
-class RepositoryState:
+class RepositoryState(Struct, frozen=True):
     """Where a repository stands. `branch` is None on a detached head, `sha` before the first commit."""
 
     branch: str | None

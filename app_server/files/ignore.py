@@ -3,7 +3,9 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 Signature = tuple[int, int, int] | None
 """Inode, size and time of change of a file; None where there is none."""
@@ -24,8 +26,7 @@ _POSIX = {
 }
 
 
-@dataclass(slots=True)
-class _Patterns:
+class _Patterns(Struct):
     """Patterns of which any may match: names as they are, names with wildcards, paths below the file's folder."""
 
     literals: set[str] = field(default_factory=set[str])
@@ -46,8 +47,7 @@ class _Patterns:
         return any(test(path) for test in self.path_tests)
 
 
-@dataclass(slots=True)
-class _Run:
+class _Run(Struct):
     """Lines that follow each other and say the same: leave out, or (`!`) do not."""
 
     leaves_out: bool
@@ -194,8 +194,7 @@ def _class_source(part: str, position: int) -> tuple[str, int] | None:
     return source, position + 1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Scope:
+class Scope(Struct, frozen=True, eq=False):
     """All that decides what is left out of a folder. The nearest file that says something about an entry counts,
     files called .ignore before .gitignore, and these before the excludes of the repository and of the user."""
 

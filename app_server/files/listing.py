@@ -4,9 +4,10 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from threading import Event, Lock
 from typing import TypeVar
+
+from msgspec import Struct
 
 from app_server.files.fuzzy import fold
 from app_server.files.ignore import TELLING, IgnoreFile, Scope, Signature, scope_of_root, signature
@@ -56,8 +57,7 @@ class Breath:
             self._last = time.monotonic()
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Struct, frozen=True):
     """Paths of files, or of folders, relative to the root, and the same folded; both lists have the same order."""
 
     folders: bool
@@ -66,8 +66,7 @@ class Chunk:
     ascii: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Entered:
+class _Entered(Struct, frozen=True):
     """A folder that is being looked at: its path relative to the root with a slash, and those above it."""
 
     prefix: str
@@ -76,8 +75,7 @@ class _Entered:
     identity: Identity | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Folder:
+class _Folder(Struct, frozen=True):
     """What was in a folder when it was read."""
 
     identity: Identity

@@ -5,7 +5,6 @@ import os
 import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from errno import (
     EACCES,
     EBUSY,
@@ -26,6 +25,7 @@ from stat import S_ISDIR, S_ISLNK, S_ISREG
 
 import pybase64
 from anyio import CapacityLimiter, to_thread
+from msgspec import Struct
 
 from protocol.jsonrpc import INTERNAL_ERROR, RpcError, invalid_request
 
@@ -71,8 +71,7 @@ _OPEN_LINK = struct.pack("=QQQ", _O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW, 0, _RES
 _OPEN_TARGET = struct.pack("=QQQ", _O_PATH | os.O_CLOEXEC, 0, _RESOLVE_CACHED)
 
 
-@dataclass(frozen=True, slots=True)
-class Metadata:
+class Metadata(Struct, frozen=True):
     """What is at a path, seen through links; `is_symlink` speaks of the path itself. Times in Unix ms, 0 if unknown."""
 
     is_file: bool

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
 from itertools import compress, repeat
 from operator import neg
 from threading import Event
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from app_server.files.fuzzy import (
     EXACT_BONUS,
@@ -25,8 +27,7 @@ BEST = 50
 """How many results a search has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(Struct, frozen=True):
     """One result. `root` is the number of its root; `places` are the characters of `path` that the query matched."""
 
     score: int
@@ -36,8 +37,7 @@ class Hit:
     places: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(Struct, frozen=True):
     """Some paths of a chunk, by their numbers in it."""
 
     root: int

@@ -4,7 +4,6 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from errno import EACCES
 from stat import S_ISDIR, S_ISLNK
 from typing import TYPE_CHECKING, TypeVar
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 from anyio import CapacityLimiter, from_thread, to_thread
 from anyio.abc import TaskGroup
+from msgspec import Struct
 
 from protocol.jsonrpc import RpcError, internal_error, invalid_request
 
@@ -51,8 +51,7 @@ Identity = tuple[int, int]
 """Device and inode."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
+class _Look(Struct, frozen=True):
     """What must be watched to hear of a path, and what was there."""
 
     folders: dict[str, Identity]

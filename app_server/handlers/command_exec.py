@@ -1,7 +1,8 @@
 """`command/exec`: a client's own commands, outside any thread."""
 
-from dataclasses import replace
 from functools import partial
+
+from msgspec.structs import replace
 
 from app_server.config.permission_profiles import ProfileError
 from app_server.exec.client_commands import CommandRequest, ManagedAccess, absolute_cwd

@@ -1,7 +1,8 @@
 """What a handler may reach: the services of the daemon, and the request's own connection."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from app_server.auth.manager import AuthManager
 from app_server.config.layers import LayerStack
@@ -23,8 +24,7 @@ from app_server.tools.terminals import Terminals
 from protocol.jsonrpc import RequestId
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
+class Services(Struct, frozen=True):
     """One of each for the whole daemon."""
 
     configuration: Configuration

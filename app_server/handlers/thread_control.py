@@ -1,7 +1,8 @@
 """What clients do to the course of a thread: revert, injected items and plans, held clocks, settings of a turn."""
 
-from dataclasses import asdict
 from functools import partial
+
+from msgspec.structs import asdict
 
 from app_server.handlers.context import RequestContext
 from app_server.handlers.registry import handles

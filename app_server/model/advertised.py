@@ -1,10 +1,10 @@
 """What a server of models, or a catalogue file, says about its models, in any of the forms that are about."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any, cast
 
 import orjson
+from msgspec.structs import replace
 
 from app_server.model.catalog import EFFORTS, MODELS, ModelInfo, Tier, unknown
 

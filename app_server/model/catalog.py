@@ -1,11 +1,12 @@
 """What is known about models: a small list of ours, and a fallback for every other name."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import replace
 
 from app_server.config.settings import DEFAULT_MODELS, Settings
 
@@ -21,8 +22,7 @@ _CATALOG: dict[str, Any] = orjson.loads(Path(__file__).with_name("catalog.json")
 Modality = Literal["text", "image", "audio"]
 
 
-@dataclass(frozen=True, slots=True)
-class Tier:
+class Tier(Struct, frozen=True):
     """A service level that can be bought."""
 
     id: str
@@ -30,8 +30,7 @@ class Tier:
     description: str
 
 
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
+class ModelInfo(Struct, frozen=True):
     """One model. `efforts` are the reasoning efforts it knows, in rising order; none if it does not reason.
 
     `effort_texts` describes those that are not in EFFORTS. `freeform` tells whether it writes calls of tools that are

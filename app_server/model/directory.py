@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anyio
 from anyio import to_thread
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from app_server.config.settings import ModelProviderSettings, Settings
 from app_server.model.advertised import NotAList, Said, described, is_of_another_trade, read_models
@@ -24,8 +25,7 @@ PATIENCE_S = 1.0
 """How long a list waits for a provider that has not been asked before."""
 
 
-@dataclass(slots=True, eq=False)
-class _Answer:
+class _Answer(Struct, eq=False):
     """What a provider last said; nothing where it said nothing that can be read."""
 
     settings: ModelProviderSettings
@@ -34,8 +34,7 @@ class _Answer:
     asking: anyio.Event | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
+class _File(Struct, frozen=True):
     """A catalogue file as it was when it was read."""
 
     stamp: tuple[int, int]

@@ -1,12 +1,12 @@
 """What the stream of an answer yields, and how it fails. The same for every provider."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct, field
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+
+class Usage(Struct, frozen=True):
     """Tokens of one answer. `cached_input` is part of `input`, `reasoning_output` part of `output`."""
 
     input: int = 0
@@ -16,53 +16,46 @@ class Usage:
     total: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Created:
+class Created(Struct, frozen=True):
     """The server has begun to answer."""
 
     response_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class ItemAdded:
+class ItemAdded(Struct, frozen=True):
     """An output item begins; `item` is as the Responses API sends it, its content still to come."""
 
     item: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class ItemDone:
+class ItemDone(Struct, frozen=True):
     """An output item is complete, and as it stands here it belongs into the history."""
 
     item: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class TextDelta:
+class TextDelta(Struct, frozen=True):
     """More text of a message. Some servers name no item: it is then the latest one added."""
 
     item_id: str | None
     delta: str
 
 
-@dataclass(frozen=True, slots=True)
-class ToolInputDelta:
+class ToolInputDelta(Struct, frozen=True):
     """More of what a freeform tool is called with."""
 
     item_id: str | None
     delta: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReasoningPartAdded:
+class ReasoningPartAdded(Struct, frozen=True):
     """A new part of a reasoning summary begins."""
 
     item_id: str | None
     summary_index: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReasoningSummaryDelta:
+class ReasoningSummaryDelta(Struct, frozen=True):
     """More text of one part of a reasoning summary."""
 
     item_id: str | None
@@ -70,8 +63,7 @@ class ReasoningSummaryDelta:
     summary_index: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReasoningTextDelta:
+class ReasoningTextDelta(Struct, frozen=True):
     """More raw reasoning text."""
 
     item_id: str | None
@@ -79,15 +71,13 @@ class ReasoningTextDelta:
     content_index: int
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimits:
+class RateLimits(Struct, frozen=True):
     """How much of an allowance is used; `snapshot` has the members of the wire's RateLimitSnapshot."""
 
     snapshot: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(Struct, frozen=True):
     """The last event of an answer that came whole; `raw_usage` is the usage as the provider told it."""
 
     response_id: str

@@ -3,8 +3,9 @@
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 from app_server.auth.manager import AuthManager
 from app_server.config.settings import ModelProviderSettings, Settings
@@ -13,8 +14,7 @@ from app_server.model.events import ResponseEvent
 from app_server.model.http import HttpPool
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRequest:
+class ModelRequest(Struct, frozen=True):
     """One question to a model.
 
     `input` are history items in order; bytes are JSON already and are sent as they are. `output_schema` is a JSON

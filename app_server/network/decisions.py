@@ -3,8 +3,9 @@
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from time import time
+
+from msgspec import Struct
 
 from app_server.network.egress import Execution
 from app_server.network.policy import Attempt, Judgement, NetworkProtocol
@@ -27,8 +28,7 @@ _RULE_PROTOCOLS: dict[NetworkProtocol, tuple[str, str]] = {
 """What a protocol is called in a rule, and in its justification."""
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkDecided:
+class NetworkDecided(Struct, frozen=True):
     """One decision. Never holds a path of a URL, a header or anything of a body."""
 
     at_ms: int

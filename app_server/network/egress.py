@@ -2,8 +2,9 @@
 
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from app_server.network.policy import Attempt, Judgement, NetworkPolicy
 
@@ -11,8 +12,7 @@ HELD_SECONDS = 5.0
 """How long a refusal is held back that ends its command. Its connections, and so the wait, end with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(Struct, frozen=True):
     """Which command it is: an id of its own, and where clients know it from.
 
     `item_id` is that of the command's item in a thread, or the process id that a client gave to `command/exec`.

@@ -3,11 +3,12 @@
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 import anyio
 import orjson
+from msgspec import Struct
+from msgspec.structs import replace
 
 from app_server.config.hosts import normalised_host
 from app_server.network.limits import Limits
@@ -38,8 +39,7 @@ _UPGRADES = frozenset({b"websocket"})
 """Protocols that a connection may be switched to; HTTP/2 would carry requests that nobody judges."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """Where an intercepted connection leads: each of its requests goes there, within TLS.
 
     `cleared` is what was decided about the connection itself.
@@ -52,8 +52,7 @@ class Origin:
     cleared: Judgement
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
+class _Order(Struct, frozen=True):
     """A request, as it is to be forwarded. `authority` is for its Host field, `target` for its first line."""
 
     request: RequestHead

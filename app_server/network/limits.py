@@ -1,11 +1,11 @@
 """What a program may use up at the proxy."""
 
 import resource
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """Connections at once, and seconds of waiting.
 
     `unproven` connections have not shown a credential yet; beyond that number the oldest one gives way. `idle_seconds`

@@ -4,10 +4,10 @@ import re
 from base64 import b64decode
 from binascii import Error as BadBase64
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import h11
+from msgspec import Struct
 
 from app_server.network.refusals import Malformed
 from app_server.network.streams import CHUNK, Gone, Peer
@@ -47,8 +47,7 @@ _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*
 _FIELD = re.compile(rb"([-!#$%&'*+.^_`|~0-9A-Za-z]+):[ \t]*((?:[^\x00-\x20\x7f]+(?:[ \t]+[^\x00-\x20\x7f]+)*)?)[ \t]*")
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
+class RequestHead(Struct, frozen=True):
     """A request as its client wrote it. `length` is that of the body where the framing says so."""
 
     method: str
@@ -90,8 +89,7 @@ class RequestHead:
         return user, password
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHead:
+class ResponseHead(Struct, frozen=True):
     """A response as its server wrote it."""
 
     status: int
@@ -102,8 +100,7 @@ class ResponseHead:
     length: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Url:
+class Url(Struct, frozen=True):
     """An absolute URL, taken apart. `target` is path and query, empty where there is neither."""
 
     scheme: str

@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from time import monotonic
 from typing import Protocol
 
 import anyio
 from anyio.abc import ByteStream
+from msgspec import Struct
 
 from app_server.network.decisions import LEARNED, NetworkDecisions
 from app_server.network.dialing import Resolve, dial, dial_unix, dial_upstream, find_addresses, tunnel_upstream
@@ -32,8 +32,7 @@ HangUp = Callable[[], Awaitable[None]]
 """Returns once the program is no longer there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(Struct, frozen=True):
     """An open connection towards a host. `leads_to` is protocol, host and port.
 
     `peer` speaks over `link`, within TLS or not. `address` is what was dialled, None if an upstream proxy does that;

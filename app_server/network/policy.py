@@ -10,6 +10,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal
 
+from msgspec import Struct
+
 from app_server.config.hosts import Address, address_of, is_pattern, normalised_host, normalised_pattern, text_of
 from app_server.config.network_proxy import HostAction, NetworkProxySettings
 
@@ -51,8 +53,7 @@ READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """What HTTP requests may do in limited mode."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """What a command wants to reach, before anything is dialled. `host` is normalised; `method` is that of HTTP."""
 
     protocol: NetworkProtocol
@@ -61,8 +62,7 @@ class Attempt:
     method: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(Struct, frozen=True):
     """What is decided about an attempt, by what, and why; an allowance needs no reason."""
 
     decision: NetworkDecision
@@ -97,8 +97,7 @@ def blocked(host: str, reason: NetworkReason | None) -> str:
     return f'Network access to "{host}" was blocked: {detail}.' if host else "Network access was blocked by policy."
 
 
-@dataclass(slots=True)
-class LiveRules:
+class LiveRules(Struct):
     """Rules for whole hosts that were made while commands run; every policy that knows them obeys at once."""
 
     hosts: dict[str, HostAction] = field(default_factory=dict[str, HostAction])
@@ -189,8 +188,7 @@ def is_local(address: Address) -> bool:
     return _within(address, _SPECIAL_6) or any(_within(inner, _SPECIAL_4) for inner in _embedded(address))
 
 
-@dataclass(frozen=True, slots=True)
-class _Patterns:
+class _Patterns(Struct, frozen=True):
     """Patterns of hosts, sorted by how they are compared."""
 
     listed: frozenset[str] = frozenset()
@@ -219,8 +217,7 @@ class _Patterns:
         return any(self.match(host) for host in hosts)
 
 
-@dataclass(frozen=True, slots=True)
-class _Compiled:
+class _Compiled(Struct, frozen=True):
     """All rules but those that are made meanwhile."""
 
     allowed: _Patterns

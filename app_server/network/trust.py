@@ -10,10 +10,11 @@ import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from time import time
 from typing import TextIO
+
+from msgspec import Struct
 
 VARIABLES = (
     "CODEX_CA_CERTIFICATE",
@@ -65,8 +66,7 @@ _SETTINGS = "ca-bundle-*.wgetrc"
 _UNFINISHED = ".ca-bundle-"
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
+class Trust(Struct, frozen=True):
     """`bundle` is the path of a file for commands: all authorities that count, and the proxy's own. `settings` are
     those of wget, which lead there.
 

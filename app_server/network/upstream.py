@@ -3,14 +3,14 @@
 import ipaddress
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
+
+from msgspec import Struct
 
 from app_server.network.refusals import Unreachable
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamProxy:
+class UpstreamProxy(Struct, frozen=True):
     """An HTTP proxy on the way out. `authorization` is the value of the field that it wants to see."""
 
     host: str
@@ -18,8 +18,7 @@ class UpstreamProxy:
     authorization: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
+class _Named(Struct, frozen=True):
     variable: str
     url: str
 

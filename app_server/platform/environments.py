@@ -1,7 +1,8 @@
 """The places where commands of threads can run: this machine, and others that clients have named."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from protocol.jsonrpc import invalid_request
 from protocol.v2.turn import TurnEnvironmentParams
@@ -10,8 +11,7 @@ LOCAL = "local"
 """The environment that is this machine."""
 
 
-@dataclass(frozen=True, slots=True)
-class Remote:
+class Remote(Struct, frozen=True):
     """A place elsewhere, reached through an exec server."""
 
     id: str

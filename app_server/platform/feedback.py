@@ -8,12 +8,12 @@ import sys
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import anyio
 import orjson
+from msgspec import Struct
 
 from app_server.platform.redaction import Redactor, names_a_secret, secrets_in
 from protocol.jsonrpc import RpcError, invalid_request
@@ -32,8 +32,7 @@ NOT_UPLOADED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(Struct, frozen=True):
     """A file of a bundle."""
 
     name: str

@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from itertools import count
 from typing import Any, Protocol
 
 import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
+from msgspec import Struct
 
 from app_server.rpc.outbound import Frame, Outbound
 from app_server.rpc.scopes import FULL, Scope
@@ -25,8 +25,7 @@ FAIR_SHARE = 64
 _ids = count(1)
 
 
-@dataclass(frozen=True, slots=True)
-class Oversized:
+class Oversized(Struct, frozen=True):
     """Stands for a message longer than `MAX_MESSAGE_BYTES`, whose bytes were thrown away."""
 
     size: int
@@ -35,8 +34,7 @@ class Oversized:
 Inbound = AsyncIterator[bytes | Oversized]
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(Struct, frozen=True):
     """What `initialize` told: name, version and title of the program at the other end."""
 
     name: str

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 import anyio
 import orjson
+from msgspec import Struct
 
 from app_server.rpc.connection import MAX_MESSAGE_BYTES, Client, Connection, Oversized
 from app_server.rpc.handshake import METHOD as INITIALIZE
@@ -64,8 +65,7 @@ class Endpoint(Generic[C]):
         object.__setattr__(self, "at_once", not iscoroutinefunction(self.handler))
 
 
-@dataclass(frozen=True, slots=True)
-class Surface(Generic[C]):
+class Surface(Struct, Generic[C], frozen=True):
     """What can be called. It is loaded after `initialize` was answered, because most of the program hangs on it."""
 
     find: Callable[[str], Endpoint[C] | None]

@@ -1,15 +1,14 @@
 """initialize: read and answered without the libraries that everything else needs, because clients wait for it."""
 
-from dataclasses import dataclass
 from typing import Any, cast
 
 import orjson
+from msgspec import Struct
 
 METHOD = "initialize"
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(Struct, frozen=True):
     """What a client says of itself in `initialize`."""
 
     name: str
@@ -19,8 +18,7 @@ class Hello:
     opted_out: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Welcome:
+class Welcome(Struct, frozen=True):
     """The answer: where the server runs, and what it calls itself."""
 
     user_agent: str

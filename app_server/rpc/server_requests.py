@@ -1,12 +1,12 @@
 """Requests that the server makes of clients: the first answer wins, and who comes later is asked again."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import anyio
 import orjson
+from msgspec import Struct, field
 
 from app_server.rpc.connection import Connection
 from app_server.rpc.outbound import Frame
@@ -23,8 +23,7 @@ class NoAnswer(Exception):
     """The question ended without a usable answer: it was withdrawn, or the answer was an error or malformed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer(Generic[R]):
+class Answer(Struct, Generic[R], frozen=True):
     """What a client answered."""
 
     response: R
@@ -36,8 +35,7 @@ class Answer(Generic[R]):
         return _name(self.connection)
 
 
-@dataclass(slots=True, eq=False)
-class _Question:
+class _Question(Struct, eq=False):
     id: int
     topic: str
     method: str

@@ -1,9 +1,9 @@
 """Which backend confines commands: the strongest one that works on this machine."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import anyio
+from msgspec import Struct
 
 from app_server.sandbox.permissions import PermissionProfile
 from app_server.sandbox.sandbox import Sandbox, SandboxedCommand, SandboxUnavailable
@@ -17,8 +17,7 @@ LANDLOCK_LACKS = (
 """What is less than with bubblewrap."""
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxReport:
+class SandboxReport(Struct, frozen=True):
     """What confines commands here.
 
     `backend` is its name, None if there is none and restricted commands are refused. `refused` are the stronger ones
@@ -48,8 +47,7 @@ class SandboxReport:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """A backend under its name, how to get it, and what it lacks."""
 
     name: str

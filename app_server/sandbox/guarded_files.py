@@ -9,9 +9,10 @@ import os
 import stat
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Literal
+
+from msgspec import Struct, field
 
 from app_server.sandbox.mounts import follow
 from app_server.sandbox.patterns import matches_any
@@ -37,8 +38,7 @@ class FilesLost(FileProblem):
     """A change failed halfway, and not all that was done before could be put back; the message names those files."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a file is: `path` as it was named, absolute and plain, and `real`, where symbolic links lead.
 
     `reason` says why `access` is not `write`.
@@ -50,8 +50,7 @@ class Place:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class FileState:
+class FileState(Struct, frozen=True):
     """What a file was when it was read: for a symbolic link, `content` is where it leads. `mode` is as of stat."""
 
     content: bytes
@@ -59,8 +58,7 @@ class FileState:
     stamp: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class FileWrite:
+class FileWrite(Struct, frozen=True):
     """What becomes of one file: `content`, or None to remove it. `before` is what it must be now, None for no file.
 
     `mode` are the permission bits of a new file, None for the usual ones; a file that exists keeps its own.
@@ -206,8 +204,7 @@ def _roots(profile: PermissionProfile) -> tuple[str, ...]:
     )
 
 
-@dataclass(slots=True)
-class _Folders:
+class _Folders(Struct):
     """Opened folders, each once, and those of them that had to be made."""
 
     stack: ExitStack
@@ -221,8 +218,7 @@ class _Folders:
         return self.opened[path]
 
 
-@dataclass(slots=True)
-class _Staged:
+class _Staged(Struct):
     """A change that is ready to be made: the new content is on the disk under another name."""
 
     write: FileWrite

@@ -13,13 +13,13 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from importlib.abc import InspectLoader
 from types import CodeType
 from typing import Any
 
 import anyio
 import anyio.to_thread
+from msgspec.structs import replace
 
 from app_server.sandbox import landlock_filter, seccomp
 from app_server.sandbox.area import DENY, READ, WRITE

@@ -4,8 +4,9 @@ import functools
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from app_server.sandbox.paths import follow, open_without_links
 from app_server.sandbox.permissions import PermissionProfile
@@ -50,8 +51,7 @@ ETC = (
 Kind = Literal["write", "step", "read", "nested", "system", "file", "folder", "home"]
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(Struct, frozen=True):
     """One mount over what lies around it; `path` exists and is free of symbolic links.
 
     "write" opens, "read" closes. A "step" is a writable folder on the way to something closed: as a mount of its own
@@ -69,8 +69,7 @@ class Mount:
     witness: int | None = None
 
 
-@dataclass(frozen=True)
-class Mounts:
+class Mounts(Struct, frozen=True, dict=True):
     """What is mounted over a root that is readable, writable or minimal, in this order: the innermost last.
 
     `links` are symbolic links to make in a minimal root. `opened` are descriptors of the writable roots, `witnesses`
@@ -107,8 +106,7 @@ class Mounts:
         return innermost.kind not in ("file", "folder")
 
 
-@dataclass(slots=True)
-class _Planned:
+class _Planned(Struct):
     """A plan in the making."""
 
     profile: PermissionProfile

@@ -3,8 +3,9 @@
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import cache
+
+from msgspec.structs import replace
 
 from app_server.sandbox.permissions import PermissionProfile
 

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct
 
 from app_server.config.network_proxy import NetworkProxySettings
 from app_server.config.settings import Settings
@@ -26,8 +27,7 @@ CERTIFICATES_NAME = "proxy"
 """The entry of $CODEX_HOME with the certificates of the managed proxy: what it intercepts can read them, none write."""
 
 
-@dataclass(frozen=True, slots=True)
-class PermissionProfile:
+class PermissionProfile(Struct, frozen=True):
     """What a command may touch.
 
     `full_access` restricts nothing; `external` leaves the files to a sandbox around the daemon; `restricted` makes
@@ -61,8 +61,7 @@ class PermissionProfile:
                 raise ValueError(f"writable root {root!r} is not absolute")
 
 
-@dataclass(frozen=True, slots=True)
-class Secrets:
+class Secrets(Struct, frozen=True):
     """What of the daemon's own no restricted command may see: denied in every profile, whatever it says.
 
     `home` is $CODEX_HOME, whose credentials and store are meant; `files` are others, such as that of a token. Links

@@ -10,9 +10,10 @@ import threading
 import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
+
+from msgspec import Struct, field
 
 from app_server.sandbox.paths import open_without_links
 from app_server.sandbox.permissions import PermissionProfile
@@ -33,8 +34,7 @@ Folder = tuple[int, int]
 """A folder by its device and inode, since its path may come to lead elsewhere."""
 
 
-@dataclass(slots=True)
-class _Root:
+class _Root(Struct):
     fd: int
     holders: int = 0
     made: set[str] = field(default_factory=set[str])
@@ -42,8 +42,7 @@ class _Root:
     """Whether git took the folder itself for a repository before any command ran in it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """A folder in which the entries `names` now exist, until it is released."""
 
     folder: Folder

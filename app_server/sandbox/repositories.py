@@ -5,7 +5,8 @@ import stat
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from app_server.sandbox.sandbox import SandboxUnavailable
 
@@ -32,8 +33,7 @@ NEVER_WRITABLE = ("/proc", "/sys", "/dev")
 """The sandbox has its own; writing to the machine's would reach past it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(Struct, frozen=True):
     """A directory as it was: the stamp that no program can set back, what to search below it, what to protect in it."""
 
     stamp: tuple[int, int, int]

@@ -4,11 +4,12 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from anyio import to_thread
+from msgspec import Struct
+from msgspec.structs import replace
 
 from app_server.sandbox.patterns import SearchTooLong, with_matches
 from app_server.sandbox.permissions import CERTIFICATES_NAME, PermissionProfile, Secrets
@@ -27,8 +28,7 @@ class SandboxUnavailable(Exception):
     """The policy cannot be enforced here, so the command does not run. The message says why and what helps."""
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxedCommand:
+class SandboxedCommand(Struct, frozen=True):
     """What to execute so that the wanted command runs confined.
 
     `pass_fds` are open descriptors that the child gets under their numbers; whoever starts the command closes them.

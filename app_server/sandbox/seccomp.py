@@ -3,7 +3,8 @@
 import functools
 import platform
 import struct
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from app_server.sandbox.sandbox import SandboxUnavailable
 
@@ -56,8 +57,7 @@ FILE_WATCHES = (1024, 1026, 1040)
 """fcntls F_SETLEASE, F_NOTIFY and F_SETDELEG: they make whoever opens the file wait, also outside."""
 
 
-@dataclass(frozen=True, slots=True)
-class Calls:
+class Calls(Struct, frozen=True):
     """The numbers of the system calls that the filter knows, for one architecture."""
 
     audit: int

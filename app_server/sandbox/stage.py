@@ -12,7 +12,8 @@ import os
 import platform
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from app_server.sandbox import kernel
 from app_server.sandbox.sandbox import PRIVATE, SandboxUnavailable
@@ -49,8 +50,7 @@ WAITING_CONNECTIONS = 1024
 ALL_BITS = (1 << 64) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Machine:
+class _Machine(Struct, frozen=True):
     """An architecture: its number in ELF, the code that walks the table, and the numbers of the system calls."""
 
     elf: int
@@ -125,8 +125,7 @@ _MACHINES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(Struct, frozen=True):
     """A place where a mount of its own must be, and the device and inode that must be mounted there, if known.
 
     It may be missing if what the descriptor `witness` stands for has been deleted; if that was moved it may not.
@@ -137,8 +136,7 @@ class Expected:
     witness: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Bridge:
+class Bridge(Struct, frozen=True):
     """Where the sandbox's own network is to listen for the managed proxy, and whom it hands the socket to.
 
     `end` is the descriptor of a local socket, to which the listening socket for `port` of 127.0.0.1 is sent.
@@ -148,8 +146,7 @@ class Bridge:
     port: int
 
 
-@dataclass(slots=True)
-class _Row:
+class _Row(Struct):
     """One system call, and what comes after it: by name a later label, None the next row.
 
     `watch` is an address, a mask and a value: the call counts as failed unless the masked word has the value.

@@ -1,8 +1,10 @@
 """Attachments: what clients hang on threads, such as pull requests. A thread has one of each type and key."""
 
 import sqlite3
-from dataclasses import astuple, dataclass
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from app_server.store import writing
 from app_server.store.cursors import Cursor, decode
@@ -13,8 +15,7 @@ from app_server.store.threads import ThreadStore
 _COLUMNS: Final = "id, type, identity_key, payload, created_at_ms"
 
 
-@dataclass(frozen=True, slots=True)
-class AttachmentRow:
+class AttachmentRow(Struct, frozen=True):
     """An attachment; `payload` is JSON."""
 
     id: str

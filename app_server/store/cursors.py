@@ -1,12 +1,11 @@
 """Paging cursors: opaque to clients, checked when they come back."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from app_server.store.errors import BadCursor
 
 
-@dataclass(frozen=True, slots=True)
-class Cursor:
+class Cursor(Struct, frozen=True):
     """A place in a list, which `scope` names without "|". `inclusive`: the row at the place is part of the page."""
 
     scope: str

@@ -3,7 +3,6 @@
 import fcntl
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,13 +10,13 @@ from typing import Self
 import anyio
 import anyio.to_thread
 import orjson
+from msgspec import Struct
 
 from app_server.store.errors import StoreError
 from app_server.store.ids import uuid7
 
 
-@dataclass(frozen=True, slots=True)
-class DaemonInfo:
+class DaemonInfo(Struct, frozen=True):
     """What a daemon's lock file tells. `listen` is its --listen URL."""
 
     id: str

@@ -2,8 +2,9 @@
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 from time import time_ns
+
+from msgspec import Struct
 
 from app_server.store.database import Database
 
@@ -14,8 +15,7 @@ REVIEWER = "auto_review"
 """Who has decided, where it was a model in the user's place."""
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """Something that may only happen if somebody says yes. `digest` is a SHA-256 in hex of what is to be done."""
 
     thread_id: str
@@ -26,8 +26,7 @@ class Question:
     summary: str
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """A line of the log. `decision` is None while the question is open; `decided_by` names the client or the cause."""
 
     question: Question

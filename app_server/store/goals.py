@@ -1,8 +1,10 @@
 """The goal of each thread that has one."""
 
 import sqlite3
-from dataclasses import astuple, dataclass
 from typing import Final, Literal
+
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from app_server.store import writing
 from app_server.store.database import Database
@@ -11,8 +13,7 @@ from app_server.store.threads import ThreadStore
 GoalStatus = Literal["active", "paused", "blocked", "usageLimited", "budgetLimited", "complete"]
 
 
-@dataclass(frozen=True, slots=True)
-class GoalRow:
+class GoalRow(Struct, frozen=True):
     """What a thread works towards. Times are milliseconds; those that end in `at_ms` since 1970."""
 
     objective: str
@@ -24,10 +25,10 @@ class GoalRow:
     updated_at_ms: int
 
 
-_COLUMNS: Final = ", ".join(GoalRow.__dataclass_fields__)
+_COLUMNS: Final = ", ".join(GoalRow.__struct_fields__)
 _PUT: Final = (
     f"INSERT OR REPLACE INTO goals (thread, {_COLUMNS})"
-    f" VALUES ({', '.join('?' * (len(GoalRow.__dataclass_fields__) + 1))})"
+    f" VALUES ({', '.join('?' * (len(GoalRow.__struct_fields__) + 1))})"
 )
 
 

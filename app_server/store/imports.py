@@ -1,14 +1,15 @@
 """What was taken over from other coding agents, and when."""
 
 import sqlite3
-from dataclasses import astuple, dataclass
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from app_server.store.database import Database
 
 
-@dataclass(frozen=True, slots=True)
-class ImportRow:
+class ImportRow(Struct, frozen=True):
     """One import. `successes` and `failures` are lists of the wire's objects as JSON; milliseconds since 1970."""
 
     id: str
@@ -18,7 +19,7 @@ class ImportRow:
     failures: str
 
 
-_COLUMNS: Final = ", ".join(ImportRow.__dataclass_fields__)
+_COLUMNS: Final = ", ".join(ImportRow.__struct_fields__)
 
 
 class ImportStore:

@@ -15,9 +15,7 @@ _SECTION: Final = (
     "(SELECT json_object('id', sections.id, 'name', sections.name, 'appearance', json(sections.appearance))"
     " FROM sections WHERE sections.id = threads.section_id)"
 )
-COLUMNS: Final = ", ".join(
-    _SECTION if name == "section" else f"threads.{name}" for name in ThreadRow.__dataclass_fields__
-)
+COLUMNS: Final = ", ".join(_SECTION if name == "section" else f"threads.{name}" for name in ThreadRow.__struct_fields__)
 """What `thread_row` takes, of the table `threads`."""
 SORT_COLUMNS: Final = {
     "created_at": "created_at_ms",

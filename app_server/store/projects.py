@@ -2,8 +2,9 @@
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from app_server.store import writing
 from app_server.store.cursors import Cursor, decode
@@ -33,8 +34,7 @@ class KeyUsed(ValueError):
         super().__init__(f"idempotency key refers to deleted project: {key}")
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectRow:
+class ProjectRow(Struct, frozen=True):
     """A project. `roots` and `metadata` are JSON, a list of paths and an object of texts; times are milliseconds.
 
     `recency_at_ms` is that of its newest thread.

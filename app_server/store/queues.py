@@ -2,8 +2,9 @@
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from app_server.store import writing
 from app_server.store.database import Database
@@ -21,8 +22,7 @@ class BadOrder(ValueError):
     """The ids are not exactly those of the queue."""
 
 
-@dataclass(frozen=True, slots=True)
-class QueuedMessage:
+class QueuedMessage(Struct, frozen=True):
     """A message; `input` is its wire JSON, `metadata` is JSON or None."""
 
     id: str

@@ -1,14 +1,14 @@
 """What users have read of their threads."""
 
 import sqlite3
-from dataclasses import dataclass
 from uuid import uuid4
+
+from msgspec import Struct
 
 from app_server.store.threads import ThreadStore
 
 
-@dataclass(frozen=True, slots=True)
-class ReadState:
+class ReadState(Struct, frozen=True):
     """`first_unread` is the id of a turn, "" for the thread's start, or None when all was read."""
 
     revision: str

@@ -1,8 +1,9 @@
 """What the store takes and gives: rows, queries and pages. JSON members hold text that the store does not look into."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeVar
+
+from msgspec import Struct
 
 T = TypeVar("T")
 
@@ -12,8 +13,7 @@ SortKey = Literal["created_at", "updated_at", "recency_at", "section_position"]
 PREVIEW_BYTES: Final = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadRow:
+class ThreadRow(Struct, frozen=True):
     """A thread without its turns. Times are milliseconds since 1970.
 
     `source` is the wire's SessionSource as JSON, `settings` belongs to the threads room, `owner` is the id of the
@@ -53,8 +53,7 @@ class ThreadRow:
     has_turns: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TurnRow:
+class TurnRow(Struct, frozen=True):
     """A turn without its items. `error` is JSON; the store gives the ordinal when the turn is first stored."""
 
     id: str
@@ -66,8 +65,7 @@ class TurnRow:
     ordinal: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class ItemRow:
+class ItemRow(Struct, frozen=True):
     """An item; `payload` is its wire JSON. Without `completed_at_ms` it is in progress and may be stored once more."""
 
     turn_id: str
@@ -79,8 +77,7 @@ class ItemRow:
     ordinal: int = -1
 
 
-@dataclass(frozen=True)  # without slots: on 3.11 they break `Page[Row](...)`
-class Page(Generic[T]):
+class Page(Struct, Generic[T], frozen=True):
     """Rows in the order asked for.
 
     `next_cursor` continues in the same direction after the last row, and is None at the end. `backwards_cursor`
@@ -92,8 +89,7 @@ class Page(Generic[T]):
     backwards_cursor: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadQuery:
+class ThreadQuery(Struct, frozen=True):
     """Which threads to list. A filter that is None does not filter; an empty collection lets nothing through.
 
     `source_kinds` are the wire's ThreadSourceKind values; "subAgent" stands for all of its kinds. `search` is looked
@@ -121,7 +117,7 @@ class ThreadQuery:
 
 ThreadColumns = Mapping[str, str | int | bool | None]
 
-THREAD_COLUMNS: Final = tuple(name for name in ThreadRow.__dataclass_fields__ if name != "section")
+THREAD_COLUMNS: Final = tuple(name for name in ThreadRow.__struct_fields__ if name != "section")
 """What the table of threads has of a `ThreadRow`; its section is in a table of its own."""
 
 

@@ -2,9 +2,11 @@
 
 import sqlite3
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from app_server.store import listing, writing
 from app_server.store.cursors import Cursor, decode
@@ -36,8 +38,7 @@ _MATCHING: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Snippet:
+class Snippet(Struct, frozen=True):
     """Words around what was found; the place of it within them is counted in UTF-16 units."""
 
     text: str
@@ -45,8 +46,7 @@ class Snippet:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Occurrence:
+class Occurrence(Struct, frozen=True):
     """One place of a text in a thread. `turn_cursor` begins a page of the thread's turns with its turn."""
 
     turn_id: str

@@ -2,8 +2,9 @@
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from app_server.store.cursors import Cursor, decode
 from app_server.store.database import Database
@@ -30,8 +31,7 @@ class NotInSection(LookupError):
     """The thread before which another one was to be put is not in the section."""
 
 
-@dataclass(frozen=True, slots=True)
-class SectionRow:
+class SectionRow(Struct, frozen=True):
     """A section; `appearance` is the wire's ThreadSectionAppearance as JSON."""
 
     id: str

@@ -3,8 +3,9 @@
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from app_server.store import listing, writing
 from app_server.store.cursors import Cursor, decode

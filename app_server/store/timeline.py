@@ -2,8 +2,9 @@
 
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
+
+from msgspec import Struct
 
 from app_server.store import listing, writing
 from app_server.store.cursors import Cursor, decode
@@ -12,8 +13,7 @@ from app_server.store.rows import ItemRow, Page, TurnRow
 _TURNS = "SELECT id, status, started_at_ms, completed_at_ms, duration_ms, error, ordinal FROM turns"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One thing that happened: `item` is wire JSON, and None where the turn began (`ended` false) or ended.
 
     Positions grow by one or more from each entry to the next, and stay as they are while the thread grows.

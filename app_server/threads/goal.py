@@ -1,10 +1,11 @@
 """The goal of a thread: what it is, what it has cost, and when it is over."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from time import monotonic
 from typing import Final
 from xml.sax.saxutils import escape
+
+from msgspec.structs import replace
 
 from app_server.model.events import Usage
 from app_server.rpc.outbound import Frame, notification, now_ms

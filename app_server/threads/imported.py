@@ -1,9 +1,9 @@
 """The settings of a session of the reference, as a thread here goes on with them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
+from msgspec.structs import replace
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from app_server.config.settings import Settings

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from app_server.config.layer import leaves, nested
 from app_server.rpc.scopes import Scope, out_of_scope
@@ -47,8 +48,7 @@ PROXY = ("features", "network_proxy")
 """What is switched off with it is the watch over the network."""
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """What holds for a thread's commands, and when somebody is asked."""
 
     profile: PermissionProfile

@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
 import anyio
 import orjson
+from msgspec.structs import replace
 
 from app_server.config.layers import unknown_overrides
 from app_server.config.network_proxy import HostAction

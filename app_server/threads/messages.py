@@ -1,10 +1,10 @@
 """What a client says to the model: a user's words, or the output of a tool of its own, and what goes along."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import orjson
+from msgspec import Struct, field
 
 from app_server.rpc.outbound import encode, now_ms
 from app_server.store.ids import uuid7
@@ -26,8 +26,7 @@ class Message(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class UserMessage:
+class UserMessage(Struct, frozen=True):
     """What a user sent: as clients see it, and as the model reads it."""
 
     inputs: Sequence[UserInput]
@@ -51,8 +50,7 @@ class UserMessage:
         return [*self.beside, said, *self.skills]
 
 
-@dataclass(frozen=True, slots=True)
-class ExternalOutput:
+class ExternalOutput(Struct, frozen=True):
     """What another program tells the model. It weighs as much as a tool's output: less than a user's word."""
 
     output: TurnToolOutput
@@ -77,8 +75,7 @@ class ExternalOutput:
         return [orjson.dumps({"type": "function_call_output", **kept})]
 
 
-@dataclass(frozen=True, slots=True)
-class TurnOptions:
+class TurnOptions(Struct, frozen=True):
     """What `turn/start` says beside the message, for this turn alone."""
 
     client_id: str | None = None

@@ -1,11 +1,11 @@
 """What users keep about single threads: their repository and project, memory, and what they have read."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import orjson
+from msgspec.structs import replace
 
 from app_server.rpc.outbound import encode
 from app_server.store.errors import ThreadMissing

@@ -1,11 +1,11 @@
 """A turn with the model: its stream becomes items and tool calls, then it is asked again, until no call is left."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import orjson
+from msgspec.structs import replace
 
 from app_server.approvals.approvals import TurnCancelled
 from app_server.model.events import (

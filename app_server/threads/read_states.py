@@ -2,8 +2,9 @@
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from app_server.store.read_states import ReadState, add_turn, state_of
 from app_server.store.rows import ThreadRow, TurnRow

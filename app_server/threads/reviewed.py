@@ -1,9 +1,10 @@
 """A thread as the reviewer of its actions sees it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from app_server.approvals.reviewer import ReviewedHistory, ReviewFailed, ReviewingModel
 from app_server.threads.instructions import permissions_text
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 from app_server.threads.world import World
 
 
-@dataclass(frozen=True, slots=True)
-class Reviewed:
+class Reviewed(Struct, frozen=True):
     """See `ReviewedThread`."""
 
     thread: "Thread"

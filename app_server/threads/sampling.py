@@ -1,9 +1,10 @@
 """Asking the model something aside: it sees the thread, and the thread does not see the answer."""
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, replace
 
 import anyio
+from msgspec import Struct
+from msgspec.structs import replace
 
 from app_server.model.events import Completed, Created, ItemDone, ModelError, Usage
 from app_server.model.provider import ModelProvider
@@ -15,8 +16,7 @@ from protocol.jsonrpc import internal_error, invalid_request
 PROMPT_BYTES = 4000
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Struct, frozen=True):
     """An answer. `text` is None where the model has only called tools, which are not run."""
 
     response_id: str

@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import orjson
+from msgspec import Struct
+from msgspec.structs import replace
 from pydantic import ConfigDict, TypeAdapter
 
 from app_server.config.permission_profiles import ProfileError, find_profile
@@ -44,8 +45,7 @@ Overrides = wire.ThreadStartParams | wire.ThreadResumeParams | wire.ThreadForkPa
 Changes = wire.ThreadSettingsUpdateParams | TurnStartParams
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadSettings:
+class ThreadSettings(Struct, frozen=True):
     """What a turn begins with. `workspace_roots` are absolute and begin with `cwd` unless the client chose others.
 
     With a `permission_profile` it is that which is in force (see `turn_profile`), and `sandbox` only shows it to

@@ -2,13 +2,13 @@
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import Any
 
 import anyio
 import orjson
+from msgspec.structs import replace
 
 from app_server.approvals.approvals import Approvals
 from app_server.approvals.denials import InvalidDenial

@@ -1,12 +1,12 @@
 """apply_patch: the model edits files."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 from typing import Any
 
 import anyio.to_thread
+from msgspec import Struct
 
 from app_server.approvals.approvals import Declined, TurnCancelled
 from app_server.rpc.outbound import now_ms
@@ -84,8 +84,7 @@ FUNCTION_SPEC: Mapping[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
+class _Question(Struct, frozen=True):
     """What has to be asked: about which files, by their real paths, and why."""
 
     paths: Sequence[str]

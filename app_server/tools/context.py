@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct, field
 
 from app_server.approvals.approvals import Approvals
 from app_server.approvals.network import NetworkApprovals
@@ -25,8 +26,7 @@ INTERRUPTED = "interrupted"
 """The reason of an expiration that the user caused by stopping the turn."""
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(Struct, frozen=True):
     """A call as the model made it; `arguments` is the text it sent, which need not be valid JSON.
 
     `custom` marks a call of a freeform tool, whose `arguments` are no JSON at all. `namespace` is the group of tools
@@ -40,8 +40,7 @@ class ToolCall:
     namespace: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ToolOutput:
+class ToolOutput(Struct, frozen=True):
     """What the model reads as the result: `text`, or `content` parts of the Responses API in its place."""
 
     text: str
@@ -81,8 +80,7 @@ class ItemSink(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class TurnContext:
+class TurnContext(Struct):
     """The turn's settings as they were when it began, and what a tool may do to its thread."""
 
     thread_id: str

@@ -1,9 +1,10 @@
 """Finding the hunks of a patch in a file, and changing just what they change."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from app_server.tools.patch import Hunk, HunkLine
 
@@ -153,8 +154,7 @@ class _Found(NamedTuple):
     loosely: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Level:
+class _Level(Struct, frozen=True):
     """The file as one kind of matching sees it: each line in its plain form, and all as one text to search in."""
 
     lines: Sequence[str]

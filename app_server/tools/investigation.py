@@ -1,7 +1,8 @@
 """Commands that the reviewer of an action runs to look at the state of files. They can only read."""
 
 import os
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from app_server.exec.expiration import TIMEOUT
 from app_server.sandbox.permissions import PermissionProfile, read_only

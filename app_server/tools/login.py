@@ -8,11 +8,11 @@ defines are not part of it.
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from time import monotonic
 
 import anyio
 import anyio.to_thread
+from msgspec import Struct
 
 from app_server.config.settings import ShellEnvironmentPolicy
 from app_server.exec.environment import child_environment
@@ -50,8 +50,7 @@ _FILES: Mapping[str, Sequence[str]] = {
 """What a login shell reads, as far as it is known; `~` is the home of the command."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Taken:
+class _Taken(Struct, frozen=True):
     """The environment of a login shell, None where it could not be had, and what it was made from."""
 
     environment: Mapping[str, str] | None

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
 
 import anyio.to_thread
+from msgspec import Struct
+from msgspec.structs import replace
 
 from app_server.approvals.actions import USER_SHELL
 from app_server.approvals.approvals import CommandQuestion
@@ -37,8 +38,7 @@ INTERRUPT_GRACE_SECONDS = 0.05
 """What an interrupted command gets between being asked to end and being ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """What the model, or the user through it, wants to run.
 
     `escalated` asks to run outside the sandbox, `additional` to have more within it; `justification` is the model's
@@ -54,16 +54,14 @@ class Command:
     prefix_rule: Sequence[str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Clearance:
+class Clearance(Struct, frozen=True):
     """How a command may run. `escalated`: outside the sandbox, because a rule or the user said so."""
 
     profile: PermissionProfile
     escalated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CommandResult:
+class CommandResult(Struct, frozen=True):
     """How a command ended. `reason` is None for an exit of its own, else what expired it.
 
     With a `denial` that is what it came to, whatever its exit was.
@@ -76,8 +74,7 @@ class CommandResult:
     denial: Denial | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(Struct, frozen=True):
     """A command that runs. `network` is to be finished after its end."""
 
     process: Process

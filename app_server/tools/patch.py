@@ -12,8 +12,9 @@ A hunk begins with `@@`, or with `@@ ` and a line of the file that comes before 
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
+
+from msgspec import Struct, field
 
 BEGIN = "*** Begin Patch"
 END = "*** End Patch"
@@ -43,8 +44,7 @@ class HunkLine(NamedTuple):
     untagged: bool = False
 
 
-@dataclass(slots=True)
-class Hunk:
+class Hunk(Struct):
     """One place of a file. `contexts` are lines that come before it in the file, in order; `line` is the patch's."""
 
     line: int
@@ -53,8 +53,7 @@ class Hunk:
     at_end: bool = False
 
 
-@dataclass(slots=True)
-class AddFile:
+class AddFile(Struct):
     """A new file, or new content for one that exists."""
 
     path: str
@@ -67,16 +66,14 @@ class AddFile:
         return "".join(f"{line}\n" for line in self.lines)
 
 
-@dataclass(slots=True)
-class DeleteFile:
+class DeleteFile(Struct):
     """A file that goes."""
 
     path: str
     line: int
 
 
-@dataclass(slots=True)
-class UpdateFile:
+class UpdateFile(Struct):
     """A file that changes, and is renamed to `move_to` if that is given."""
 
     path: str
@@ -88,8 +85,7 @@ class UpdateFile:
 Section = AddFile | DeleteFile | UpdateFile
 
 
-@dataclass(frozen=True, slots=True)
-class Patch:
+class Patch(Struct, frozen=True):
     """The sections in the order in which they were written."""
 
     sections: tuple[Section, ...]

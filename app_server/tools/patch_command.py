@@ -3,7 +3,8 @@
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from app_server.tools.patch import BEGIN, END
 
@@ -18,8 +19,7 @@ _COMMAND = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PatchCommand:
+class PatchCommand(Struct, frozen=True):
     """A command that only applies a patch: its text, valid or not, and the absolute folder that its paths begin at."""
 
     text: str

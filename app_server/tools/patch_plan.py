@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from stat import S_ISLNK
+
+from msgspec import Struct, field
 
 from app_server.sandbox.guarded_files import FileProblem, FileState, FileWrite, GuardedFiles, Place
 from app_server.tools.diffs import unified_diff
@@ -29,8 +30,7 @@ class PlanError(Exception):
     """The patch does not fit the files; the message is for the model, and nothing was changed."""
 
 
-@dataclass(slots=True)
-class PatchPlan:
+class PatchPlan(Struct):
     """What is to be written, and how it is shown to clients, to the turn's diff and to the model."""
 
     writes: list[FileWrite] = field(default_factory=list[FileWrite])
@@ -70,8 +70,7 @@ def plan(patch: Patch, cwd: str, files: GuardedFiles, *, check: Callable[[Sequen
     return planner.plan
 
 
-@dataclass(slots=True)
-class _Located:
+class _Located(Struct):
     """A section and where its file is; `target` is where an update moves it, and `source` what then goes."""
 
     section: Section

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
+
+from msgspec.structs import replace
 
 from app_server.exec.output import Utf8Splitter
 from app_server.execpolicy import quoting

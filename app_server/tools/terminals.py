@@ -3,10 +3,10 @@
 import os
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from time import monotonic
 
 import anyio
+from msgspec import Struct
 
 from app_server.approvals.network import Denial
 from app_server.exec import proctree
@@ -189,8 +189,7 @@ class Terminal:
         return Unread(data.decode("utf-8", "replace"), unread.total, lines + (data[-1:] not in (b"\n", b"")))
 
 
-@dataclass(frozen=True, slots=True)
-class Unread:
+class Unread(Struct, frozen=True):
     """Output for the model, its middle left out if it was very long, and the `size` (bytes) and lines of all of it."""
 
     text: str
@@ -198,8 +197,7 @@ class Unread:
     lines: int
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """What a running command and its descendants use. `cpu_percent` is the average of its life, 100 for one core."""
 
     pid: int

@@ -3,9 +3,10 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from hashlib import sha1
 from stat import S_ISLNK
+
+from msgspec import Struct, field
 
 from app_server.tools.diffs import unified_diff
 
@@ -19,8 +20,7 @@ _NO_BLOB = "0" * 40
 _QUOTED = re.compile(r'["\\\x00-\x1f\x7f]')
 
 
-@dataclass(frozen=True, slots=True)
-class FileVersion:
+class FileVersion(Struct, frozen=True):
     """A file at one time; `mode` is as of stat."""
 
     content: bytes
@@ -44,8 +44,7 @@ class FileVersion:
         return sha1(b"blob %d\0" % len(self.content) + self.content, usedforsecurity=False).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class FileChange:
+class FileChange(Struct, frozen=True):
     """A file as a patch found it and as it left it, None for no file. `moved_from` is where its content was before."""
 
     path: str
@@ -54,8 +53,7 @@ class FileChange:
     moved_from: str | None = None
 
 
-@dataclass(slots=True)
-class TurnDiff:
+class TurnDiff(Struct):
     """Remembers each file as it was before the first patch of the turn touched it. Blocks: use it in a worker thread.
 
     What others do to the files in between shows only where a patch touches them again.

@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 from typing import Any
 
 import anyio
+from msgspec import Struct
 
 from app_server.approvals.approvals import Declined, TurnCancelled
 from app_server.approvals.network import Registration
@@ -44,8 +44,7 @@ ADDITIONAL_PERMISSIONS = "exec_permission_approvals"
 """The feature that lets a command ask for more within the sandbox."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Wanted(Struct, frozen=True):
     """What one call of exec_command asks for."""
 
     script: str

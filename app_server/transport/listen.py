@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from msgspec import Struct
+
 FORMS = "`stdio://`, `unix://`, `unix://PATH`, `ws://IP:PORT` or `off`"
 
 
@@ -15,18 +17,15 @@ class UsageError(StartError):
     """An option is wrong or does not go with another one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stdio:
+class Stdio(Struct, frozen=True):
     """One client on standard input and output."""
 
 
-@dataclass(frozen=True, slots=True)
-class Off:
+class Off(Struct, frozen=True):
     """No client at all; the daemon idles until a signal."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnixSocket:
+class UnixSocket(Struct, frozen=True):
     """A websocket over a Unix socket; None stands for `default_socket`."""
 
     path: Path | None = None
@@ -37,8 +36,7 @@ class UnixSocket:
         return f"unix://{self.path or ''}"
 
 
-@dataclass(frozen=True, slots=True)
-class WebSocket:
+class WebSocket(Struct, frozen=True):
     """A websocket on an IP address; port 0 lets the system choose."""
 
     host: str
@@ -82,8 +80,7 @@ class AuthOptions:
     token_scope: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ServerOptions:
+class ServerOptions(Struct, frozen=True):
     """What the command line asked for. `overrides` are `key=value` texts in the order given.
 
     `profile` names a file of settings that go before the user's. With `strict_config` unknown settings are errors.

@@ -8,11 +8,11 @@ import socket
 import stat
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import anyio
 from anyio import to_thread
+from msgspec.structs import replace
 
 from app_server.transport.listen import StartError, UnixSocket, WebSocket
 

@@ -13,12 +13,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anyio
 import orjson
+from msgspec.structs import replace
 
 from app_server.config.layers import load_settings
 from app_server.store import writing

@@ -103,9 +103,9 @@ def inner_root(host: Host) -> Path:
 
 
 def with_inner_root(host: Host, profile: PermissionProfile) -> PermissionProfile:
-    import dataclasses
+    from msgspec.structs import replace
 
-    return dataclasses.replace(profile, writable_roots=(*profile.writable_roots, str(inner_root(host))))
+    return replace(profile, writable_roots=(*profile.writable_roots, str(inner_root(host))))
 
 
 def inner_root_exists(host: Host) -> Check:

@@ -1,9 +1,10 @@
 """Attempts to leave something in the workspace that later runs unsandboxed: hooks, configuration, credentials."""
 
-import dataclasses
 import os
 import subprocess
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from app_server.sandbox.permissions import PermissionProfile
 from tests.sandbox.attempts import Attempt, Check, Host, Outcome, Prepare, py, sh
@@ -55,7 +56,7 @@ def second_root(host: Host) -> Path:
 
 
 def with_second_root(host: Host, profile: PermissionProfile) -> PermissionProfile:
-    return dataclasses.replace(profile, writable_roots=(*profile.writable_roots, str(second_root(host))))
+    return replace(profile, writable_roots=(*profile.writable_roots, str(second_root(host))))
 
 
 def worktree_of_another_root(host: Host) -> Check:
@@ -73,7 +74,7 @@ def deep_root(host: Host) -> Path:
 
 
 def with_deep_root(host: Host, profile: PermissionProfile) -> PermissionProfile:
-    return dataclasses.replace(profile, writable_roots=(*profile.writable_roots, str(deep_root(host))))
+    return replace(profile, writable_roots=(*profile.writable_roots, str(deep_root(host))))
 
 
 def deep_root_without_repository(host: Host) -> Check:
@@ -134,7 +135,7 @@ def locked(host: Host) -> Check:
 
 
 def with_locked(host: Host, profile: PermissionProfile) -> PermissionProfile:
-    return dataclasses.replace(profile, read_only=(str(host.workspace / "locked"),))
+    return replace(profile, read_only=(str(host.workspace / "locked"),))
 
 
 EVIL = """

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from app_server.sandbox.permissions import PermissionProfile
 from tests.sandbox.attempts import EVERYWHERE, Attempt, Check, Host, Prepare, py, sh
 from tests.sandbox.needs import program
@@ -42,7 +44,7 @@ def denying(*names: str):
     """The profile, with a path that can be neither read nor written."""
 
     def adjust(host: Host, profile: PermissionProfile) -> PermissionProfile:
-        return dataclasses.replace(profile, denied=(str(host.top.joinpath(*names)),))
+        return replace(profile, denied=(str(host.top.joinpath(*names)),))
 
     return adjust
 
@@ -53,7 +55,7 @@ def absent(host: Host) -> Check:
 
 def reading_the_workspace_only(host: Host, profile: PermissionProfile) -> PermissionProfile:
     # The interpreter of the tests is no part of the system, and the attempt needs it to be made.
-    return dataclasses.replace(profile, readable_roots=(str(host.workspace), sys.prefix, sys.base_prefix))
+    return replace(profile, readable_roots=(str(host.workspace), sys.prefix, sys.base_prefix))
 
 
 def ran(host: Host) -> Check:

@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from app_server.exec.process import Process
 from app_server.sandbox.permissions import CERTIFICATES_NAME, PermissionProfile, Secrets, read_only, workspace_write

@@ -5,11 +5,12 @@ import shutil
 import urllib.parse
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from app_server.config.network_proxy import NetworkProxySettings
 from app_server.exec.process import Process

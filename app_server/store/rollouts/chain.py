@@ -1,9 +1,10 @@
 """A session whose beginning is in another file: forks and reverted threads of paginated sessions refer to it."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, cast
+
+from msgspec import Struct
 
 from app_server.store.rollouts.compressed import PIECE_BYTES, open_session
 from app_server.store.rollouts.files import Record, SessionFile, files_of, lines, records
@@ -12,16 +13,14 @@ DEPTH: Final = 64
 """How many files a session may be spread over."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(Struct, frozen=True):
     """A file and the byte where the part of it that counts ends; None for all of it."""
 
     path: str
     end: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(Struct, frozen=True):
     """The files that a session is spread over, oldest first.
 
     `incomplete` says what is missing, if its beginning cannot be found.

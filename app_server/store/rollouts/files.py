@@ -3,13 +3,13 @@
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, Final, cast
 from uuid import UUID
 
 import orjson
+from msgspec import Struct
 
 from app_server.store.rollouts.compressed import SUFFIX, open_session
 
@@ -26,8 +26,7 @@ _PIECE: Final = 1 << 20
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True)
-class SessionFile:
+class SessionFile(Struct, frozen=True):
     """A session file as its name tells it.
 
     A thread that was reverted goes on in a further file; `segment` is the id that tells such files apart, and the
@@ -45,8 +44,7 @@ class SessionFile:
         return self.segment, not self.archived, not self.path.endswith(SUFFIX)
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """One line: its time in Unix milliseconds (0 where none is given), its kind, and what it says."""
 
     at_ms: int

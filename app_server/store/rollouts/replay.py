@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 import orjson
+from msgspec import Struct, field
 
 from app_server.rpc.outbound import encode
 from app_server.store.rollouts import items
@@ -26,8 +26,7 @@ _BEGINS: Final = {"task_started", "turn_started"}
 _ENDS: Final = {"task_complete", "turn_complete"}
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(Struct, frozen=True):
     """All that a session file holds; `token_usage` is the wire's ThreadTokenUsage as JSON."""
 
     turns: list[TurnRow]
@@ -37,8 +36,7 @@ class Session:
     token_usage: str | None
 
 
-@dataclass(eq=False)
-class _Turn:
+class _Turn(Struct, eq=False):
     """A turn as far as it was read. `explicit`: the file says where it begins and ends."""
 
     id: str
@@ -56,8 +54,7 @@ class _Turn:
         return TurnRow(self.id, status, self.started_at_ms, self.completed_at_ms, self.duration_ms, self.error)
 
 
-@dataclass(eq=False, slots=True)
-class _Item:
+class _Item(Struct, eq=False):
     """An item as it is stored: of a long session there are many, and a model takes far more room than its text."""
 
     row: ItemRow

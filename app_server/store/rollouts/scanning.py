@@ -4,11 +4,12 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Final, TypeVar
+
+from msgspec import Struct
 
 from app_server.store.item_text import text_of
 from app_server.store.rollouts.chain import chain_of
@@ -57,8 +58,7 @@ class Pace:
             yield value
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """What was found in a session file as it was: the first place of a text, or nothing."""
 
     mtime_ns: int
@@ -66,8 +66,7 @@ class Seen:
     snippet: Snippet | None
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(Struct, frozen=True):
     """One search: for what, and what earlier ones have found. `seen` is of this text, `barren` of parts of it.
 
     `seen` is added to.

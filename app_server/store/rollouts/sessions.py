@@ -8,7 +8,6 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
@@ -16,6 +15,7 @@ from typing import Final, Literal
 
 import anyio
 import anyio.to_thread
+from msgspec.structs import replace
 
 from app_server.store.daemons import Daemon
 from app_server.store.database import Database

@@ -1,14 +1,14 @@
 """The settings that a session goes on with, as its file tells them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, cast
+
+from msgspec import Struct, field
 
 Json = Mapping[str, Any]
 
 
-@dataclass
-class SessionSettings:
+class SessionSettings(Struct):
     """What the last records of each kind say; None where the file says nothing.
 
     `sandbox`, `approval_policy` and `collaboration_mode` are in the file's own words (snake_case), for the threads

@@ -3,10 +3,11 @@
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
 import orjson
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from app_server.store.rollouts.compressed import open_session
 from app_server.store.rollouts.files import ODD_RECORD, Record, lines, parsed, timestamp_ms
@@ -29,8 +30,7 @@ _PLAIN_SOURCES: Final = {"cli": "cli", "vscode": "vscode", "exec": "exec", "mcp"
 _HARNESS: Final = ("<environment_context>", "<user_instructions>", "# AGENTS.md instructions", "<turn_aborted>")
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Struct, frozen=True):
     """A session as lists show it. `row` has the times of the session; `has_message` says whether a user spoke."""
 
     row: ThreadRow
@@ -72,8 +72,7 @@ def summarise(path: str, archived: bool, default_provider: str, beginning: Calla
     return Summary(row, head.has_message)
 
 
-@dataclass
-class _Head:
+class _Head(Struct):
     """What the first records of a file have told so far."""
 
     default_provider: str

@@ -2,9 +2,11 @@
 
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
+
+from msgspec import Struct
+from msgspec.structs import astuple, replace
 
 from app_server.store import writing
 from app_server.store.daemons import Daemon
@@ -24,8 +26,7 @@ _COLUMNS: Final = (
 _ENTRY: Final = f"SELECT {_COLUMNS} FROM session_files"
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """A session file that is new or has changed, with its size and time as they were before it was read."""
 
     file: SessionFile
@@ -34,8 +35,7 @@ class Found:
     summary: Summary
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """What is kept of a session file. `thread` is the number of its thread, None once that was deleted here.
 
     `archived` and `name` are as the reference has them; the thread's own may differ. The `read_` members tell of the

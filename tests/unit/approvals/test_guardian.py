@@ -1,12 +1,12 @@
 """Guardian with a model over real HTTP: what is asked, what counts, and what everybody is told."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import anyio
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from app_server.approvals import actions
 from app_server.approvals.guardian import Guardian, Verdict

@@ -4,13 +4,13 @@ import base64
 import json
 import os
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from app_server.exec.client_commands import CommandRequest, CommandResult, decode_base64
 from app_server.exec.pty import Size

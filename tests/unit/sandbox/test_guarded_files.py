@@ -5,10 +5,10 @@ import stat
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from app_server.sandbox.guarded_files import FileProblem, FilesLost, FileState, FileWrite, GuardedFiles, Place
 from app_server.sandbox.permissions import FULL_ACCESS, PermissionProfile, external, read_only

@@ -2,11 +2,11 @@
 
 import os
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from app_server.config.network_proxy import NetworkProxySettings
 from app_server.sandbox.permissions import PermissionProfile, read_only, workspace_write

@@ -1,7 +1,7 @@
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from app_server.store.errors import BadCursor
 from app_server.store.rows import ItemRow, Page, SortKey, ThreadQuery, ThreadRow, TurnRow

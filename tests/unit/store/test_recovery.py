@@ -1,8 +1,8 @@
-from dataclasses import replace
 from pathlib import Path
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from app_server.store.ids import uuid7
 from tests.unit.store.homes import START_MS, Opened, add_thread, item, opened, turn

@@ -1,8 +1,8 @@
-from dataclasses import replace
 from pathlib import Path
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from app_server.store.errors import StoreError, ThreadMissing, TurnMissing
 from app_server.store.rows import ThreadRow
@@ -46,7 +46,7 @@ async def test_a_thread_comes_back_as_it_was_stored(tmp_path: Path) -> None:
 
 async def test_every_column_but_identity_and_ownership_can_be_updated(tmp_path: Path) -> None:
     others = {"id", "owner", "has_turns", "section", "section_entered_at_ms"}
-    settable = [name for name in ThreadRow.__dataclass_fields__ if name not in others]
+    settable = [name for name in ThreadRow.__struct_fields__ if name not in others]
     async with opened(tmp_path) as home:
         row = thread()
         await home.store.create(row)

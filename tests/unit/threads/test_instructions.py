@@ -1,11 +1,11 @@
 """What the model is told beside the conversation."""
 
 import os
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from app_server.config.network_proxy import HostAction, NetworkProxySettings
 from app_server.config.settings import Settings

@@ -1,10 +1,10 @@
 """What a client with a narrower scope may change of a thread's policy."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from pydantic import TypeAdapter
 
 from app_server.config.layers import load_settings

@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from app_server.sandbox.guarded_files import FileProblem, GuardedFiles, Place
 from app_server.sandbox.permissions import FULL_ACCESS, PermissionProfile
