@@ -4,12 +4,14 @@ import base64
 import binascii
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
 import orjson
-from msgspec import Struct
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from app_server.telemetry.secrecy import Discreet
 
 Mode = Literal["apikey", "chatgpt", "chatgptAuthTokens"]
 """An API key, a ChatGPT account, or tokens of such an account that a client looks after."""
@@ -39,13 +41,12 @@ class Identity(Struct, frozen=True):
     """The end of the token in Unix seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(Discreet, frozen=True):
     """The tokens of a ChatGPT account; `issuer` and `client_id` tell who gave them out, None for the usual one."""
 
-    access: str = field(repr=False)
-    id: str | None = field(default=None, repr=False)
-    refresh: str | None = field(default=None, repr=False)
+    access: str
+    id: str | None = None
+    refresh: str | None = None
     account_id: str | None = None
     issuer: str | None = None
     client_id: str | None = None
@@ -58,19 +59,18 @@ class Tokens:
         return replace(first, account_id=self.account_id or first.account_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Discreet, frozen=True):
     """One way of being signed in. `refreshed_at` is in Unix seconds; `plan` is what a client said of its tokens.
 
     `document` is what was read, with everything in it that only other programs know.
     """
 
     mode: Mode
-    api_key: str | None = field(default=None, repr=False)
-    tokens: Tokens | None = field(default=None, repr=False)
+    api_key: str | None = None
+    tokens: Tokens | None = None
     refreshed_at: float | None = None
     plan: str | None = None
-    document: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False, compare=False)
+    document: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def secret(self) -> str | None:

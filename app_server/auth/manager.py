@@ -5,14 +5,14 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
 import anyio
 from anyio import to_thread
-from msgspec import Struct
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from app_server.auth.credentials import Credentials, Mode, NotAToken, Tokens, identity_of
 from app_server.auth.fetching import Fetch, OAuthError
@@ -22,6 +22,7 @@ from app_server.rpc.connection import Connection, Connections
 from app_server.rpc.outbound import notification_json
 from app_server.rpc.scopes import FULL
 from app_server.rpc.server_requests import NoAnswer, ServerRequests
+from app_server.telemetry.secrecy import Discreet
 from protocol.jsonrpc import RpcError, invalid_request
 
 if TYPE_CHECKING:
@@ -46,11 +47,10 @@ EXTERNAL = (
 _UNREAD = object()
 
 
-@dataclass(frozen=True, slots=True)
-class Bearer:
+class Bearer(Discreet, frozen=True):
     """What one request to a model carries. `account_id` is that of a ChatGPT account."""
 
-    token: str = field(repr=False)
+    token: str
     mode: Mode = "apikey"
     account_id: str | None = None
 

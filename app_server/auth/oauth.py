@@ -5,15 +5,15 @@ import hashlib
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import urlencode
 
 import orjson
-from msgspec import Struct
+from msgspec import Struct, field
 
 from app_server.auth.credentials import Tokens
 from app_server.auth.fetching import Fetch, FetchFailed, OAuthError
+from app_server.telemetry.secrecy import Discreet
 
 ISSUER = "https://auth.openai.com"
 CLIENT_ID = "app_EMoamEEZ73f0CkXaXp7hrann"
@@ -49,12 +49,11 @@ def issuer_in(environ: Mapping[str, str] = os.environ) -> Issuer:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
+class Proof(Discreet, frozen=True):
     """What only who began a sign-in knows (PKCE), and the state that its end has to name."""
 
-    verifier: str = field(default_factory=lambda: secrets.token_urlsafe(64), repr=False)
-    state: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    verifier: str = field(default_factory=lambda: secrets.token_urlsafe(64))
+    state: str = field(default_factory=lambda: secrets.token_urlsafe(32))
 
     @property
     def challenge(self) -> str:
@@ -128,13 +127,12 @@ async def revoke(fetch: Fetch, issuer: Issuer, tokens: Tokens) -> None:
     await _ask(fetch, url, "the sign-in service", json=asked, empty=True)
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceCode:
+class DeviceCode(Discreet, frozen=True):
     """What somebody types at `url` to sign in a device without a browser; it is asked about every `interval_s`."""
 
     user_code: str
     url: str
-    device_id: str = field(repr=False)
+    device_id: str
     interval_s: float = 5.0
 
 

@@ -4,10 +4,12 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
+
+from msgspec import field
+from msgspec.structs import replace
 
 from app_server.config.instructions_file import INSTRUCTIONS_FILE
 from app_server.config.known_keys import misshapen, unknown_keys, unreachable_servers
@@ -31,6 +33,7 @@ from app_server.config.projects import Project, project_warnings
 from app_server.config.requirements import Requirements, read_requirements
 from app_server.config.settings import Settings, read_settings
 from app_server.config.table import Problem, TableReader, dotted
+from app_server.telemetry.secrecy import Discreet
 
 SYSTEM_CONFIG = Path("/etc/codex/config.toml")
 REQUIREMENTS = "requirements.toml"
@@ -47,8 +50,7 @@ MAX_UNKNOWN = 20
 UNKNOWN = "Ignoring an unrecognized configuration setting."
 
 
-@dataclass(frozen=True)
-class LayerStack:
+class LayerStack(Discreet, frozen=True, dict=True):
     """All layers, weakest first, as they were when read. `broken` are files that could not be understood.
 
     Layers with a `disabled_reason` are shown and do not count. With `strict` no thread starts on unknown settings or
@@ -60,7 +62,7 @@ class LayerStack:
     broken: tuple[ConfigWarning, ...] = ()
     signed_in: bool = False
     """Whether the user has signed in to an account, which some defaults depend on."""
-    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     requirements: Layer | None = None
     """What an organisation demands, which no layer can change."""
     strict: bool = False

@@ -1,9 +1,11 @@
 """What the managed network proxy lets through, as the configuration says it, and as an organisation demands it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 HostAction = Literal["allow", "deny"]
 NetworkMode = Literal["full", "limited"]
@@ -11,8 +13,7 @@ NetworkMode = Literal["full", "limited"]
 _NONE: Mapping[str, HostAction] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkProxySettings:
+class NetworkProxySettings(Struct, frozen=True):
     """The rules of one profile for the managed proxy. There is no such object where no proxy is wanted.
 
     `domains` maps patterns of hosts (exact, `*.x` for what is below x, `**.x` for x too, other globs) to what is done;
@@ -22,8 +23,8 @@ class NetworkProxySettings:
     """
 
     mode: NetworkMode = "full"
-    domains: Mapping[str, HostAction] = field(default_factory=lambda: _NONE, hash=False)
-    unix_sockets: Mapping[str, HostAction] = field(default_factory=lambda: _NONE, hash=False)
+    domains: Mapping[str, HostAction] = _NONE
+    unix_sockets: Mapping[str, HostAction] = _NONE
     allow_local_binding: bool = False
     enable_socks5: bool = True
     allow_upstream_proxy: bool = True
@@ -38,9 +39,12 @@ class NetworkProxySettings:
     beyond_profile: bool = False
     """The profile itself has no network: this way out is the organisation's, and the command is told so as before."""
 
+    def __hash__(self) -> int:
+        # Maps have none; what is equal has the same patterns.
+        return hash((self.mode, frozenset(self.domains), frozenset(self.unix_sockets), self.beyond_profile))
 
-@dataclass(frozen=True, slots=True)
-class NetworkRequirements:
+
+class NetworkRequirements(Struct, frozen=True):
     """What an organisation demands of the network of commands; None where it demands nothing.
 
     `enabled` of True gives every restricted command the proxy, False none of them any network. Names of domains and
@@ -54,8 +58,8 @@ class NetworkRequirements:
     allow_local_binding: bool | None = None
     dangerously_allow_non_loopback_proxy: bool | None = None
     dangerously_allow_all_unix_sockets: bool | None = None
-    domains: Mapping[str, HostAction] | None = field(default=None, hash=False)
-    unix_sockets: Mapping[str, HostAction] | None = field(default=None, hash=False)
+    domains: Mapping[str, HostAction] | None = None
+    unix_sockets: Mapping[str, HostAction] | None = None
     managed_allowed_domains_only: bool | None = None
     review_domains: tuple[str, ...] | None = None
 
@@ -67,14 +71,13 @@ NOTHING_ALLOWED = NetworkProxySettings(mode="limited", managed_domains_only=True
 """What holds where the rules cannot be read."""
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkTable:
+class NetworkTable(Struct, frozen=True):
     """One table of rules as written; None where it says nothing."""
 
     enabled: bool | None = None
     mode: NetworkMode | None = None
-    domains: Mapping[str, HostAction] = field(default_factory=lambda: _NONE, hash=False)
-    unix_sockets: Mapping[str, HostAction] = field(default_factory=lambda: _NONE, hash=False)
+    domains: Mapping[str, HostAction] = _NONE
+    unix_sockets: Mapping[str, HostAction] = _NONE
     allow_local_binding: bool | None = None
     enable_socks5: bool | None = None
     allow_upstream_proxy: bool | None = None
@@ -109,12 +112,11 @@ class NetworkTable:
         return replace(self, **(said | actions))
 
     def _said(self) -> Iterable[tuple[str, Any]]:
-        values = ((known.name, getattr(self, known.name)) for known in fields(self))
+        values = ((name, getattr(self, name)) for name in self.__struct_fields__)
         return ((name, value) for name, value in values if value is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class ManagedNetwork:
+class ManagedNetwork(Struct, frozen=True):
     """What configuration says about the network of all profiles.
 
     `feature` is None where `[features.network_proxy]` is off; `unreadable` where it, or what an organisation demands,

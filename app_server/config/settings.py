@@ -1,14 +1,12 @@
 """What configuration comes to: frozen, typed, with every default filled in. Cheap to import."""
 
-import dataclasses
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from app_server.config.account import DEFAULT_ACCOUNT, AccountSettings, read_account
@@ -19,6 +17,7 @@ from app_server.config.network_tables import managed_network
 from app_server.config.permission_profiles import BUILT_IN, NamedProfile, read_profiles
 from app_server.config.requirements import Requirements
 from app_server.config.table import Problem, TableReader
+from app_server.telemetry.secrecy import Discreet
 
 DEFAULT_MODELS = MappingProxyType(
     {"openai": "gpt-6.1-sol", "demo": "demo", "ollama": "gpt-oss:20b", "lmstudio": "openai/gpt-oss-20b"}
@@ -35,22 +34,21 @@ CLOUD_PROVIDERS = MappingProxyType(
 """The names of providers of other clouds by their keys. Their settings are kept; they answer nobody yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelProviderSettings:
+class ModelProviderSettings(Discreet, frozen=True):
     """How to reach one server of models. `stream_idle_timeout_ms` is the longest silence within an answer."""
 
     name: str
     base_url: str | None = None
     env_key: str | None = None
     env_key_instructions: str | None = None
-    http_headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    http_headers: Mapping[str, str] = field(default_factory=dict[str, str])
     env_http_headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    query_params: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    query_params: Mapping[str, str] = field(default_factory=dict[str, str])
     request_max_retries: int = 4
     stream_max_retries: int = 5
     stream_idle_timeout_ms: int = 300_000
     wire_api: str = "responses"
-    experimental_bearer_token: str | None = field(default=None, repr=False)
+    experimental_bearer_token: str | None = None
     requires_openai_auth: bool = False
     """Whether requests carry what the user has signed in with."""
     sign_in_first: bool = False
@@ -77,8 +75,7 @@ class SandboxWorkspaceWriteSettings(Struct, frozen=True):
     exclude_slash_tmp: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ShellEnvironmentPolicy:
+class ShellEnvironmentPolicy(Discreet, frozen=True):
     """What commands inherit of the daemon's environment.
 
     `inherit` is "all", "core" (home, path, shell, user, language, temporary folders) or "none". Patterns are compared
@@ -90,7 +87,7 @@ class ShellEnvironmentPolicy:
     inherit: str = "all"
     ignore_default_excludes: bool = False
     exclude: tuple[str, ...] = ()
-    set: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    set: Mapping[str, str] = field(default_factory=dict[str, str])
     include_only: tuple[str, ...] = ()
     use_profile: bool = False
     """`experimental_use_profile`: shells of the agent read the login profile where a call does not say."""
@@ -218,7 +215,7 @@ def read_settings(
     account = read_account(reader)
     if account.forced_method == "chatgpt":
         # A variable that a provider names itself is its own key; OPENAI_API_KEY is what somebody else signs in with.
-        providers = {name: dataclasses.replace(one, account_only=one.sign_in_first) for name, one in providers.items()}
+        providers = {name: replace(one, account_only=one.sign_in_first) for name, one in providers.items()}
     provider = reader.text("model_provider", decisive=True)
     if provider is None:
         provider = "openai" if signed_in or providers["openai"].api_key(environ) else "demo"

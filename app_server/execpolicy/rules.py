@@ -2,7 +2,7 @@
 
 import os.path
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from msgspec import Struct
@@ -82,24 +82,25 @@ class Verdict(Struct, frozen=True):
 _NO_MATCH = Verdict()
 
 
-@dataclass(frozen=True)
-class RuleSet:
+class RuleSet(Struct, frozen=True, dict=True):
     """All rules that are in force."""
 
     prefix_rules: tuple[PrefixRule, ...] = ()
     host_executables: tuple[HostExecutable, ...] = ()
     network_rules: tuple[NetworkRule, ...] = ()
-    _by_program: Mapping[str, tuple[PrefixRule, ...]] = field(init=False, repr=False, compare=False)
-    _paths: Mapping[str, frozenset[str]] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def _by_program(self) -> Mapping[str, tuple[PrefixRule, ...]]:
         by_program: dict[str, list[PrefixRule]] = {}
         for rule in self.prefix_rules:
             for program in dict.fromkeys(rule.pattern[0]):
                 by_program.setdefault(program, []).append(rule)
-        object.__setattr__(self, "_by_program", {name: tuple(rules) for name, rules in by_program.items()})
+        return {name: tuple(rules) for name, rules in by_program.items()}
+
+    @cached_property
+    def _paths(self) -> Mapping[str, frozenset[str]]:
         # A later definition replaces an earlier one: the file of the stronger layer has the last word.
-        object.__setattr__(self, "_paths", {known.name: frozenset(known.paths) for known in self.host_executables})
+        return {known.name: frozenset(known.paths) for known in self.host_executables}
 
     def evaluate(
         self, argv: Sequence[str], *, resolve_programs: bool = True, any_folder: bool = False, cwd: str = "/"

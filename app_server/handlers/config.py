@@ -1,10 +1,10 @@
 """config/* and configRequirements/*: what is configured, where it comes from, and writing it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import asdict
 from pydantic import ValidationError
 
 from app_server.config.defaults import with_defaults
@@ -135,7 +135,7 @@ def network_requirements(demands: NetworkRequirements | None) -> wire.NetworkReq
     """Demands on the network as clients read them, with the older lists beside what replaced them."""
     if demands is None:
         return None
-    network: dict[str, Any] = {known.name: getattr(demands, known.name) for known in fields(demands)} | {
+    network: dict[str, Any] = asdict(demands) | {
         "allowed_domains": _names(demands.domains, "allow"),
         "denied_domains": _names(demands.domains, "deny"),
         "allow_unix_sockets": _names(demands.unix_sockets, "allow"),

@@ -33,5 +33,6 @@ def usual_limits(descriptors: int | None = None) -> Limits:
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if descriptors is None else descriptors
     if soft == resource.RLIM_INFINITY:
         return Limits()
-    in_all = max(16, min(Limits.in_all, soft // 4))
-    return Limits(min(Limits.per_command, in_all // 2), in_all, min(Limits.unproven, in_all // 2))
+    usual = Limits()
+    in_all = max(16, min(usual.in_all, soft // 4))
+    return Limits(min(usual.per_command, in_all // 2), in_all, min(usual.unproven, in_all // 2))

@@ -5,12 +5,11 @@ import ipaddress
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from app_server.config.hosts import Address, address_of, is_pattern, normalised_host, normalised_pattern, text_of
 from app_server.config.network_proxy import HostAction, NetworkProxySettings
@@ -103,8 +102,7 @@ class LiveRules(Struct):
     hosts: dict[str, HostAction] = field(default_factory=dict[str, HostAction])
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkPolicy:
+class NetworkPolicy(Struct, frozen=True, dict=True):
     """The rules for one command. Raises ValueError for settings with a pattern that is none.
 
     `rules` are those of rules files, as host and action; `live` are those made meanwhile. All of them hold for whole
@@ -114,13 +112,15 @@ class NetworkPolicy:
     settings: NetworkProxySettings
     rules: Sequence[tuple[str, RuleAction]] = ()
     live: LiveRules = field(default_factory=LiveRules)
-    _compiled: "_Compiled" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        assert self._compiled
+
+    @cached_property
+    def _compiled(self) -> "_Compiled":
         settings = self.settings
         domains = tuple(settings.domains.items())
-        compiled = _compiled(domains, tuple(self.rules), settings.review_domains, settings.managed_domains_only)
-        object.__setattr__(self, "_compiled", compiled)
+        return _compiled(domains, tuple(self.rules), settings.review_domains, settings.managed_domains_only)
 
     def judge(self, attempt: Attempt) -> Judgement:
         """What the rules say before the name is looked up; `ask` (reason `not_allowed`) for a miss.

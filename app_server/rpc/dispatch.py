@@ -3,8 +3,7 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from inspect import BoundArguments, Signature, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
@@ -52,17 +51,16 @@ Handler = Callable[[C, Any], Awaitable[Any]] | Callable[[C, Any], Any]
 """A coroutine function, or a plain function for what is answered at once and touches nothing that takes time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint(Generic[C]):
+class Endpoint(Struct, Generic[C], frozen=True, dict=True):
     """A described request and what answers it."""
 
     descriptor: ClientRequest[Any, Any]
     handler: Handler[C]
-    at_once: bool = field(init=False)
-    """Whether the handler is a plain function, which needs no task."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "at_once", not iscoroutinefunction(self.handler))
+    @cached_property
+    def at_once(self) -> bool:
+        """Whether the handler is a plain function, which needs no task."""
+        return not iscoroutinefunction(self.handler)
 
 
 class Surface(Struct, Generic[C], frozen=True):

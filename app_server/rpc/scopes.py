@@ -2,10 +2,12 @@
 
 from collections.abc import Set
 
+from msgspec import Struct
+
 from protocol.methods import Access
 
 
-class Scope:
+class Scope(Struct, frozen=True):
     """A set of rights. `allows` says in words what is left, for the client that is refused something else.
 
     `access` are the kinds of request that are taken. `may_answer` tells whether the client is asked for approvals and
@@ -13,14 +15,12 @@ class Scope:
     `may_widen` whether it may loosen a thread's policy as far as it likes.
     """
 
-    # A plain class: it is made before the first answer, and a dataclass takes a millisecond.
-    __slots__ = ("access", "allows", "may_amend", "may_answer", "may_widen", "name")
-
-    def __init__(
-        self, name: str, allows: str, access: Set[Access], *, may_answer: bool, may_amend: bool, may_widen: bool
-    ) -> None:
-        self.name, self.allows, self.access = name, allows, access
-        self.may_answer, self.may_amend, self.may_widen = may_answer, may_amend, may_widen
+    name: str
+    allows: str
+    access: Set[Access]
+    may_answer: bool
+    may_amend: bool
+    may_widen: bool
 
     def __repr__(self) -> str:
         return f"Scope({self.name!r})"

@@ -1,6 +1,5 @@
 """Permission profiles by name, and what the wire adds to one, as the one form in which the sandbox takes them."""
 
-import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -123,7 +122,7 @@ def with_managed_network(profile: PermissionProfile, settings: Settings) -> Perm
     if profile.network:
         return replace(profile, network=False, proxy=rules)
     if demands is not None and demands.enabled:
-        return replace(profile, proxy=dataclasses.replace(rules, beyond_profile=True))
+        return replace(profile, proxy=replace(rules, beyond_profile=True))
     return profile
 
 
@@ -163,7 +162,7 @@ def with_additional(
     # Who has a network by the proxy asks its rules for more, host by host.
     network = profile.network or (granted_network and profile.proxy is None)
     if granted_network and profile.proxy is not None:
-        profile = replace(profile, proxy=dataclasses.replace(profile.proxy, beyond_profile=False))
+        profile = replace(profile, proxy=replace(profile.proxy, beyond_profile=False))
     if profile.kind == "external" or (files := additional.file_system) is None:
         return replace(profile, network=network)
     rules = _each((_resolved(path, cwd) for path in files.read or ()), "read")

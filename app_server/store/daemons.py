@@ -11,6 +11,7 @@ import anyio
 import anyio.to_thread
 import orjson
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from app_server.store.errors import StoreError
 from app_server.store.ids import uuid7
@@ -90,7 +91,7 @@ class Daemon:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.write(self._lock, orjson.dumps(self.info))
+            os.write(self._lock, orjson.dumps(asdict(self.info)))
             draft.rename(self._path(self.id))
         except OSError as error:
             self._close(draft)

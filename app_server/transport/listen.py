@@ -1,10 +1,11 @@
 """Where clients come from: the `--listen` URL, and all the options a server is started with."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
+
+from app_server.telemetry.secrecy import Discreet
 
 FORMS = "`stdio://`, `unix://`, `unix://PATH`, `ws://IP:PORT` or `off`"
 
@@ -63,8 +64,7 @@ AuthMode = Literal["capability-token", "signed-bearer-token"]
 DEFAULT_CLOCK_SKEW_SECONDS = 30
 
 
-@dataclass(frozen=True, slots=True)
-class AuthOptions:
+class AuthOptions(Discreet, frozen=True):
     """How clients of a websocket prove that they may connect; `mode` None means that they need not.
 
     `token_scope` is what the capability token allows, by name; None for everything.
@@ -72,7 +72,7 @@ class AuthOptions:
 
     mode: AuthMode | None = None
     token_file: Path | None = None
-    token_sha256: str | None = field(default=None, repr=False)
+    token_sha256: str | None = None
     shared_secret_file: Path | None = None
     issuer: str | None = None
     audience: str | None = None

@@ -11,6 +11,7 @@ import pytest
 
 from app_server.auth.credentials import Credentials, Tokens
 from app_server.auth.storage import FileStore, StorageError, choose_store, try_lock
+from tests.unit.auth.stored import known
 
 KEY = Credentials("apikey", "sk-1")
 
@@ -23,7 +24,7 @@ def test_the_file_is_for_its_owner_alone_whatever_it_was_before(tmp_path: Path) 
     before = store.stamp()
     store.save(KEY)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert store.load() == KEY
+    assert known(store.load()) == KEY
     assert store.stamp() != before
     assert sorted(os.listdir(tmp_path)) == ["auth.json", "turnloom"]
     assert os.listdir(tmp_path / "turnloom") == []
@@ -57,7 +58,7 @@ def test_nothing_is_kept_where_nothing_was(tmp_path: Path) -> None:
 def test_the_ephemeral_store_touches_no_file(tmp_path: Path) -> None:
     store = choose_store("ephemeral", tmp_path)
     store.save(KEY)
-    assert store.load() == KEY
+    assert known(store.load()) == KEY
     store.delete()
     assert store.load() is None
     assert os.listdir(tmp_path) == []
@@ -91,13 +92,13 @@ def test_the_keyring_takes_the_place_of_the_file(kind: str, tmp_path: Path, keyr
     home = tmp_path / "home"
     FileStore(home).save(Credentials("apikey", "old"))
     store = choose_store(kind, home)
-    assert store.load() == (Credentials("apikey", "old") if kind == "auto" else None)
+    assert known(store.load()) == (Credentials("apikey", "old") if kind == "auto" else None)
     tokens = Credentials("chatgpt", tokens=Tokens("access", refresh="refresh"))
     store.save(tokens)
     assert not (home / "auth.json").exists()
     (entry,) = json.loads(keyring_file.read_text())
     assert entry.startswith("Codex Auth/cli|")
-    assert store.load() == tokens
+    assert known(store.load()) == tokens
     assert choose_store(kind, tmp_path / "other").load() is None
     store.delete()
     assert json.loads(keyring_file.read_text()) == {}
@@ -113,7 +114,7 @@ def test_without_the_package_the_keyring_says_what_to_do_and_auto_takes_the_file
         choose_store("keyring", tmp_path).save(KEY)
     auto = choose_store("auto", tmp_path)
     auto.save(KEY)
-    assert FileStore(tmp_path).load() == auto.load() == KEY
+    assert known(FileStore(tmp_path).load()) == known(auto.load()) == KEY
     auto.delete()
     assert not (tmp_path / "auth.json").exists()
 

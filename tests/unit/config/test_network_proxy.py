@@ -1,10 +1,10 @@
 """`[features.network_proxy]`, what an organisation demands of the network, and what both come to."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from app_server.config.layers import ConfigError, LayerStack, load_settings
 from app_server.config.network_proxy import (

@@ -1,8 +1,7 @@
 """What a command finds in its environment."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from app_server.config.settings import ShellEnvironmentPolicy
 from app_server.exec.environment import agent_environment, child_environment, secrets_only, user_shell_environment

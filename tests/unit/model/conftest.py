@@ -1,9 +1,9 @@
 """A scripted server and a client for it."""
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from app_server.config.settings import ModelProviderSettings
 from app_server.model.http import HttpPool

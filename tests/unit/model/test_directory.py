@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anyio
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from app_server.config.layers import load_settings
 from app_server.config.settings import Settings

@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute, SocketStream
+from msgspec.structs import replace
 
 from app_server.config.network_proxy import HostAction, NetworkMode, NetworkProxySettings
 from app_server.network.decisions import NetworkDecided, NetworkDecisions

@@ -1,13 +1,13 @@
 """Plain HTTP through the proxy: what is forwarded, what is refused, and what the answers say."""
 
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import orjson
 import pytest
 from anyio.abc import ByteStream
+from msgspec.structs import replace
 
 from app_server.network.policy import Judgement
 from tests.unit.network.proxy_bench import Bench, Origin, bench, exactly, read_all, read_head, serving

@@ -1,6 +1,5 @@
 """From a named profile, and from what was granted beyond one, to what the sandbox enforces."""
 
-import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -155,7 +154,7 @@ def _settings(proxy: NetworkProxySettings | None, enabled: bool | None = None, *
         (read_only(network=True), _settings(FEATURE, demands=True), False, FEATURE),
         (read_only(), _settings(FEATURE, demands=True), False, None),
         (read_only(network=True), _settings(FEATURE, True, demands=True), False, FEATURE),
-        (read_only(), _settings(FEATURE, True, demands=True), False, dataclasses.replace(FEATURE, beyond_profile=True)),
+        (read_only(), _settings(FEATURE, True, demands=True), False, replace(FEATURE, beyond_profile=True)),
         (read_only(network=True), _settings(FEATURE, False, demands=True), False, None),
         (_profile(network=True, proxy=RULES), _settings(FEATURE, False, demands=True), False, None),
         (FULL_ACCESS, _settings(FEATURE, False, demands=True), True, None),
@@ -174,7 +173,7 @@ def test_a_granted_network_is_by_the_proxy_where_the_profile_has_rules() -> None
     additional = AdditionalPermissionProfile.model_validate({"network": {"enabled": True}, "fileSystem": None})
     limited = _profile(network=True, proxy=RULES)
     assert with_additional(limited, additional, "/ws") == limited
-    beyond = replace(read_only(), proxy=dataclasses.replace(FEATURE, beyond_profile=True))
+    beyond = replace(read_only(), proxy=replace(FEATURE, beyond_profile=True))
     assert with_additional(beyond, additional, "/ws") == replace(read_only(), proxy=FEATURE)
     granted = with_additional(read_only(), additional, "/ws")
     assert with_managed_network(granted, _settings(FEATURE)).proxy == FEATURE
@@ -192,7 +191,7 @@ def test_a_granted_network_is_by_the_proxy_where_the_profile_has_rules() -> None
         (read_only(network=True), ReadOnlySandboxPolicy(network_access=True)),
         (profile_of(BUILT_IN[":workspace"], WS, ENV), WorkspaceWriteSandboxPolicy()),
         (replace(read_only(), proxy=RULES), ReadOnlySandboxPolicy(network_access=True)),
-        (replace(read_only(), proxy=dataclasses.replace(RULES, beyond_profile=True)), ReadOnlySandboxPolicy()),
+        (replace(read_only(), proxy=replace(RULES, beyond_profile=True)), ReadOnlySandboxPolicy()),
         (
             _profile((":workspace_roots", "", "write"), ("/opt", "", "write"), network=True),
             WorkspaceWriteSandboxPolicy(

@@ -1,12 +1,12 @@
 """The environment of a login shell: taken once, kept while the profile stays as it is, and without its secrets."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from app_server.config.settings import ShellEnvironmentPolicy
 from app_server.exec.environment import child_environment
