@@ -1,10 +1,9 @@
 """From a message to a handler and back: the one place where exceptions become wire errors."""
 
 import logging
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from functools import cached_property, partial
-from inspect import BoundArguments, Signature, iscoroutinefunction
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 import anyio
@@ -98,10 +97,11 @@ class Dispatcher(Generic[C]):
     def load(self, surface: Surface[C]) -> None:
         """Open the door for everything but `initialize`; requests that came earlier go on now."""
         self._surface = surface
+        from app_server.rpc.door import open_door
         from app_server.rpc.experimental import stripper
 
         self._stripper: Callable[[type[Wire]], Callable[[bytes], bytes] | None] = stripper
-        self._call = _door(surface)
+        self._call = open_door(surface)
         self._loaded.set()
 
     def ready(self, connection: Connection) -> bool:
@@ -276,66 +276,6 @@ def _refusal(request_id: RequestId, endpoint: Endpoint[Any], error: Exception) -
         logger.error("unforeseen error in %s", endpoint.descriptor.method, exc_info=error)
         known = RpcError(INTERNAL_ERROR, "Internal error")
     return _error(request_id, known.code, known.message, known.data)
-
-
-def _door(surface: Surface[Any]) -> Callable[[Connection, dict[str, Any]], Any]:
-    """Find the method and check the params by jsonrpcserver, which returns the call unmade.
-
-    Its own asynchronous dispatch would run handlers in tasks outside the connection's task group, and its errors
-    have other codes than clients of this protocol expect; both are mapped here and nowhere else.
-    """
-    from jsonrpcserver import Error, Success
-    from jsonrpcserver.codes import ERROR_METHOD_NOT_FOUND
-    from jsonrpcserver.dispatcher import dispatch_request
-    from jsonrpcserver.request import Request
-
-    from app_server.rpc.experimental import refusal, refuse_experimental_fields
-    from app_server.rpc.params import validated
-
-    def method(endpoint: Endpoint[Any]) -> Callable[..., Any]:
-        descriptor = endpoint.descriptor
-
-        def check(connection: Connection, params: Any) -> Any:
-            try:
-                if not connection.experimental:
-                    if descriptor.experimental is not None:
-                        raise refusal(descriptor.experimental)
-                    if isinstance(params, dict):
-                        refuse_experimental_fields(descriptor.params, cast("dict[str, Any]", params))
-                return Success((endpoint, validated(descriptor.params, params)))
-            except RpcError as error:
-                return Error(error.code, error.message, error.data)
-
-        check.__signature__ = _Fitting()
-        return check
-
-    methods: dict[str, Callable[..., Any]] = {}
-
-    def call(connection: Connection, envelope: dict[str, Any]) -> Any:
-        name = envelope["method"]
-        if name not in methods and (endpoint := surface.find(name)) is not None:
-            methods[name] = method(endpoint)
-        # The message is decoded and its envelope checked already, so only this part of a dispatch is left.
-        request = Request(name, [envelope.get("params")], envelope["id"])
-        result: Any = dispatch_request(methods, connection, request)[1]
-        if hasattr(result, "_value"):
-            return result._value.result
-        error = result._error
-        if error.code == ERROR_METHOD_NOT_FOUND:
-            return invalid_request(f"Invalid request: unknown method `{name}`")
-        return RpcError(error.code, error.message, error.data)
-
-    return call
-
-
-class _Fitting(Signature):
-    """The signature of functions that are always called with what they take.
-
-    jsonrpcserver binds the arguments of every call to learn whether they fit, which costs a fifth of a small request.
-    """
-
-    def bind(self, *args: Any, **kwargs: Any) -> BoundArguments:
-        return BoundArguments(self, OrderedDict())
 
 
 def _is_id(value: Any) -> bool:
