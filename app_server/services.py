@@ -160,7 +160,7 @@ class Daemon:
                     self.spawn(self.config_watch.run)
                     self.spawn(_build_validators)
                     self.spawn(self.threads.unload_idle)
-                    self.spawn(self.library.search.index.run)
+                    self.spawn(self.library.index.run)
                     self.spawn(self._sessions.keep)
                     self.spawn(self._look_at_rules)
                     self.spawn(self._tell_confinement)

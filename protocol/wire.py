@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Annotated, Any, Literal, Self, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, TypeVar, Union, cast, get_args, get_origin
 
 from msgspec import Struct
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
-from pydantic_core import PydanticUndefined, PydanticUseDefault
+from pydantic_core import CoreSchema, PydanticUndefined, PydanticUseDefault, core_schema
 
 
 def _camel(name: str) -> str:
@@ -60,9 +60,30 @@ class Wire(BaseModel):
         """
         if not cls.__pydantic_complete__:
             for field in cls.model_fields.values():
-                for inner in models_in(field.annotation):
-                    inner.model_rebuild()
+                if _SELDOM_FILLED not in field.metadata:
+                    for inner in models_in(field.annotation):
+                        inner.model_rebuild()
         return super().model_rebuild(**kwargs)
+
+
+class _SeldomFilled:
+    """See SeldomFilled."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        adapter = cache(lambda: TypeAdapter[list[Any]](source))
+        return core_schema.no_info_plain_validator_function(
+            lambda value: adapter().validate_python(value) if value != [] else [],
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda value: adapter().dump_python(value, mode="json") if value else []
+            ),
+        )
+
+
+_SELDOM_FILLED = _SeldomFilled()
+
+Row = TypeVar("Row")
+SeldomFilled = Annotated[list[Row], _SELDOM_FILLED]
+"""A list that is mostly empty, or written as stored JSON: its validators are built when one of them is first needed."""
 
 
 def models_in(annotation: Any) -> Iterator[type[Wire]]:

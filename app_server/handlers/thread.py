@@ -38,7 +38,8 @@ def _in_force(ctx: RequestContext, thread: Thread) -> dict[str, Any]:
 @handles(wire.THREAD_START)
 async def start(ctx: RequestContext, params: wire.ThreadStartParams) -> wire.ThreadStartResponse:
     ctx.platform.environments.check(params.environments)
-    await ctx.library.projects.check(params.project_id)
+    if params.project_id is not None:
+        await ctx.library.projects.check(params.project_id)
     thread = await ctx.threads.start(params, ctx.connection)
     thread.follow(ctx.connection)
     ctx.afterwards(partial(ctx.threads.tell_started, thread))

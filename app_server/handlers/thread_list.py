@@ -49,7 +49,8 @@ async def read(
 @handles(wire.THREAD_LIST)
 async def list_threads(ctx: RequestContext, params: wire.ThreadListParams) -> wire.ThreadListResponse:
     query = list_query(params)
-    await ctx.library.projects.check(query.project_id or None)
+    if query.project_id:
+        await ctx.library.projects.check(query.project_id)
     if params.attached_to_thread_id is not None:
         # Threads are not attached to others here, so none is to this one.
         return wire.ThreadListResponse(data=[], read_states={})

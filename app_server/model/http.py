@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import anyio
 from anyio import to_thread
@@ -99,6 +98,8 @@ def proxy_for(url: str) -> str | None:
     host = parts.hostname or ""
     if is_loopback(host):
         return None
+    from urllib.request import getproxies, proxy_bypass
+
     if proxy_bypass(host):
         return None
     proxies = getproxies()

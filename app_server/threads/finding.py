@@ -1,12 +1,15 @@
 """What clients look for among threads, as queries of the store."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from app_server.store.rows import ThreadQuery
 from app_server.threads.manager import LIST_LIMIT, check_id
 from protocol.jsonrpc import invalid_request
 from protocol.v2.thread_list import ThreadListParams
-from protocol.v2.thread_search import ThreadSearchParams
+
+if TYPE_CHECKING:
+    from protocol.v2.thread_search import ThreadSearchParams
 
 MOST = 100
 """How many threads a page has at most."""
@@ -55,7 +58,7 @@ def list_query(params: ThreadListParams) -> ThreadQuery:
     )
 
 
-def search_query(params: ThreadSearchParams) -> ThreadQuery:
+def search_query(params: "ThreadSearchParams") -> ThreadQuery:
     """What `thread/search` asks for, but for the text."""
     kinds: Sequence[str] = params.source_kinds or _INTERACTIVE
     return ThreadQuery(

@@ -1,9 +1,9 @@
 """The goal of a thread: what it is, what it has cost, and when it is over."""
 
 from collections.abc import Callable
+from html import escape
 from time import monotonic
 from typing import Final
-from xml.sax.saxutils import escape
 
 from msgspec.structs import replace
 
@@ -168,7 +168,7 @@ class Goal:
         assert row is not None
         budget = "There is no token budget." if row.token_budget is None else f"The budget is {row.token_budget}."
         usage = f"So far it has used {row.tokens_used} tokens. {budget}"
-        text = _CONTINUE.format(objective=escape(row.objective), usage=usage, idle_turns=IDLE_TURNS)
+        text = _CONTINUE.format(objective=escape(row.objective, quote=False), usage=usage, idle_turns=IDLE_TURNS)
         return text_message("user", text)
 
     def turn_began(self, *, automatic: bool, counts: bool) -> None:

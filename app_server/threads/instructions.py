@@ -5,8 +5,8 @@ import stat
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from html import escape
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from app_server.config.network_proxy import NetworkProxySettings
 from app_server.config.settings import Settings
@@ -171,14 +171,15 @@ def mode_text(mode: str, instructions: str | None) -> str:
 
 def environment_context(cwd: str, roots: Sequence[str] = (), now: datetime | None = None) -> str:
     """Where the model is: folder, shell, date and time zone."""
+    shell = os.path.basename(os.environ.get("SHELL") or "bash")
     lines = [
-        f"  <cwd>{escape(cwd)}</cwd>",
-        f"  <shell>{escape(os.path.basename(os.environ.get('SHELL') or 'bash'))}</shell>",
+        f"  <cwd>{escape(cwd, quote=False)}</cwd>",
+        f"  <shell>{escape(shell, quote=False)}</shell>",
         f"  <current_date>{now or datetime.now():%Y-%m-%d}</current_date>",
-        f"  <timezone>{escape(_TIME_ZONE)}</timezone>",
+        f"  <timezone>{escape(_TIME_ZONE, quote=False)}</timezone>",
     ]
     if list(roots) not in ([], [cwd]):
-        inner = "".join(f"<root>{escape(root)}</root>" for root in roots)
+        inner = "".join(f"<root>{escape(root, quote=False)}</root>" for root in roots)
         lines.append(f"  <workspace_roots>{inner}</workspace_roots>")
     return "\n".join(("<environment_context>", *lines, "</environment_context>"))
 

@@ -8,7 +8,6 @@ import orjson
 
 from app_server.store import search as texts
 from app_server.store import timeline
-from app_server.store.database import Database
 from app_server.store.errors import BadCursor, ThreadMissing
 from app_server.store.rows import ItemRow
 from app_server.store.search_index import SearchIndex
@@ -30,15 +29,14 @@ MOST_ITEMS: Final = 100
 class Search:
     """The text of all stored threads. What is asked for and cannot be had raises -32600."""
 
-    def __init__(self, threads: "ThreadManager", world: "World", database: Database) -> None:
-        self._threads, self._world = threads, world
-        self.index = SearchIndex(database)
+    def __init__(self, threads: "ThreadManager", world: "World", index: SearchIndex) -> None:
+        self._threads, self._world, self._index = threads, world, index
 
     async def search(self, params: wire.ThreadSearchParams) -> wire.ThreadSearchResponse:
         """A page of the threads in which a text stands."""
         term = _checked(params.search_term, "thread/search")
         query = search_query(params)
-        await stored(self.index.catch_up())
+        await stored(self._index.catch_up())
         try:
             page = await self._world.thread_store.search(query, term)
         except BadCursor as error:
@@ -57,7 +55,7 @@ class Search:
         term = _checked(params.search_term, "thread/searchOccurrences")
         thread_id = params.thread_id
         await self._threads.kept(thread_id, "searches")
-        await stored(self.index.catch_up())
+        await stored(self._index.catch_up())
         work = partial(
             texts.occurrences_in,
             thread_id=thread_id,

@@ -7,7 +7,7 @@ from pydantic import Field
 from protocol.v2.item import ThreadItem
 from protocol.v2.model import ReasoningEffort
 from protocol.v2.permissions import LegacyAppPathString
-from protocol.wire import AbsolutePath, Experimental, SnakeWire, UInt16, Wire
+from protocol.wire import AbsolutePath, Experimental, SeldomFilled, SnakeWire, UInt16, Wire
 
 SortDirection = Literal["asc", "desc"]
 """Oldest first or newest first."""
@@ -252,7 +252,7 @@ class Turn(Wire):
     """
 
     id: str
-    items: list[ThreadItem]
+    items: SeldomFilled[ThreadItem]
     status: TurnStatus
     completed_at: int | None = None
     duration_ms: int | None = None
@@ -276,7 +276,7 @@ class Thread(Wire):
     session_id: str
     source: SessionSource
     status: ThreadStatus
-    turns: list[Turn]
+    turns: SeldomFilled[Turn]
     updated_at: int
     agent_nickname: str | None = None
     agent_role: str | None = None
