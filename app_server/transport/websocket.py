@@ -1,10 +1,13 @@
 """Many clients on a websocket, over TCP or a Unix socket: one JSON message per frame."""
 
+import asyncio
 import logging
+import socket
 from collections.abc import Callable
 from ipaddress import ip_address
 
 import anyio
+import anyio.lowlevel
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from app_server.rpc.connection import MAX_MESSAGE_BYTES, Oversized
@@ -149,6 +152,10 @@ class _Listener:
                     transport.abort()
 
 
+ACCEPTING_STEPS = 3
+"""Turns of the event loop from accepting a connection to the moment when it is known to its server."""
+
+
 async def serve_websocket(
     address: WebSocket | UnixSocket,
     connect: Connect,
@@ -204,12 +211,23 @@ async def serve_websocket(
                 await site.start()
                 on_listening(f"listening on {real.url}")
                 await stop.wait()
+                await _settle_accepted(listening)
                 await site.stop()
                 accepting = False
         finally:
             accepting = False
             with anyio.move_on_after(FLUSH_SECONDS, shield=True):
                 await runner.cleanup()
+
+
+async def _settle_accepted(listening: socket.socket) -> None:
+    """Accept nobody more, and let those who were accepted become connections that can be closed as others are.
+
+    asyncio would drop them with their sockets open where their server is closed between these two steps.
+    """
+    asyncio.get_running_loop().remove_reader(listening.fileno())
+    for _ in range(ACCEPTING_STEPS):
+        await anyio.lowlevel.checkpoint()
 
 
 def _host_name(host: str) -> str:
