@@ -114,7 +114,7 @@ class NetworkPolicy(Struct, frozen=True, dict=True):
     live: LiveRules = field(default_factory=LiveRules)
 
     def __post_init__(self) -> None:
-        assert self._compiled
+        _ = self._compiled
 
     @cached_property
     def _compiled(self) -> "_Compiled":
