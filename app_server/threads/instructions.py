@@ -50,7 +50,7 @@ def permissions_text(
     `profile` is the named one, if one is in force, of which `sandbox` tells only the outline; `proxy` are the rules of
     the managed network. `reviewed` is whether a model answers in the user's place.
     """
-    lines = [_sandbox_text(sandbox, roots)]
+    lines = [_sandbox_text(sandbox, roots, managed=proxy is not None)]
     if proxy is not None:
         lines.append(_managed_network(proxy, approval_policy))
     if profile is not None and profile.kind == "restricted":
@@ -77,7 +77,7 @@ def _listed(paths: Sequence[str]) -> str:
     return ", ".join(f"`{path}`" for path in paths)
 
 
-def _sandbox_text(sandbox: SandboxPolicy, roots: Sequence[str]) -> str:
+def _sandbox_text(sandbox: SandboxPolicy, roots: Sequence[str], *, managed: bool) -> str:
     match sandbox:
         case DangerFullAccessSandboxPolicy():
             return "Commands run without a sandbox: the whole file system is writable and the network is reachable."
@@ -88,7 +88,8 @@ def _sandbox_text(sandbox: SandboxPolicy, roots: Sequence[str]) -> str:
                 f"The network is {network}."
             )
         case ReadOnlySandboxPolicy():
-            return f"Commands run in a sandbox: every file can be read and none can be written. {_network(sandbox)}"
+            text = "Commands run in a sandbox: every file can be read and none can be written."
+            return text + ("" if managed else _network(sandbox))
         case WorkspaceWriteSandboxPolicy():
             writable = [*roots, *(root for root in sandbox.writable_roots if root not in roots)]
             if not sandbox.exclude_slash_tmp:
@@ -99,12 +100,12 @@ def _sandbox_text(sandbox: SandboxPolicy, roots: Sequence[str]) -> str:
             named = ", ".join(f"`{path}`" for path in writable)
             return (
                 f"Commands run in a sandbox: every file can be read; these folders can be written: {named}. "
-                f"Within them, folders such as `.git` and `.codex` stay read-only. {_network(sandbox)}"
-            )
+                "Within them, folders such as `.git` and `.codex` stay read-only."
+            ) + ("" if managed else _network(sandbox))
 
 
 def _network(sandbox: ReadOnlySandboxPolicy | WorkspaceWriteSandboxPolicy) -> str:
-    return "The network is reachable." if sandbox.network_access else "There is no network."
+    return " The network is reachable." if sandbox.network_access else " There is no network."
 
 
 def _managed_network(proxy: NetworkProxySettings, approval_policy: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from app_server.approvals.reviewer import ReviewedHistory, ReviewFailed, ReviewingModel
+from app_server.sandbox.profiles import with_managed_network
 from app_server.threads.instructions import permissions_text
 from app_server.threads.settings import turn_profile
 from protocol.jsonrpc import RpcError
@@ -15,7 +16,7 @@ from protocol.wire import Wire
 
 if TYPE_CHECKING:
     from app_server.threads.thread import Thread
-from app_server.threads.world import World
+    from app_server.threads.world import World
 
 
 class Reviewed(Struct, frozen=True):
@@ -54,9 +55,14 @@ class Reviewed(Struct, frozen=True):
     def reviewed_permissions(self) -> str:
         """What the agent may do without asking."""
         settings = self.thread.settings
-        named = settings.permission_profile is not None
-        profile = turn_profile(settings, self.thread.config) if named else None
-        return permissions_text(settings.sandbox, settings.approval_kind, settings.workspace_roots, profile)
+        profile = turn_profile(settings, self.thread.config)
+        return permissions_text(
+            settings.sandbox,
+            settings.approval_kind,
+            settings.workspace_roots,
+            None if settings.permission_profile is None else profile,
+            proxy=with_managed_network(profile, self.thread.config).proxy,
+        )
 
     def publish(self, descriptor: ServerNotification[Any], params: Wire) -> None:
         """Tell the followers an event."""

@@ -73,6 +73,9 @@ async def test_a_connection_of_a_command_is_reviewed_and_a_denial_ends_the_comma
     request = shown(roles.reviews[0])
     planned = orjson.loads(request.partition("Network access JSON:\n")[2].rpartition(">>>")[0])
     assert planned["trigger"]["command"][-1] == line
+    permissions = request.partition("AGENT PERMISSIONS START\n")[2].partition(">>>")[0]
+    assert "The network is managed" in permissions
+    assert "reachable" not in permissions
     # An approval lets this command out, and no other one: the next is reviewed again.
     for _ in range(2):
         roles.agent(command(line))

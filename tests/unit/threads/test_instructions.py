@@ -214,6 +214,7 @@ def test_the_model_is_told_of_the_managed_network() -> None:
     policy = WorkspaceWriteSandboxPolicy(network_access=True)
     hosts: dict[str, HostAction] = {f"host{number}.test": "allow" for number in range(25)}
     text = permissions_text(policy, "on-request", ["/ws"], proxy=NetworkProxySettings(domains=hosts))
+    assert "The network is reachable" not in text
     assert "is asked about while the command runs" in text
     assert "`host19.test` and 5 more" in text
     assert "Only requests that read" not in text
