@@ -33,6 +33,9 @@ STDIN_HIGH_WATER = 64 * 1024
 DRAIN_S = 2.0
 """How long output is awaited after the exit while a descendant holds the pipe open."""
 
+BEGIN_S = 1.0
+"""How long `begins` waits for a sandbox; what takes longer is left to the expiration of the command."""
+
 CONTAINER_LEVELS = 2
 """bubblewrap's own processes above the command: its monitor and the first process of the namespace."""
 
@@ -56,9 +59,13 @@ class Process:
     also ended when the command exits by itself, once its output has been read.
     """
 
-    def __init__(self, reaper: Reaper, execution: Execution, pidfd: int, cleanup: Callable[[], None] | None) -> None:
+    def __init__(
+        self, reaper: Reaper, execution: Execution, pidfd: int, cleanup: Callable[[], None] | None, begun: int | None
+    ) -> None:
         """Use `spawn`."""
         self._reaper, self._execution, self._pidfd, self._cleanup = reaper, execution, pidfd, cleanup
+        self._begun = begun
+        self._beginning: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._outlets: list[_Outlet] = []
         self._chunks: deque[tuple[Stream, bytes]] = deque()
@@ -102,11 +109,14 @@ class Process:
         """
         ours: list[int] = []
         theirs: list[int] = []
+        begun: int | None = None
         try:
+            if command.begun is not None:
+                begun = os.dup(command.begun)
             if command.program is not None:
                 check_program(command.program, command.env, cwd)
             mark = reaper.new_mark()
-            began = proctree.now()
+            since = proctree.now()
             env = command.env if command.contained else {**command.env, MARKER: mark}
             redirects: list[tuple[int, int | tuple[str, int]]]
             if tty is not None:
@@ -137,7 +147,7 @@ class Process:
             )
             pidfd = _open_pidfd(pid)
         except (SpawnError, OSError) as error:
-            for fd in ours:
+            for fd in ours if begun is None else (*ours, begun):
                 os.close(fd)
             if command.cleanup is not None:
                 command.cleanup()
@@ -147,8 +157,8 @@ class Process:
         finally:
             for fd in (*theirs, *command.pass_fds):
                 os.close(fd)
-        execution = reaper.register(pid, mark, contained=command.contained, began=began)
-        self = cls(reaper, execution, pidfd, command.cleanup)
+        execution = reaper.register(pid, mark, contained=command.contained, began=since)
+        self = cls(reaper, execution, pidfd, command.cleanup, begun)
         if tty is not None:
             self._terminal = self._stdin = ours[0]
             self._open_outlet(ours[0], "stdout")
@@ -177,6 +187,32 @@ class Process:
     def exit_code(self) -> int | None:
         """None while running; 128 + n after death by signal n."""
         return self._exit_code
+
+    async def begins(self) -> bool:
+        """Wait until the command itself begins, at most `BEGIN_S`; False if its sandbox has failed before that.
+
+        True where nothing tells. To be asked once, and before anything is read.
+        """
+        if self._begun is None:
+            return True
+        if not self._exited.is_set():
+            self._beginning = self._loop.create_future()
+            self._loop.add_reader(self._begun, self._on_begun)
+            try:
+                with anyio.move_on_after(BEGIN_S):
+                    await self._beginning
+            finally:
+                self._loop.remove_reader(self._begun)
+        if not self._exited.is_set():
+            return True
+        try:
+            return os.eventfd_read(self._begun) > 0
+        except BlockingIOError:
+            return False
+
+    def _on_begun(self) -> None:
+        if self._beginning is not None and not self._beginning.done():
+            self._beginning.set_result(None)
 
     @property
     def limit_hit(self) -> str | None:
@@ -408,6 +444,7 @@ class Process:
         assert status is not None
         self._exit_code = status.si_status if status.si_code == os.CLD_EXITED else 128 + status.si_status
         self._exited.set()
+        self._on_begun()
         if self._outlets:
             self._drain_timer = self._loop.call_later(DRAIN_S, partial(self._end_drain, timed_out=True))
 
@@ -424,6 +461,9 @@ class Process:
             self._close_outlet(outlet)
         self._wake()
         self._release_stdin()
+        if self._begun is not None:
+            os.close(self._begun)
+            self._begun = None
         if self._terminal is not None:
             os.close(self._terminal)
             self._terminal = None

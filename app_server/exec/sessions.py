@@ -25,6 +25,7 @@ from app_server.exec.client_commands import (
 )
 from app_server.exec.environment import child_environment
 from app_server.exec.expiration import NETWORK_DENIED, Expiration
+from app_server.exec.launch import launch
 from app_server.exec.output import CAPTURE_LIMIT, Capped
 from app_server.exec.process import Process, Stream
 from app_server.exec.pty import DEFAULT_SIZE, Size
@@ -229,21 +230,21 @@ class CommandSessions:
                 running.gate = ClientGate(running.expiration if request.network.terminate_on_denial else None)
                 running.egress = await request.network.open(running.gate)
                 port, env = running.egress.port, await running.egress.environment(env)
-            command = await self._sandbox.wrap(
-                request.command, cwd=cwd, env=env, profile=request.profile, terminal=request.tty, proxy_port=port
-            )
-            process = running.process = Process.spawn(
-                command,
+            process = running.process = await launch(
+                self._sandbox,
+                request.command,
                 cwd=cwd,
+                env=env,
+                profile=request.profile,
                 reaper=self._reaper,
                 stdin=request.stream_stdin,
                 tty=(request.size or DEFAULT_SIZE) if request.tty else None,
                 limits=request.limits,
+                proxy_port=port,
+                serve=None if running.egress is None else running.egress.serve,
             )
         except (SpawnError, SandboxUnavailable, NetworkUnavailable) as error:
             raise internal_error(f"failed to spawn {family.what}: {error}") from error
-        if command.bridge is not None and running.egress is not None:
-            running.egress.serve(command.bridge)
         running.started.set()
         return process
 

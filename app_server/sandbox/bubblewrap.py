@@ -199,6 +199,7 @@ class Bubblewrap:
                 bridge, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
                 handed.append(theirs.detach())
                 listen = Bridge(handed[-1], proxy_port)
+            handed.append(begun := os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
             handed.append(
                 stage.make(
                     argv,
@@ -208,6 +209,7 @@ class Bubblewrap:
                     handled=_handled(),
                     terminal=terminal,
                     bridge=listen,
+                    begun=begun,
                 )
             )
         except BaseException:
@@ -231,6 +233,7 @@ class Bubblewrap:
             takes_terminal=terminal,
             program=argv[0] if argv else "",
             bridge=bridge,
+            begun=begun,
         )
 
     def _release(self, held: Sequence[Held]) -> None:

@@ -40,6 +40,8 @@ class SandboxedCommand(Struct, frozen=True):
     From `bridge` comes, as one message with a descriptor, the socket on which the proxy is to listen for this command;
     whoever starts the command receives it and closes `bridge`. The message is `PRIVATE` if the socket is in a network
     of the command's own, `SHARED` if others can reach it too. None where the proxy's port is the machine's.
+    `begun` is one of `pass_fds`: an event counter that is no longer 0 when the sandbox is complete and the command
+    itself begins. None where nothing tells.
     """
 
     argv: Sequence[str]
@@ -51,6 +53,7 @@ class SandboxedCommand(Struct, frozen=True):
     takes_terminal: bool = False
     program: str | None = None
     bridge: socket.socket | None = None
+    begun: int | None = None
 
 
 class Sandbox(Protocol):

@@ -27,6 +27,7 @@ NOT_STARTED = 127
 CHANGED = b"turnloom: a protected place was changed while the command was being started; run it again\n"
 NO_LANDLOCK = b"turnloom: the kernel refused the Landlock rules of the command\n"
 NO_BRIDGE = b"turnloom: the sandbox could not listen for the managed network proxy; run the command again\n"
+NOT_TOLD = b"turnloom: the sandbox could not tell the server that the command begins\n"
 
 # Addresses in memory; in the file everything lies as far apart, and what is between takes no room.
 CODE = 0x400000
@@ -233,12 +234,14 @@ def make(
     handled: int = 0,
     terminal: bool = False,
     bridge: Bridge | None = None,
+    begun: int | None = None,
 ) -> int:
     """A descriptor of the program that becomes `argv` with the environment `env`. It closes itself and `ruleset`.
 
     `ruleset` is a Landlock ruleset that handles the rights `handled`, to which the sandbox's own /dev and the open
     streams are added. With a `bridge` it first makes the socket for the managed proxy; nothing of that is left in the
-    command. Raises SandboxUnavailable where there is no such program for this machine.
+    command. When nothing but the command itself is left to come, the event counter `begun` is set to 1.
+    Raises SandboxUnavailable where there is no such program for this machine.
     """
     machine = _MACHINES.get(platform.machine())
     if machine is None:
@@ -254,6 +257,9 @@ def make(
         if terminal:
             table.call("setsid")
             table.call("ioctl", 0, TIOCSCTTY, 0)
+        if begun is not None:
+            table.call("write", begun, table.memory(struct.pack("<Q", 1)), 8, otherwise="not told")
+            table.call("close", begun)
         table.call("close_range", 3, 0xFFFFFFFF, 0)
         table.call("close", fd)  # for kernels without close_range
         _become(table, argv, env)
@@ -262,6 +268,7 @@ def make(
             ("changed", CHANGED, FAILED),
             ("no landlock", NO_LANDLOCK, FAILED),
             ("no bridge", NO_BRIDGE, FAILED),
+            ("not told", NOT_TOLD, FAILED),
         ):
             table.label(label)
             table.call("write", 2, table.memory(message), len(message))

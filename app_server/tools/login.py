@@ -17,7 +17,7 @@ from msgspec import Struct
 from app_server.config.settings import ShellEnvironmentPolicy
 from app_server.exec.environment import child_environment
 from app_server.exec.expiration import Expiration
-from app_server.exec.process import Process
+from app_server.exec.launch import launch
 from app_server.exec.reaper import Reaper
 from app_server.exec.spawn import SpawnError
 from app_server.sandbox.permissions import read_only
@@ -90,8 +90,7 @@ class LoginEnvironments:
         cwd = home if await anyio.to_thread.run_sync(os.path.isdir, home) else "/"
         output = bytearray()
         try:
-            wrapped = await self._sandbox.wrap(argv, cwd=cwd, env=base, profile=read_only())
-            process = Process.spawn(wrapped, cwd=cwd, reaper=self._reaper)
+            process = await launch(self._sandbox, argv, cwd=cwd, env=base, profile=read_only(), reaper=self._reaper)
         except (SandboxUnavailable, SpawnError):
             return None
         expiration = Expiration(PROFILE_SECONDS)

@@ -14,6 +14,7 @@ from app_server.approvals.approvals import CommandQuestion
 from app_server.approvals.network import Denial, Trigger
 from app_server.exec.environment import TERMINAL_TYPE
 from app_server.exec.expiration import NETWORK_DENIED, TIMEOUT, Expiration
+from app_server.exec.launch import launch
 from app_server.exec.output import HeadTail
 from app_server.exec.process import Process
 from app_server.exec.pty import Size
@@ -249,18 +250,18 @@ class ToolOrchestrator:
         network: GuardedNetwork | None,
         size: Size | None,
     ) -> Process:
-        wrapped = await self._sandbox.wrap(
+        return await launch(
+            self._sandbox,
             argv,
             cwd=cwd,
             env=env,
             profile=clearance.profile,
-            terminal=size is not None,
+            reaper=self._reaper,
+            tty=size,
+            limits=turn.config.command_limits,
             proxy_port=None if network is None else network.port,
+            serve=None if network is None else network.serve,
         )
-        process = Process.spawn(wrapped, cwd=cwd, reaper=self._reaper, tty=size, limits=turn.config.command_limits)
-        if wrapped.bridge is not None and network is not None:
-            network.serve(wrapped.bridge)
-        return process
 
     async def run(
         self,

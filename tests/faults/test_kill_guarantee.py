@@ -16,7 +16,7 @@ import pytest
 
 from app_server.exec import proctree
 from app_server.exec.expiration import Expiration
-from app_server.exec.process import Process
+from app_server.exec.launch import launch
 from app_server.exec.pty import DEFAULT_SIZE
 from app_server.exec.reaper import Reaper
 from app_server.sandbox.permissions import FULL_ACCESS, PermissionProfile, workspace_write
@@ -69,11 +69,10 @@ async def expire(
     env: Mapping[str, str] = {**os.environ, "HOME": str(place)}
     tty = DEFAULT_SIZE if number % 4 == 3 else None
     try:
-        command = await sandbox.wrap(
-            tree(shape, mark, str(fifo)), cwd=str(place), env=env, profile=profile, terminal=tty is not None
-        )
-        output = b""
-        async with Process.spawn(command, cwd=str(place), reaper=reaper, tty=tty) as process:
+        argv, output = tree(shape, mark, str(fifo)), b""
+        async with await launch(
+            sandbox, argv, cwd=str(place), env=env, profile=profile, reaper=reaper, tty=tty
+        ) as process:
             while b"ready" not in output and (chunk := await process.read()) is not None:
                 output += chunk[1]
             assert b"ready" in output, f"{shape}: {output.decode()}"

@@ -24,6 +24,7 @@ import anyio
 import anyio.to_thread
 
 from app_server.config.settings import CommandLimits
+from app_server.exec.launch import launch
 from app_server.exec.process import Process
 from app_server.exec.pty import Size
 from app_server.exec.reaper import Reaper
@@ -280,15 +281,17 @@ class Commands:
         profile = self.profile
         if profile is not FULL_ACCESS and not (other and attempt.by_others):
             profile = attempt.adjust(host, profile)
-        command = await self.sandbox.wrap(
+        return await launch(
+            self.sandbox,
             [*argv, host.mark],
             cwd=str(host.workspace),
             env={**os.environ, **host.env, "CONFINED": "" if profile is FULL_ACCESS else "1"},
             profile=profile,
-            terminal=attempt.tty,
+            reaper=self.reaper,
+            stdin=True,
+            tty=size,
+            limits=None if self.profile is FULL_ACCESS else attempt.limits,
         )
-        limits = None if self.profile is FULL_ACCESS else attempt.limits
-        return Process.spawn(command, cwd=str(host.workspace), reaper=self.reaper, stdin=True, tty=size, limits=limits)
 
     async def run(self, argv: Sequence[str], host: Host, attempt: Attempt, check: Check | None) -> Outcome:
         """As `Runner` says."""

@@ -11,12 +11,12 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from app_server.exec.launch import launch
 from app_server.exec.process import Process
 from app_server.exec.pty import Size
 from app_server.exec.reaper import Reaper
 from app_server.sandbox.permissions import PermissionProfile
 from app_server.sandbox.sandbox import Sandbox, SandboxUnavailable, choose_sandbox
-from app_server.sandbox.stage import CHANGED
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,6 @@ class Ran:
     code: int
     out: str
     err: str
-
-
-TRIES = 10
 
 
 class Jail:
@@ -45,26 +42,27 @@ class Jail:
         tty: Size | None = None,
         env: Mapping[str, str] | None = None,
         stdin: bool = False,
-        meanwhile: Callable[[], object] = lambda: None,
+        meanwhile: Callable[[], object] | None = None,
     ) -> Process:
-        """A running command. `meanwhile` is done when it is known what to protect, and nothing is protected yet."""
-        environment = {**os.environ, **(env or {})}
-        command = await self.sandbox.wrap(
-            argv, cwd=str(self.workspace), env=environment, profile=profile, terminal=tty is not None
-        )
+        """A running command. `meanwhile` is done when it is known what to protect, and nothing is protected yet.
+
+        With it the command is started once, whatever comes of it.
+        """
+        cwd, environment = str(self.workspace), {**os.environ, **(env or {})}
+        if meanwhile is None:
+            return await launch(
+                self.sandbox, argv, cwd=cwd, env=environment, profile=profile, reaper=self.reaper, tty=tty, stdin=stdin
+            )
+        command = await self.sandbox.wrap(argv, cwd=cwd, env=environment, profile=profile, terminal=tty is not None)
         await anyio.to_thread.run_sync(meanwhile)
-        return Process.spawn(command, cwd=str(self.workspace), reaper=self.reaper, tty=tty, stdin=stdin)
+        return Process.spawn(command, cwd=cwd, reaper=self.reaper, tty=tty, stdin=stdin)
 
     async def run(
         self, script: str, profile: PermissionProfile, *, tty: Size | None = None, env: Mapping[str, str] | None = None
     ) -> Ran:
-        """A shell script run to its end; again if what other tests do with their repositories in /tmp keeps it out."""
-        ran = Ran(-1, "", CHANGED.decode())
-        tries = 0
-        while ran.err == CHANGED.decode() and (tries := tries + 1) <= TRIES:
-            async with await self.start(["/bin/sh", "-c", script], profile, tty=tty, env=env) as process:
-                ran = await self.ended(process)
-        return ran
+        """A shell script run to its end."""
+        async with await self.start(["/bin/sh", "-c", script], profile, tty=tty, env=env) as process:
+            return await self.ended(process)
 
     async def ended(self, process: Process) -> Ran:
         """What a running command gave when it has ended."""

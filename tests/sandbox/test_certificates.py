@@ -8,7 +8,7 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
-from app_server.exec.process import Process
+from app_server.exec.launch import launch
 from app_server.sandbox.permissions import CERTIFICATES_NAME, PermissionProfile, Secrets, read_only, workspace_write
 from app_server.sandbox.sandbox import Confinement, SandboxUnavailable
 from tests.sandbox.backends import BACKENDS, backend_named
@@ -66,18 +66,14 @@ async def test_the_certificates_are_there_and_stay_as_they_are(
 
 
 async def run(sandbox: Confinement, jail: Jail, proxy: Bench, profile: PermissionProfile, script: str) -> Ran:
-    command = await sandbox.wrap(
+    async with await launch(
+        sandbox,
         ["/bin/sh", "-c", script],
         cwd=str(jail.workspace),
         env={"PATH": os.environ["PATH"], **proxy.environment},
         profile=profile,
+        reaper=jail.reaper,
         proxy_port=proxy.egress.port,
-    )
-    streams = {"stdout": b"", "stderr": b""}
-    async with Process.spawn(command, cwd=str(jail.workspace), reaper=jail.reaper) as process:
-        if command.bridge is not None:
-            proxy.egress.serve(command.bridge)
-        async for stream, data in process:
-            streams[stream] += data
-        code = await process.wait()
-    return Ran(code, streams["stdout"].decode(), streams["stderr"].decode())
+        serve=proxy.egress.serve,
+    ) as process:
+        return await jail.ended(process)

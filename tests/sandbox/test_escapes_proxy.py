@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from app_server.config.network_proxy import NetworkProxySettings
+from app_server.exec.launch import launch
 from app_server.exec.process import Process
 from app_server.exec.reaper import Reaper
 from app_server.network.decisions import NetworkDecisions
@@ -66,17 +67,17 @@ class ProxiedCommands(Commands):
         egress = self.egress
         assert egress is not None
         env = await egress.environment({**os.environ, **host.env, "CONFINED": "1"})
-        command = await self.sandbox.wrap(
+        return await launch(
+            self.sandbox,
             [*argv, host.mark],
             cwd=str(host.workspace),
             env=env,
             profile=attempt.adjust(host, self.profile),
+            reaper=self.reaper,
+            stdin=True,
             proxy_port=egress.port,
+            serve=egress.serve,
         )
-        process = Process.spawn(command, cwd=str(host.workspace), reaper=self.reaper, stdin=True)
-        if command.bridge is not None:
-            egress.serve(command.bridge)
-        return process
 
 
 def profile(host: Host) -> PermissionProfile:

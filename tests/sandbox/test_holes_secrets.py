@@ -9,7 +9,7 @@ import pytest
 
 from app_server.auth.credentials import Credentials
 from app_server.auth.storage import FileStore
-from app_server.exec.process import Process
+from app_server.exec.launch import launch
 from app_server.sandbox.bubblewrap import Bubblewrap
 from app_server.sandbox.permissions import FULL_ACCESS, PermissionProfile, Secrets, read_only, workspace_write
 from app_server.sandbox.sandbox import Confinement
@@ -154,8 +154,9 @@ async def test_the_environment_of_the_daemon_is_nowhere_in_proc(daemon: Jail, ho
     secret = [word.hex() for word in own if word and not word.startswith((b"PATH=", b"PWD="))]
     argv = [sys.executable, "-I", "-S", "-c", LOOK, *secret]
     for profile, expected in ((profiles(home, daemon.workspace)[kind], b"False True\n"), (FULL_ACCESS, b"True True\n")):
-        command = await daemon.sandbox.wrap(argv, cwd=str(daemon.workspace), env=env, profile=profile)
-        async with Process.spawn(command, cwd=str(daemon.workspace), reaper=daemon.reaper) as process:
+        async with await launch(
+            daemon.sandbox, argv, cwd=str(daemon.workspace), env=env, profile=profile, reaper=daemon.reaper
+        ) as process:
             assert b"".join([data async for _, data in process]) == expected
 
 

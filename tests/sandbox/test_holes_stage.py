@@ -32,14 +32,18 @@ def witness() -> Iterator[Callable[[Path], int]]:
         yield make
 
 
-def ran(argv: Sequence[str], env: dict[str, str] | None = None, expected: Sequence[Expected] = ()) -> Ran:
+def ran(
+    argv: Sequence[str],
+    env: dict[str, str] | None = None,
+    expected: Sequence[Expected] = (),
+    begun: int | None = None,
+) -> Ran:
     """What the stage's program does, run in the open."""
     witnesses = [place.witness for place in expected if place.witness is not None]
-    fd = stage.make(argv, {"PATH": "/usr/bin:/bin"} if env is None else env, expected=expected)
+    fd = stage.make(argv, {"PATH": "/usr/bin:/bin"} if env is None else env, expected=expected, begun=begun)
+    passed = [fd, *witnesses, *([] if begun is None else [begun])]
     try:
-        done = subprocess.run(
-            [f"/proc/self/fd/{fd}"], pass_fds=[fd, *witnesses], capture_output=True, env={}, check=False
-        )
+        done = subprocess.run([f"/proc/self/fd/{fd}"], pass_fds=passed, capture_output=True, env={}, check=False)
     finally:
         os.close(fd)
     return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
@@ -186,6 +190,27 @@ async def test_git_works_in_a_workspace_where_its_folder_is_read_only(jail: Jail
         "git status --short; git log --format=%s; git diff --stat | tail -1", network(jail.workspace)
     )
     assert result.out == " M file\none\n 1 file changed, 1 insertion(+), 1 deletion(-)\n"
+
+
+def test_it_tells_that_the_command_begins_and_only_then() -> None:
+    begun = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+    try:
+        assert ran(["true"], expected=[Expected("/etc")], begun=begun).code == stage.FAILED
+        with pytest.raises(BlockingIOError):
+            os.eventfd_read(begun)
+        assert ran(["no-such-program"], begun=begun).code == stage.NOT_STARTED
+        assert os.eventfd_read(begun) == 1
+        assert ran(["sh", "-c", f"test ! -e /proc/self/fd/{begun}"], begun=begun).code == 0
+        assert os.eventfd_read(begun) == 1
+    finally:
+        os.close(begun)
+
+
+def test_a_command_of_which_nobody_can_be_told_is_not_started() -> None:
+    with Path("/dev/null").open() as null:
+        result = ran(["echo", "started"], begun=null.fileno())
+    assert (result.code, result.out) == (stage.FAILED, "")
+    assert result.err == stage.NOT_TOLD.decode()
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
