@@ -1,27 +1,23 @@
 """Everything behind the dispatcher, opened in order and closed in reverse. Imported after `initialize` is answered."""
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
 import orjson
 from anyio.abc import TaskGroup
 
-from app_server.approvals.approvals import Declined
 from app_server.auth.manager import AuthManager
 from app_server.config.layer import ConfigError, ConfigWarning
 from app_server.config.layers import load_settings
 from app_server.config.live import Configuration
-from app_server.config.network_proxy import HostAction
 from app_server.config.settings import Settings
-from app_server.exec.environment import agent_environment, user_shell_environment
 from app_server.exec.reaper import Reaper
-from app_server.exec.sessions import CommandSessions
 from app_server.execpolicy.folders import rules_folders
 from app_server.execpolicy.loading import rules_files
 from app_server.execpolicy.rules import RuleSet
@@ -30,13 +26,13 @@ from app_server.extensions.extensions import SKILL_WATCHES, Extensions
 from app_server.files.config_watch import CONFIG_WATCHES, ConfigWatch
 from app_server.files.search import FileSearch
 from app_server.files.watch import Watcher
-from app_server.handlers.context import RequestContext, Services
+from app_server.handlers.context import RequestContext
 from app_server.handlers.registry import find_handler, load_handlers
 from app_server.model.directory import ModelDirectory
 from app_server.model.http import HttpPool
 from app_server.model.provider import ModelProvider, build_provider
 from app_server.network.decisions import NetworkDecisions
-from app_server.network.policy import LiveRules, NetworkProtocol
+from app_server.network.policy import LiveRules
 from app_server.network.proxy import NetworkProxy
 from app_server.platform.platform import Platform
 from app_server.rpc.connection import Connection, Connections
@@ -55,28 +51,22 @@ from app_server.store.queues import QueueStore
 from app_server.store.rollouts.sessions import Sessions
 from app_server.store.rollouts.settings import SessionSettings
 from app_server.store.threads import ThreadStore
-from app_server.threads.config_source import ConfigSource
-from app_server.threads.imported import imported_settings
 from app_server.threads.library import Library
 from app_server.threads.manager import ThreadManager
-from app_server.tools.apply_patch import ApplyPatchTool
-from app_server.tools.context import TurnContext
-from app_server.tools.goal import TOOLS as GOAL_TOOLS
-from app_server.tools.guarded_network import NetworkAccess
-from app_server.tools.investigation import Investigation
-from app_server.tools.login import LoginEnvironments
-from app_server.tools.orchestrator import ToolOrchestrator
-from app_server.tools.plan import PlanTool
-from app_server.tools.registry import ToolRegistry
-from app_server.tools.request_permissions import RequestPermissionsTool
-from app_server.tools.shell import UserShell
-from app_server.tools.terminals import Terminals
-from app_server.tools.unified_exec import ExecCommandTool
-from app_server.tools.user_input import UserInputTool
-from app_server.tools.view_image import ViewImageTool
-from app_server.tools.write_stdin import WriteStdinTool
 from app_server.transport.listen import ServerOptions, StartError
 from protocol.jsonrpc import RequestId, RpcError, invalid_request
+
+if TYPE_CHECKING:
+    from app_server.config.network_proxy import HostAction
+    from app_server.exec.sessions import CommandSessions
+    from app_server.network.policy import NetworkProtocol
+    from app_server.tools.context import TurnContext
+    from app_server.tools.guarded_network import NetworkAccess
+    from app_server.tools.investigation import Investigation
+    from app_server.tools.registry import ToolRegistry
+    from app_server.tools.shell import UserShell
+    from app_server.tools.terminals import Terminals
+    from app_server.tools.toolset import Toolset
 
 logger = logging.getLogger(__name__)
 
@@ -96,14 +86,11 @@ class Daemon:
     queues: QueueStore
     threads: ThreadManager
     library: Library
-    commands: CommandSessions
     decisions: DecisionLog
-    tools: ToolRegistry
-    shell: UserShell
-    investigation: Investigation
-    terminals: Terminals
-    network: NetworkAccess
     network_decisions: NetworkDecisions
+    extensions: Extensions
+    _reaper: Reaper
+    _proxy: NetworkProxy
 
     def __init__(
         self, home: Path, options: ServerOptions, connections: Connections, server_requests: ServerRequests
@@ -113,15 +100,15 @@ class Daemon:
         self.closed = anyio.Event()
         try:
             load = partial(load_settings, home, options.overrides, options.enable, options.disable)
-            self.config = Configuration(partial(load, profile=options.profile, strict=options.strict_config))
+            self.configuration = Configuration(partial(load, profile=options.profile, strict=options.strict_config))
         except ConfigError as error:
             raise StartError(str(error)) from error
         self.platform = Platform(home, self.broadcast, self.spawn)
         self._journal = home / "turnloom" / "sandbox-roots"
         tokens = (options.auth.token_file, options.auth.shared_secret_file)
         secrets = Secrets(home, tuple(file for file in tokens if file is not None))
+        self._hidden = secrets.denied()
         self.sandbox = choose_sandbox(self._journal, secrets)
-        self.patches = ApplyPatchTool(secrets.denied())
         self.watcher = Watcher(self._tell_changed)
         self.search = FileSearch(self._tell_found, self.spawn)
         self._providers: dict[str, ModelProvider] = {}
@@ -139,13 +126,15 @@ class Daemon:
         self._warnings: list[bytes] = []
         self._config_warnings: list[ConfigWarning] = []
         self._told_config: set[tuple[str, str]] = set()
-        self.config_watch = ConfigWatch(self.config, self.watcher)
-        self._services: Services | None = None
+        self.config_watch = ConfigWatch(self.configuration, self.watcher)
+        self._live_network_rules = LiveRules()
+        self._commands: CommandSessions | None = None
+        self._network: NetworkAccess | None = None
 
     @property
     def settings(self) -> Settings:
         """The configuration in force outside of threads, as it is now."""
-        return self.config.settings
+        return self.configuration.settings
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -169,7 +158,7 @@ class Daemon:
                     finally:
                         with anyio.move_on_after(STOP_SECONDS, shield=True):
                             await self.threads.stop()
-                            await self.commands.shutdown()
+                            await self.commands.shutdown()  # from now on it takes none
                         self._tasks.cancel_scope.cancel()
         finally:
             self.closed.set()
@@ -204,51 +193,75 @@ class Daemon:
             await self.account.load()
         if (problem := await self.models.read_file(self.settings)) is not None:
             self._warnings.append(_config_warning("The catalogue of models cannot be used.", problem))
-        reaper = await stack.enter_async_context(Reaper())
-        self.commands = CommandSessions(self.sandbox, reaper)
+        self._reaper = await stack.enter_async_context(Reaper())
         self.decisions = DecisionLog(database)
         self.extensions = Extensions(database, self.watcher, self.broadcast, self.settings)
         await self.decisions.close_lost()
         self._rules = RulesStore(self._home)
         self.network_decisions = NetworkDecisions()
-        proxy = await stack.enter_async_context(NetworkProxy(self.network_decisions, self._home / "proxy"))
-        self._live_network_rules = LiveRules()
-        self.network = NetworkAccess(proxy, self.network_decisions, self._live_network_rules, self._network_rules_in)
-        orchestrator = ToolOrchestrator(
-            self.sandbox,
-            reaper,
-            self._rules_for,
-            _command_environment,
-            LoginEnvironments(self.sandbox, reaper),
-            self.network,
-        )
-        self.shell = UserShell(orchestrator)
-        self.investigation = Investigation(orchestrator)
-        self.terminals = Terminals(self.spawn)
-        commands = ExecCommandTool(orchestrator, self.terminals, self.patches), WriteStdinTool(self.terminals)
-        self.tools = ToolRegistry(
-            [
-                *commands,
-                self.patches,
-                PlanTool(),
-                UserInputTool(),
-                RequestPermissionsTool(),
-                ViewImageTool(),
-                *GOAL_TOOLS,
-            ]
-        )
-        self.threads = ThreadManager(self, ConfigSource(self.config))
+        self._proxy = await stack.enter_async_context(NetworkProxy(self.network_decisions, self._home / "proxy"))
+        self.threads = ThreadManager(self, self.configuration)
         self.library = Library(self.threads, self, database)
         self._warnings.extend(map(_config_warning, database.warnings))
-        self._config_warnings = list(self.config.stack.warnings)
+        self._config_warnings = list(self.configuration.stack.warnings)
         self._told_config = {warning.essence for warning in self._config_warnings}
-        self.config.changed, self.config.found = self._config_changed, self._config_found
-        self.config.looked = self.config_watch.changed
+        self.configuration.changed, self.configuration.found = self._config_changed, self._config_found
+        self.configuration.looked = self.config_watch.changed
+
+    # What many clients never need is made when it is asked for.
+
+    @property
+    def commands(self) -> "CommandSessions":
+        """Commands that clients run."""
+        if self._commands is None:
+            from app_server.exec.sessions import CommandSessions
+
+            self._commands = CommandSessions(self.sandbox, self._reaper)
+        return self._commands
+
+    @property
+    def network(self) -> "NetworkAccess":
+        """The way of commands to the network, where it is managed."""
+        if self._network is None:
+            from app_server.tools.guarded_network import NetworkAccess
+
+            self._network = NetworkAccess(
+                self._proxy, self.network_decisions, self._live_network_rules, self._network_rules_in
+            )
+        return self._network
+
+    @cached_property
+    def _toolset(self) -> "Toolset":
+        from app_server.tools.toolset import Toolset
+
+        return Toolset(self.sandbox, self._reaper, self.network, self._rules_for, self.spawn, self._hidden)
+
+    @property
+    def tools(self) -> "ToolRegistry":
+        """What models can call."""
+        return self._toolset.registry
+
+    @property
+    def shell(self) -> "UserShell":
+        """Commands of users in their threads."""
+        return self._toolset.shell
+
+    @property
+    def investigation(self) -> "Investigation":
+        """What reviewers look at before they judge."""
+        return self._toolset.investigation
+
+    @property
+    def terminals(self) -> "Terminals":
+        """Commands of the model that run on in the background."""
+        return self._toolset.terminals
 
     def _session_settings(self, found: SessionSettings) -> str:
+        from app_server.threads.imported import imported_settings
+
         return imported_settings(found, self.settings)
 
-    async def _rules_for(self, turn: TurnContext) -> LoadedRules:
+    async def _rules_for(self, turn: "TurnContext") -> LoadedRules:
         """The exec rules in force: of the system, the user, and a trusted project."""
         return await self._rules_in(turn.cwd, turn.profile.writable_roots)
 
@@ -277,16 +290,20 @@ class Daemon:
 
     async def amend_rules(self, prefix: Sequence[str]) -> None:
         """Allow commands that begin with `prefix` from now on. Raises Declined where that cannot be kept."""
+        from app_server.approvals.approvals import Declined
+
         try:
             await self._rules.append_prefix(prefix)
         except RulesError as error:
             raise Declined(f"the rule could not be kept, so the command did not run: {error}", by_user=False) from error
 
-    async def amend_network(self, host: str, protocol: NetworkProtocol, action: HostAction) -> None:
+    async def amend_network(self, host: str, protocol: "NetworkProtocol", action: "HostAction") -> None:
         """Allow or deny a whole host from now on, also to commands that run. Raises Declined where that cannot be kept.
 
         A denial holds at once in any case.
         """
+        from app_server.approvals.approvals import Declined
+
         if action == "deny":
             self._live_network_rules.hosts[host] = action
         justification = f"{action.capitalize()} {protocol} access to {host}"
@@ -304,29 +321,11 @@ class Daemon:
 
     def surface(self, refuse: Callable[[str], RpcError | None]) -> Surface[RequestContext]:
         """What clients can call."""
-        services = Services(
-            self.config,
-            self.account,
-            self.models,
-            self.threads,
-            self.library,
-            self.commands,
-            self.terminals,
-            self.sandbox,
-            self.watcher,
-            self.search,
-            self.network,
-            self.network_decisions,
-            self.platform,
-            self.extensions,
-        )
         self._add_gauges()
-        self._services = services
         return Surface(find_handler, self._context, refuse)
 
     def _context(self, connection: Connection, request_id: RequestId) -> RequestContext:
-        assert self._services is not None
-        return RequestContext(self._services, connection, request_id)
+        return RequestContext(self, connection, request_id)
 
     def _add_gauges(self) -> None:
         gauges, threads = self.platform.gauges, self.threads
@@ -334,7 +333,7 @@ class Daemon:
         gauges.add("app.outbound.queued_bytes", lambda: sum(c.outbound.queued_bytes for c in self.connections))
         gauges.add("app.requests.in_flight", lambda: sum(c.in_flight for c in self.connections))
         gauges.add("app.server_requests.open", lambda: self.server_requests.open_count)
-        gauges.add("core.commands.running", lambda: self.commands.running_count)
+        gauges.add("core.commands.running", lambda: 0 if self._commands is None else self._commands.running_count)
         gauges.add("core.terminals.running", lambda: sum(len(self.terminals.running(t)) for t in threads.loaded_ids()))
         gauges.add("core.threads.live", lambda: len(threads.loaded_ids()))
         gauges.add("core.turns.active", lambda: sum(map(self._runs_turn, threads.loaded_ids())))
@@ -364,7 +363,7 @@ class Daemon:
         self.spawn(self._follow_config)
 
     async def _follow_config(self) -> None:
-        self._config_warnings = list(self.config.stack.warnings)
+        self._config_warnings = list(self.configuration.stack.warnings)
         await self.threads.reconfigure()
         self._tell_config(self._config_warnings)
         # What is mended and goes wrong again is told again.
@@ -398,12 +397,16 @@ class Daemon:
         self.threads.leave(connection)
         await self.watcher.close_connection(connection.id)
         self.search.close_connection(connection.id)
-        await self.commands.close_connection(connection.id)
+        await self._end_commands(connection)
 
     async def end_work(self, connection: Connection) -> None:
         """Interrupt all turns and end the commands of a client that is still told how they end."""
         await self.threads.stop()
-        await self.commands.close_connection(connection.id)
+        await self._end_commands(connection)
+
+    async def _end_commands(self, connection: Connection) -> None:
+        if self._commands is not None:
+            await self._commands.close_connection(connection.id)
 
     def broadcast(self, frame: Frame) -> None:
         """Send thread-level news to every initialised client."""
@@ -427,7 +430,7 @@ class Daemon:
     def _account_changed(self, signed_in: bool) -> None:
         """Somebody has signed in or out: what is the default for new threads may be another."""
         self.models.forget()
-        self.config.sign(signed_in=signed_in)
+        self.configuration.sign(signed_in=signed_in)
 
     def provider(self, name: str, settings: Settings) -> ModelProvider:
         """The provider of that name under a thread's configuration. Raises -32600 naming the known ones."""
@@ -468,13 +471,6 @@ def _has_rules(folders: Sequence[Path]) -> bool:
         return any(rules_files(folder) for folder in folders)
     except OSError:
         return True
-
-
-def _command_environment(turn: TurnContext, call_id: str | None, base: Mapping[str, str] | None) -> dict[str, str]:
-    policy, profile = turn.config.shell_environment_policy, turn.permission_profile
-    if call_id is None:
-        return user_shell_environment(policy, thread_id=turn.thread_id, permission_profile=profile, base=base)
-    return agent_environment(policy, thread_id=turn.thread_id, call_id=call_id, permission_profile=profile, base=base)
 
 
 def _json_warning(warning: ConfigWarning) -> bytes:

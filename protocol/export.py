@@ -20,6 +20,7 @@ ALL_MODULES = (
     "protocol.v1",
     "protocol.v2.permissions",
     "protocol.v2.user_input",
+    "protocol.v2.function_output",
     "protocol.v2.response_item",
     "protocol.v2.model",
     "protocol.v2.dynamic_tool",

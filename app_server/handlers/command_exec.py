@@ -11,9 +11,8 @@ from app_server.handlers.context import RequestContext
 from app_server.handlers.registry import handles
 from app_server.network.egress import Execution
 from app_server.sandbox.permissions import PermissionProfile, profile_for
-from app_server.sandbox.profiles import default_profile, profile_named, with_managed_network
+from app_server.sandbox.profiles import default_profile, policy_mode, profile_named, with_managed_network
 from app_server.store.ids import uuid7
-from app_server.threads.settings import policy_mode
 from protocol.jsonrpc import invalid_request
 from protocol.v2.command_exec import (
     COMMAND_EXEC,

@@ -40,7 +40,7 @@ async def start(ctx: RequestContext, params: wire.ThreadStartParams) -> wire.Thr
     ctx.platform.environments.check(params.environments)
     if params.project_id is not None:
         await ctx.library.projects.check(params.project_id)
-    thread = await ctx.threads.start(params, ctx.connection)
+    thread = await ctx.threads.opening.start(params, ctx.connection)
     thread.follow(ctx.connection)
     ctx.afterwards(partial(ctx.threads.tell_started, thread))
     ctx.afterwards(thread.tell_warning)
@@ -51,7 +51,7 @@ async def start(ctx: RequestContext, params: wire.ThreadStartParams) -> wire.Thr
 async def resume(
     ctx: RequestContext, params: wire.ThreadResumeParams
 ) -> wire.ThreadResumeResponse | Encoded[wire.ThreadResumeResponse]:
-    thread = await ctx.threads.resume(params, ctx.connection.scope)
+    thread = await ctx.threads.opening.resume(params, ctx.connection.scope)
     asked = params.initial_turns_page
     # Between the last of these reads and the answer nothing is awaited: the follower misses and repeats no event.
     newest, turns_cursor, items_cursor = await ctx.threads.newest_cursors(thread.id)
@@ -87,7 +87,7 @@ async def resume(
 async def fork(
     ctx: RequestContext, params: wire.ThreadForkParams
 ) -> wire.ThreadForkResponse | Encoded[wire.ThreadForkResponse]:
-    thread = await ctx.threads.fork(params, ctx.connection)
+    thread = await ctx.threads.opening.fork(params, ctx.connection)
     turns = [] if params.exclude_turns else await ctx.threads.all_turns(thread.row)
     thread.follow(ctx.connection)
     ctx.afterwards(partial(ctx.threads.tell_started, thread))

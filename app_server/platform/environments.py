@@ -1,11 +1,14 @@
 """The places where commands of threads can run: this machine, and others that clients have named."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from protocol.jsonrpc import invalid_request
-from protocol.v2.turn import TurnEnvironmentParams
+
+if TYPE_CHECKING:
+    from protocol.v2.turn import TurnEnvironmentParams
 
 LOCAL = "local"
 """The environment that is this machine."""
@@ -51,7 +54,7 @@ class Environments:
         except KeyError:
             raise invalid_request(f"unknown environment id `{environment_id}`") from None
 
-    def check(self, chosen: Iterable[TurnEnvironmentParams] | None) -> None:
+    def check(self, chosen: "Iterable[TurnEnvironmentParams] | None") -> None:
         """Refuse (-32600) places for commands where none can run: they would run here instead."""
         for environment_id in (choice.environment_id for choice in chosen or ()):
             if environment_id != LOCAL and environment_id not in self._remotes:

@@ -271,3 +271,10 @@ def _special(place: FileSystemSpecialPath, access: PathAccess, roots: Sequence[s
             yield "/tmp"
         case UnknownFileSystemSpecialPath(path=path):
             raise ValueError(f"`{path}` is not a place that this version knows")
+
+
+def policy_mode(policy: SandboxPolicy) -> str:
+    """The sandbox mode that a policy details."""
+    if isinstance(policy, ReadOnlySandboxPolicy):
+        return "read-only"
+    return "workspace-write" if isinstance(policy, WorkspaceWriteSandboxPolicy) else "danger-full-access"

@@ -1,49 +1,36 @@
-"""All threads: which are loaded, and starting, resuming, forking, archiving, deleting and unloading them."""
+"""All threads: which are loaded, what is stored of them, and archiving, deleting and unloading them."""
 
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
-from typing import Any, TypeVar
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 import anyio
 import orjson
 from msgspec.structs import replace
 
-from app_server.config.layers import unknown_overrides
-from app_server.config.network_proxy import HostAction
 from app_server.rpc.connection import Connection
-from app_server.rpc.experimental import stripper
-from app_server.rpc.outbound import notification, notification_json, now_ms
-from app_server.rpc.scopes import FULL, Scope
-from app_server.store.errors import BadCursor, ThreadMissing, TurnMissing
-from app_server.store.ids import uuid7
+from app_server.rpc.outbound import notification, notification_json
+from app_server.store.errors import BadCursor, ThreadMissing
 from app_server.store.rows import ItemRow, Page, ThreadColumns, ThreadQuery, ThreadRow, TurnRow
-from app_server.threads.config_source import ConfigSource
-from app_server.threads.course import Course
-from app_server.threads.history import aborted_output, unanswered_calls
-from app_server.threads.settings import (
-    ThreadSettings,
-    check_scope,
-    configured,
-    for_new_thread,
-    restored,
-    with_known_profile,
-    with_overrides,
-    within_requirements,
-)
 from app_server.threads.storing import stored
-from app_server.threads.thread import Thread
-from app_server.threads.turn import Turn, turn_json
-from app_server.threads.world import World
-from app_server.version import PROTOCOL_VERSION
 from protocol.jsonrpc import RpcError, invalid_request
 from protocol.methods import ServerNotification
-from protocol.v2 import thread as wire
-from protocol.v2.thread_data import GitInfo, NotLoadedThreadStatus, ThreadSection, ThreadStatus
-from protocol.v2.thread_data import Thread as WireThread
-from protocol.v2.thread_list import ThreadItemsListParams
+
+if TYPE_CHECKING:
+    from app_server.config.live import Configuration
+    from app_server.config.network_proxy import HostAction
+    from app_server.threads.course import Course
+    from app_server.threads.opening import Opening
+    from app_server.threads.thread import Thread
+    from app_server.threads.turn import Turn
+    from app_server.threads.world import World
+    from protocol.v2.thread import ThreadUnsubscribeStatus
+    from protocol.v2.thread_data import Thread as WireThread
+    from protocol.v2.thread_data import ThreadStatus
+    from protocol.v2.thread_list import ThreadItemsListParams
 
 UNLOAD_AFTER_SECONDS = 30 * 60.0
 """How long a thread that nobody follows and where nothing runs stays loaded."""
@@ -60,25 +47,46 @@ T = TypeVar("T")
 class ThreadManager:
     """The loaded threads, and the store behind them."""
 
-    def __init__(self, world: World, config: ConfigSource) -> None:
-        self._world, self._config = world, config
+    def __init__(self, world: "World", configuration: "Configuration") -> None:
+        self._world, self._configuration = world, configuration
         self._loaded: dict[str, Thread] = {}
         self._ending = False
-        self.course = Course(self, world)
-        """What threads do next."""
 
-    def network_rule_kept(self, host: str, action: HostAction) -> None:
+    # What clients that only look never need is made when it is asked for.
+
+    @cached_property
+    def opening(self) -> "Opening":
+        """How threads come to be loaded."""
+        from app_server.threads.config_source import ConfigSource
+        from app_server.threads.opening import Opening
+
+        return Opening(self, self._world, ConfigSource(self._configuration))
+
+    @cached_property
+    def course(self) -> "Course":
+        """What threads do next."""
+        from app_server.threads.course import Course
+
+        return Course(self, self._world)
+
+    def network_rule_kept(self, host: str, action: "HostAction") -> None:
         """A rule holds for a whole host from now on: the open questions about it are answered, in every thread."""
         for thread in self._loaded.values():
             thread.network.rule_kept(host, action)
 
     # Finding
 
+    def add(self, thread: "Thread") -> None:
+        """A thread is loaded from now on."""
+        if self._ending:
+            thread.agenda.close()
+        self._loaded[thread.id] = thread
+
     def loaded_ids(self) -> list[str]:
         """Ids of the loaded threads, oldest first."""
         return sorted(self._loaded)
 
-    def loaded(self, thread_id: str) -> Thread:
+    def loaded(self, thread_id: str) -> "Thread":
         """A loaded thread. Raises -32600 `thread not found` or what is wrong with the id."""
         thread = self._loaded.get(thread_id)
         if thread is None:
@@ -86,11 +94,11 @@ class ThreadManager:
             raise invalid_request(f"thread not found: {thread_id}")
         return thread
 
-    def find(self, thread_id: str) -> Thread | None:
+    def find(self, thread_id: str) -> "Thread | None":
         """The thread if it is loaded."""
         return self._loaded.get(thread_id)
 
-    def running_turns(self) -> list[Turn]:
+    def running_turns(self) -> "list[Turn]":
         """The turn of each thread that has one running."""
         return [thread.active for thread in self._loaded.values() if thread.active is not None]
 
@@ -135,151 +143,13 @@ class ThreadManager:
                         section_entered_at_ms=row.section_entered_at_ms,
                     )
 
-    def status(self, thread_id: str) -> ThreadStatus:
+    def status(self, thread_id: str) -> "ThreadStatus":
         """The thread's status; `notLoaded` for one that is only stored."""
-        thread = self._loaded.get(thread_id)
-        return NotLoadedThreadStatus() if thread is None else thread.status
+        from app_server.threads.shown import status_shown
+
+        return status_shown(self._loaded.get(thread_id))
 
     # Life
-
-    async def start(self, params: wire.ThreadStartParams, connection: Connection) -> Thread:
-        """A new thread, followed by `connection`."""
-        settings = await self._config.thread_settings(params.config, params.cwd)
-        chosen = for_new_thread(settings, params, self._config.default_cwd)
-        chosen, warning = within_requirements(chosen, settings)
-        if connection.scope is not FULL:
-            plain = await self._config.thread_settings(None, params.cwd)
-            before = configured(plain, self._config.default_cwd)
-            check_scope(connection.scope, before, chosen, config=plain, new_config=settings, overrides=params.config)
-        chosen = replace(chosen, dynamic_tools=tuple(params.dynamic_tools or ()))
-        now = now_ms()
-        row = self._new_row(chosen, connection, now, params.thread_source)
-        row = replace(row, project_id=params.project_id, daybreak_enabled=params.daybreak_enabled)
-        offers_tools = params.environments is None or len(params.environments) > 0
-        thread = Thread(self._world, row, chosen, settings, ephemeral=bool(params.ephemeral), offers_tools=offers_tools)
-        thread.warning, thread.config_overrides = warning or unknown_overrides(params.config), params.config
-        thread.tells_raw = params.experimental_raw_events
-        await thread.briefing.load()
-        if not thread.ephemeral:
-            await stored(self._world.thread_store.create(row))
-            thread.spawn(thread.note_repository)
-        self._loaded[thread.id] = thread
-        return thread
-
-    async def resume(self, params: wire.ThreadResumeParams, scope: Scope = FULL) -> Thread:
-        """The thread, loaded if it was not. Overrides count only then: who joins others changes nothing for them.
-
-        `scope` is that of the client that asks.
-        """
-        if params.history is not None or params.path not in (None, self._world.thread_store.place(params.thread_id)):
-            field = "history" if params.history is not None else "path"
-            raise invalid_request(f"`{field}`: only stored threads can be resumed, by `threadId`")
-        thread = self._loaded.get(params.thread_id)
-        if thread is None:
-            thread = await self._load(params)
-            changed, warning = within_requirements(
-                with_overrides(thread.settings, thread.config, params), thread.config
-            )
-            thread.warning = thread.warning or warning
-            check_scope(scope, thread.settings, changed, config=thread.config, overrides=params.config)
-            (await stored(thread.apply(changed)))()
-        elif params.config:
-            await self._config.thread_settings(params.config, thread.settings.cwd)
-        thread.touch()
-        return thread
-
-    async def _load(self, params: wire.ThreadResumeParams) -> Thread:
-        thread_id = params.thread_id
-        check_id(thread_id)
-        store = self._world.thread_store
-        try:
-            await stored(store.claim(thread_id))
-            row = await store.get(thread_id)
-        except ThreadMissing:
-            raise invalid_request(f"no rollout found for thread id {thread_id}") from None
-        if row.archived:
-            await store.release(thread_id)
-            raise invalid_request(f"thread {thread_id} is archived; unarchive it with thread/unarchive first")
-        try:
-            config = await self._config.thread_settings(params.config, params.cwd or row.cwd)
-        except RpcError:
-            await store.release(thread_id)
-            raise
-        history = list(await store.history(thread_id))
-        settings, warning = with_known_profile(self._restored_settings(row), config)
-        thread = Thread(self._world, row, settings, config, history=history, waits=True)
-        thread.config_overrides = params.config
-        thread.warning = warning or await store.notice(thread_id) or unknown_overrides(params.config)
-        await thread.agenda.goal.load()
-        await thread.briefing.load()
-        if self._ending:
-            thread.agenda.close()
-        self._loaded[thread_id] = thread
-        return thread
-
-    async def fork(self, params: wire.ThreadForkParams, connection: Connection) -> Thread:
-        """A copy of a thread up to a turn, with settings of its own, followed by `connection`."""
-        if params.path not in (None, self._world.thread_store.place(params.thread_id)):
-            raise invalid_request("`path`: only stored threads can be forked, by `threadId`")
-        await self._bring(params.thread_id)
-        source = await self.row(params.thread_id)
-        loaded = self._loaded.get(params.thread_id)
-        settings = await self._config.thread_settings(params.config, params.cwd or source.cwd)
-        base = loaded.settings if loaded is not None else self._restored_settings(source)
-        base, warning = with_known_profile(base, settings)
-        chosen, limited = within_requirements(with_overrides(base, settings, params), settings)
-        check_scope(connection.scope, base, chosen, config=settings, overrides=params.config)
-        now = now_ms()
-        row = replace(
-            self._new_row(chosen, connection, now, params.thread_source),
-            forked_from_id=source.id,
-            preview=source.preview,
-            name=source.name,
-            token_usage=source.token_usage,
-            project_id=source.project_id,
-            daybreak_enabled=source.daybreak_enabled,
-            memory_mode=source.memory_mode,
-        )
-        thread = Thread(self._world, row, chosen, settings, ephemeral=params.ephemeral)
-        thread.warning = warning or limited or unknown_overrides(params.config)
-        thread.config_overrides = params.config
-        if params.ephemeral:
-            if not params.exclude_turns:
-                raise invalid_request("an ephemeral fork needs `excludeTurns: true`")
-            if params.last_turn_id is not None or params.before_turn_id is not None:
-                raise invalid_request("an ephemeral fork copies the whole thread; leave out the turn id")
-            history = loaded.history if loaded is not None else await self._world.thread_store.history(source.id)
-            # A turn may be running: its calls without an output yet would be refused by the model.
-            cut = [aborted_output(call_id, custom=custom) for call_id, custom in unanswered_calls(history)]
-            thread.history = [*history, *cut]
-        elif loaded is not None and loaded.ephemeral:
-            raise invalid_request("an ephemeral thread can only be forked into an ephemeral one")
-        else:
-            await self._copy(source.id, row, params)
-            thread.history = list(await self._world.thread_store.history(row.id))
-            thread.spawn(thread.note_repository)
-            if params.defer_goal_continuation:
-                await self.course.copy_goal(source.id, thread)
-        await thread.briefing.load()
-        self._loaded[thread.id] = thread
-        return thread
-
-    async def _bring(self, thread_id: str) -> None:
-        check_id(thread_id)
-        try:
-            await stored(self._world.thread_store.bring(thread_id))
-        except ThreadMissing:
-            raise invalid_request(f"no rollout found for thread id {thread_id}") from None
-
-    async def _copy(self, source_id: str, row: ThreadRow, params: wire.ThreadForkParams) -> None:
-        try:
-            await stored(
-                self._world.thread_store.fork(
-                    source_id, row, through_turn_id=params.last_turn_id, before_turn_id=params.before_turn_id
-                )
-            )
-        except TurnMissing as error:
-            raise invalid_request(f"turn not found in thread {source_id}: {error.turn_id}") from None
 
     async def archive(self, thread_id: str) -> None:
         """Interrupt, unload and put away a thread."""
@@ -314,10 +184,12 @@ class ThreadManager:
             await stored(thread.change(name=name))
         else:
             await stored(self._world.thread_store.update(thread_id, {"name": name}))
+        from protocol.v2 import thread as wire
+
         params = wire.ThreadNameUpdatedNotification(thread_id=thread_id, thread_name=name)
         return partial(self._world.broadcast, notification(wire.THREAD_NAME_UPDATED, params))
 
-    def unsubscribe(self, thread_id: str, connection: Connection) -> wire.ThreadUnsubscribeStatus:
+    def unsubscribe(self, thread_id: str, connection: Connection) -> "ThreadUnsubscribeStatus":
         """`unsubscribed`, `notSubscribed`, or `notLoaded`."""
         thread = self._loaded.get(thread_id)
         if thread is None:
@@ -345,7 +217,8 @@ class ThreadManager:
 
     async def reconfigure(self) -> None:
         """Let loaded threads go on with the configuration as it is now."""
-        await self._config.renew(list(self._loaded.values()))
+        if self._loaded:
+            await self.opening.config.renew(list(self._loaded.values()))
 
     async def unload_idle(self) -> None:
         """Unload what nobody has used for a while, again and again; the manager's owner runs this."""
@@ -355,6 +228,8 @@ class ThreadManager:
 
     async def unload_unused(self, seconds: float) -> None:
         """Unload every thread that was not used for `seconds`, and tell it as `thread/closed`."""
+        from protocol.v2.thread import THREAD_CLOSED
+
         for thread in list(self._loaded.values()):
             unused = thread.unused_for()
             if thread.in_use or unused < seconds:
@@ -364,7 +239,7 @@ class ThreadManager:
             except RpcError as error:
                 logger.error("thread %s cannot be unloaded: %s", thread.id, error.message)
                 continue
-            self.tell(wire.THREAD_CLOSED, thread.id)
+            self.tell(THREAD_CLOSED, thread.id)
 
     def _begin_nothing(self) -> None:
         self._ending = True
@@ -380,6 +255,8 @@ class ThreadManager:
     async def stop(self) -> None:
         """Interrupt every turn and wait for their ends."""
         self._begin_nothing()
+        if not self._loaded:
+            return
         running = self.running_turns()
         self._world.terminals.kill()
         for turn in running:
@@ -401,6 +278,8 @@ class ThreadManager:
         self, thread_id: str, *, view: str, cursor: str | None, limit: int | None, descending: bool
     ) -> tuple[list[bytes], Page[TurnRow]]:
         """A page of turns as wire JSON; the running turn shows the text so far of its items."""
+        from app_server.threads.shown import turn_json
+
         await self._stored_thread(thread_id)
         thread = self._loaded.get(thread_id)
         while True:
@@ -454,7 +333,7 @@ class ThreadManager:
             return {turn: [item.payload for item in items] for turn, items in by_turn.items()}
         return {turn: _summary(items) for turn, items in by_turn.items()}
 
-    async def items_page(self, params: ThreadItemsListParams, *, descending: bool) -> Page[ItemRow]:
+    async def items_page(self, params: "ThreadItemsListParams", *, descending: bool) -> Page[ItemRow]:
         """A page of a thread's completed items."""
         await self._stored_thread(params.thread_id)
         cursor = params.cursor
@@ -485,89 +364,24 @@ class ThreadManager:
 
     # Wire forms
 
-    def wire_thread(self, row: ThreadRow) -> WireThread:
+    def wire_thread(self, row: ThreadRow) -> "WireThread":
         """A thread as the wire shows it, without turns."""
-        thread = self._loaded.get(row.id)
-        source: Any = orjson.loads(row.source)
-        return WireThread(
-            id=row.id,
-            session_id=row.id,
-            cli_version=row.cli_version,
-            created_at=row.created_at_ms // 1000,
-            updated_at=row.updated_at_ms // 1000,
-            recency_at=row.recency_at_ms // 1000,
-            cwd=row.cwd,
-            ephemeral=thread is not None and thread.ephemeral,
-            environments=None if thread is None else [thread.settings.environment()],
-            can_accept_direct_input=True if thread is not None else None,
-            forked_from_id=row.forked_from_id,
-            git_info=None if row.git_info is None else GitInfo.model_validate(orjson.loads(row.git_info)),
-            history_mode="paginated",
-            model=row.model,
-            model_provider=row.model_provider,
-            name=row.name,
-            originator=row.originator,
-            parent_thread_id=row.parent_thread_id,
-            path=None if thread is not None and thread.ephemeral else self._world.thread_store.place(row.id),
-            preview=row.preview,
-            project_id=row.project_id,
-            daybreak_enabled=row.daybreak_enabled,
-            section=None if row.section is None else ThreadSection.model_validate(orjson.loads(row.section)),
-            section_entered_at=None if row.section_entered_at_ms is None else row.section_entered_at_ms // 1000,
-            reasoning_effort=row.reasoning_effort,
-            source=source,
-            **_agent(source),
-            status=self.status(row.id),
-            thread_source=row.thread_source,
-            turns=[],
-        )
+        from app_server.threads.shown import thread_shown
+
+        return thread_shown(row, self._loaded.get(row.id), self._world.thread_store.place(row.id))
 
     def tell(self, descriptor: ServerNotification[Any], thread_id: str) -> None:
         """Tell every client news that consist of a thread's id."""
         self._world.broadcast(notification_json(descriptor.method, orjson.dumps({"threadId": thread_id})))
 
-    def tell_started(self, thread: Thread) -> None:
+    def tell_started(self, thread: "Thread") -> None:
         """Tell every client that a thread has begun."""
+        from app_server.rpc.experimental import stripper
+        from protocol.v2 import thread as wire
+
         params = wire.ThreadStartedNotification(thread=self.wire_thread(thread.row))
         strip = stripper(wire.ThreadStartedNotification, "params")
         self._world.broadcast(notification(wire.THREAD_STARTED, params, strip))
-
-    def _new_row(
-        self, settings: ThreadSettings, connection: Connection, now: int, thread_source: str | None
-    ) -> ThreadRow:
-        client = connection.client
-        return ThreadRow(
-            id=uuid7(),
-            created_at_ms=now,
-            updated_at_ms=now,
-            recency_at_ms=now,
-            cwd=settings.cwd,
-            model=settings.model,
-            model_provider=settings.model_provider,
-            reasoning_effort=settings.effort,
-            cli_version=PROTOCOL_VERSION,
-            settings=settings.stored(),
-            originator=None if client is None else client.name,
-            thread_source=thread_source,
-        )
-
-    def _restored_settings(self, row: ThreadRow) -> ThreadSettings:
-        return restored(
-            row.settings,
-            model=row.model or self._world.settings.model,
-            model_provider=row.model_provider,
-            cwd=row.cwd,
-            effort=row.reasoning_effort,
-        )
-
-
-def _agent(source: Any) -> dict[str, Any]:  # Any: as members of a model are given
-    """What the agent of a thread that another thread started is called, and what it is there for."""
-    match source:
-        case {"subAgent": {"thread_spawn": {"agent_nickname": nickname, "agent_role": role}}}:
-            return {"agent_nickname": nickname, "agent_role": role}
-        case _:
-            return {}
 
 
 def check_id(thread_id: str) -> None:

@@ -8,11 +8,10 @@ from msgspec.structs import replace
 
 from app_server.store.read_states import ReadState, add_turn, state_of
 from app_server.store.rows import ThreadRow, TurnRow
-from app_server.threads.events import ThreadEvents
-from protocol.v2.thread import THREAD_READ_STATE_CHANGED, ThreadReadStateChangedNotification
 from protocol.v2.thread_data import ThreadReadState, ThreadStartThreadUnreadPosition, TurnThreadUnreadPosition
 
 if TYPE_CHECKING:
+    from app_server.threads.events import ThreadEvents
     from app_server.threads.thread import Thread
 
 
@@ -30,8 +29,10 @@ def wire_state_of(row: ThreadRow) -> ThreadReadState:
     return wire_state(state_of(row.id, row.read_revision, row.first_unread))
 
 
-def tell_read_state(events: ThreadEvents, thread_id: str, state: ReadState) -> None:
+def tell_read_state(events: "ThreadEvents", thread_id: str, state: ReadState) -> None:
     """Tell the followers of a thread what counts as read."""
+    from protocol.v2.thread import THREAD_READ_STATE_CHANGED, ThreadReadStateChangedNotification
+
     params = ThreadReadStateChangedNotification(thread_id=thread_id, read_state=wire_state(state))
     events.publish(THREAD_READ_STATE_CHANGED, params)
 

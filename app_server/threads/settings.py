@@ -14,7 +14,7 @@ from app_server.config.settings import Settings
 from app_server.config.working_folder import absolute
 from app_server.rpc.scopes import FULL, Scope
 from app_server.sandbox.permissions import PermissionProfile, profile_for, read_only
-from app_server.sandbox.profiles import profile_named, shown_policy
+from app_server.sandbox.profiles import policy_mode, profile_named, shown_policy
 from app_server.threads.loosening import Policy, check_change, check_overrides
 from protocol.jsonrpc import invalid_request
 from protocol.v2 import thread as wire
@@ -393,13 +393,6 @@ def _refusals(settings: ThreadSettings, config: Settings) -> Iterator[tuple[str,
     for key, value in chosen.items():
         if (reason := demands.refuse(key, value)) is not None:
             yield key, reason
-
-
-def policy_mode(policy: SandboxPolicy) -> str:
-    """The sandbox mode that a policy details."""
-    if isinstance(policy, ReadOnlySandboxPolicy):
-        return "read-only"
-    return "workspace-write" if isinstance(policy, WorkspaceWriteSandboxPolicy) else "danger-full-access"
 
 
 def _moved_roots(base: ThreadSettings, cwd: str) -> tuple[str, ...]:

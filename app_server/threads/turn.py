@@ -20,6 +20,7 @@ from app_server.threads.items import TurnItems
 from app_server.threads.messages import Message
 from app_server.threads.read_states import store_end
 from app_server.threads.settings import reviewer_named, turn_profile
+from app_server.threads.shown import turn_json
 from app_server.tools.context import INTERRUPTED, TurnContext
 from protocol.jsonrpc import invalid_request
 from protocol.v2 import turn as wire
@@ -46,23 +47,6 @@ class TurnFailed(Exception):
     def __init__(self, error: TurnError) -> None:
         super().__init__(error.message)
         self.error = error
-
-
-def turn_json(row: TurnRow, items: Sequence[bytes], view: str) -> bytes:
-    """A Turn of the wire around encoded items."""
-    head = orjson.dumps(
-        {
-            "id": row.id,
-            "rootTurnId": row.id,
-            "status": row.status,
-            "itemsView": view,
-            "startedAt": row.started_at_ms // 1000,
-            "completedAt": None if row.completed_at_ms is None else row.completed_at_ms // 1000,
-            "durationMs": row.duration_ms,
-        }
-    )
-    error = b"null" if row.error is None else row.error.encode()
-    return b'%b,"error":%b,"items":[%b]}' % (head[:-1], error, b",".join(items))
 
 
 class Turn:

@@ -6,12 +6,15 @@ from pydantic import Field, model_validator
 
 from protocol.methods import ServerNotification
 from protocol.v2.dynamic_tool import DynamicToolCallOutputContentItem, DynamicToolCallStatus
+from protocol.v2.function_output import FunctionCallOutputBody
 from protocol.v2.mcp import McpAppUi, McpToolCallAppContext, McpToolCallError, McpToolCallResult, McpToolCallStatus
 from protocol.v2.model import ReasoningEffort
 from protocol.v2.permissions import LegacyAppPathString
-from protocol.v2.response_item import FunctionCallOutputBody, MessagePhase
 from protocol.v2.user_input import UserInput
 from protocol.wire import ABSENT_WHEN_NONE, AbsolutePath, SnakeWire, UInt, UInt32, Wire
+
+MessagePhase = Literal["commentary", "partial_answer", "final_answer"]
+"""What a message is within its turn."""
 
 
 class HookPromptFragment(Wire):

@@ -1,4 +1,4 @@
-"""The model's own history format, for `thread/resume` with a history and for tool outputs.
+"""The model's own history format, for `thread/resume` with a history.
 
 Members are spelled as the Responses API spells them.
 """
@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from protocol.v2.function_output import FunctionCallOutputBody
+from protocol.v2.item import MessagePhase
 from protocol.v2.model import ReasoningEffort
 from protocol.v2.user_input import ImageDetail
 from protocol.wire import ABSENT_WHEN_NONE, SnakeWire, UInt, Wire
@@ -88,66 +90,6 @@ class InternalChatMessageMetadataPassthrough(SnakeWire):
     """Bookkeeping that goes along with an item unchanged."""
 
     turn_id: str | None = None
-
-
-MessagePhase = Literal["commentary", "partial_answer", "final_answer"]
-"""What a message is within its turn."""
-
-
-class InputTextFunctionCallOutputContentItem(Wire):
-    """Text."""
-
-    type: Literal["input_text"] = "input_text"
-    text: str
-
-
-class InputImageFunctionCallOutputContentItem(Wire):
-    """An image: a URL or the id of an uploaded file."""
-
-    type: Literal["input_image"] = "input_image"
-    detail: ImageDetail | None = None
-    image_url: Annotated[str | None, Field(alias="image_url"), ABSENT_WHEN_NONE] = None
-    file_id: Annotated[str | None, Field(alias="file_id"), ABSENT_WHEN_NONE] = None
-
-    @model_validator(mode="after")
-    def _one_is_given(self) -> Self:
-        if self.image_url is None and self.file_id is None:
-            raise ValueError("either image_url or file_id is needed")
-        return self
-
-
-class InputAudioFunctionCallOutputContentItem(Wire):
-    """A recording: a URL or the id of an uploaded file."""
-
-    type: Literal["input_audio"] = "input_audio"
-    audio_url: Annotated[str | None, Field(alias="audio_url"), ABSENT_WHEN_NONE] = None
-    file_id: Annotated[str | None, Field(alias="file_id"), ABSENT_WHEN_NONE] = None
-
-    @model_validator(mode="after")
-    def _one_is_given(self) -> Self:
-        if self.audio_url is None and self.file_id is None:
-            raise ValueError("either audio_url or file_id is needed")
-        return self
-
-
-class EncryptedContentFunctionCallOutputContentItem(SnakeWire):
-    """Content that only the provider can read."""
-
-    type: Literal["encrypted_content"] = "encrypted_content"
-    encrypted_content: str
-
-
-FunctionCallOutputContentItem = Annotated[
-    InputTextFunctionCallOutputContentItem
-    | InputImageFunctionCallOutputContentItem
-    | InputAudioFunctionCallOutputContentItem
-    | EncryptedContentFunctionCallOutputContentItem,
-    Field(discriminator="type"),
-]
-"""A part of a tool's output."""
-
-FunctionCallOutputBody = str | list[FunctionCallOutputContentItem]
-"""A tool's output: plain text, or parts."""
 
 
 class ReasoningTextReasoningItemContent(Wire):

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from protocol.methods import ClientRequest, ServerNotification, by_thread
+from protocol.v2.function_output import FunctionCallOutputBody
 from protocol.v2.item import FileUpdateChange
 from protocol.v2.model import (
     CollaborationMode,
@@ -13,7 +14,6 @@ from protocol.v2.model import (
     ReasoningSummary,
 )
 from protocol.v2.permissions import ApprovalsReviewer, AskForApproval, LegacyAppPathString, SandboxPolicy
-from protocol.v2.response_item import FunctionCallOutputBody
 from protocol.v2.thread_data import Turn, TurnError
 from protocol.v2.user_input import UserInput
 from protocol.wire import AbsolutePath, Experimental, Wire

@@ -15,7 +15,6 @@ from app_server.store.item_text import text_of
 from app_server.store.rollouts.chain import chain_of
 from app_server.store.rollouts.compressed import NoLibrary, open_session
 from app_server.store.rollouts.needle import Needle, Sieve, is_for_model, windows
-from app_server.store.rollouts.replay import replay
 from app_server.store.search import Snippet, first_place
 
 logger = logging.getLogger(__name__)
@@ -124,6 +123,8 @@ class Scan(Struct, frozen=True):
         may_have = any(sieve.add(head, window) for head, window in self._windows(path))
         if not may_have and (not sieve.doubtful or sieve.has_turns(self._windows(path))):
             return None
+        from app_server.store.rollouts.replay import replay
+
         chain = chain_of(self.home, path)
         for_model = partial(is_for_model, paginated=chain.paginated)
         session = replay(self.pace.through(chain.records(but=for_model)), chain.paginated)

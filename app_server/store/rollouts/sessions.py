@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import anyio
 import anyio.to_thread
@@ -24,12 +24,14 @@ from app_server.store.rollouts.chain import chain_of
 from app_server.store.rollouts.compressed import SUFFIX, NoLibrary
 from app_server.store.rollouts.files import SessionFile, files_in, files_of, folders, newest
 from app_server.store.rollouts.names import Names
-from app_server.store.rollouts.replay import Session, replay
 from app_server.store.rollouts.settings import SessionSettings
 from app_server.store.rollouts.summary import NoSession, summarise
 from app_server.store.rollouts.unread import UnreadSessions
 from app_server.store.rows import Page, ThreadQuery
 from app_server.store.search import Hit
+
+if TYPE_CHECKING:
+    from app_server.store.rollouts.replay import Session
 
 logger = logging.getLogger(__name__)
 
@@ -319,14 +321,16 @@ class Sessions:
         await self._store(replace(found, mtime_ns=mtime_ns, size=size), session, columns)
         return True
 
-    def _load(self, path: str) -> tuple[tuple[int, int], Session]:
+    def _load(self, path: str) -> tuple[tuple[int, int], "Session"]:
+        from app_server.store.rollouts.replay import replay
+
         status = os.stat(path)
         chain = chain_of(self._home, path)
         if chain.incomplete is not None:
             logger.warning("%s: %s", path, chain.incomplete)
         return (status.st_mtime_ns, status.st_size), replay(chain.records(), chain.paginated)
 
-    async def _store(self, found: table.Entry, session: Session, columns: dict[str, str | None]) -> None:
+    async def _store(self, found: table.Entry, session: "Session", columns: dict[str, str | None]) -> None:
         """Write a session, a large one in pieces, so that others who write do not wait for all of it."""
         number, daemon = found.thread, self._daemon
         assert number is not None

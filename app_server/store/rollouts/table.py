@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct
 from msgspec.structs import astuple, replace
@@ -12,9 +12,11 @@ from app_server.store import writing
 from app_server.store.daemons import Daemon
 from app_server.store.rollouts import history
 from app_server.store.rollouts.files import SessionFile, file_named
-from app_server.store.rollouts.replay import Session
 from app_server.store.rollouts.summary import Summary
 from app_server.store.rows import ItemRow, ThreadColumns, TurnRow
+
+if TYPE_CHECKING:
+    from app_server.store.rollouts.replay import Session
 
 State = Literal["listed", "reading", "read", "ours"]
 """How a session stands here: known by its file alone, being read, read as it was, or gone on with in turnloom."""
@@ -303,7 +305,7 @@ def add_history(
 def end(
     connection: sqlite3.Connection,
     found: Entry,
-    session: Session,
+    session: "Session",
     columns: ThreadColumns,
     owner: str,
 ) -> None:

@@ -44,7 +44,7 @@ class Room:
 
     async def start(self, connection: Connection, **params: Any) -> Thread:
         """A new thread that `connection` follows."""
-        thread = await self.threads.start(ThreadStartParams(cwd=str(self.cwd), **params), connection)
+        thread = await self.threads.opening.start(ThreadStartParams(cwd=str(self.cwd), **params), connection)
         thread.follow(connection)
         return thread
 

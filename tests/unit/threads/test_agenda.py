@@ -38,7 +38,7 @@ async def test_a_client_that_may_only_look_wakes_nothing(room: Room) -> None:
     thread_id = await unloaded_with_goal(room)
     observer, owner = room.connect(), room.connect()
     observer.scope = OBSERVE
-    thread = await room.threads.resume(ThreadResumeParams(thread_id=thread_id))
+    thread = await room.threads.opening.resume(ThreadResumeParams(thread_id=thread_id))
     thread.follow(observer)
     thread.agenda.joined(observer)
     await thread.agenda.go_on()

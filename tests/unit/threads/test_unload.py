@@ -58,7 +58,7 @@ async def test_an_unloaded_thread_resumes_with_all_it_had(room: Room) -> None:
     await (await room.begin(thread, "one")).finished.wait()
     room.threads.leave(client)
     await room.threads.unload_unused(0)
-    again = await room.threads.resume(ThreadResumeParams(thread_id=thread.id))
+    again = await room.threads.opening.resume(ThreadResumeParams(thread_id=thread.id))
     assert again is not thread
     assert again.history == thread.history
     assert again.settings == thread.settings
@@ -89,6 +89,6 @@ async def test_resuming_keeps_a_thread_that_was_about_to_be_unloaded(room: Room)
     thread = await room.start(client)
     room.threads.leave(client)
     thread.left_at -= 3600
-    resumed = await room.threads.resume(ThreadResumeParams(thread_id=thread.id))
+    resumed = await room.threads.opening.resume(ThreadResumeParams(thread_id=thread.id))
     await room.threads.unload_unused(60)
     assert room.threads.find(thread.id) is resumed
