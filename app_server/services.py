@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property, partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,15 @@ if TYPE_CHECKING:
     from app_server.tools.toolset import Toolset
 
 logger = logging.getLogger(__name__)
+
+ROOMS = (
+    "app_server.exec.sessions",
+    "app_server.threads.course",
+    "app_server.threads.opening",
+    "app_server.tools.guarded_network",
+    "app_server.tools.toolset",
+)
+"""What is loaded with the first request that needs it, or when there is time."""
 
 IDLE_SECONDS = 2.0
 """When after the start work is done that only saves time later."""
@@ -147,7 +157,7 @@ class Daemon:
                     self.spawn(self.search.run)
                     self.spawn(self.extensions.run)
                     self.spawn(self.config_watch.run)
-                    self.spawn(_build_validators)
+                    self.spawn(_load_the_rest)
                     self.spawn(self.threads.unload_idle)
                     self.spawn(self.library.index.run)
                     self.spawn(self._sessions.keep)
@@ -453,17 +463,19 @@ async def _logging_errors(function: Callable[..., Awaitable[None]], args: tuple[
         logger.exception("unforeseen error in %s", getattr(function, "__qualname__", function))
 
 
-async def _build_validators() -> None:
+async def _load_the_rest() -> None:
     """Do in the background what the first request of each kind would otherwise wait for."""
 
-    def build() -> None:
+    def load() -> None:
+        for room in ROOMS:
+            import_module(room)
         for endpoint in load_handlers().values():
             endpoint.descriptor.params.model_rebuild()
             endpoint.descriptor.response.model_rebuild()
 
     # Not beside what clients ask first.
     await anyio.sleep(IDLE_SECONDS)
-    await anyio.to_thread.run_sync(build, abandon_on_cancel=True)
+    await anyio.to_thread.run_sync(load, abandon_on_cancel=True)
 
 
 def _has_rules(folders: Sequence[Path]) -> bool:

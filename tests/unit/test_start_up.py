@@ -1,5 +1,6 @@
 """What a daemon loads before it is asked for it."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from app_server.services import ROOMS
 from tests.support.home import make_home
 
 RUN = """
@@ -45,3 +47,8 @@ def test_a_client_that_only_looks_does_not_wait_for_what_turns_need(tmp_path: Pa
     loaded = done.stderr.splitlines()[-1]
     assert "'app_server.services'" in loaded
     assert [room for room in FOR_TURNS if f"'{room}" in loaded] == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_what_is_loaded_when_there_is_time_exists(room: str) -> None:
+    assert importlib.util.find_spec(room) is not None
