@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,14 @@ from app_server.exec import proctree
 from app_server.exec.spawn import SpawnError, check_program
 from app_server.sandbox.permissions import PermissionProfile, Secrets
 from app_server.sandbox.profiles import default_profile, profile_named, with_managed_network
-from app_server.sandbox.sandbox import SandboxedCommand, SandboxUnavailable, choose_sandbox
+from app_server.sandbox.sandbox import (
+    ENDED_BY_SIGNAL,
+    TRIES,
+    SandboxedCommand,
+    SandboxUnavailable,
+    choose_sandbox,
+    has_begun,
+)
 from app_server.transport.listen import StartError, UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +44,8 @@ PLATFORMS = {"linux": "linux", "macos": "darwin", "windows": "win32"}
 
 CLOSE_S = 5.0
 """How long ending the connections of the command may take."""
+
+STARTED_AGAIN = "it is started again"
 
 LEARNED = "learn mode let this command reach hosts that no rule allows; rules that would allow them:"
 
@@ -218,39 +227,48 @@ async def _run(
     folder = home / "turnloom"
     sandbox = choose_sandbox(folder / "sandbox-roots" if folder.is_dir() else None, Secrets(home))
     port = None if egress is None else egress.port
+    tries = 0
     try:
-        wrapped = await sandbox.wrap(options.command, cwd=cwd, env=env, profile=profile, proxy_port=port)
-    except SandboxUnavailable as error:
-        raise StartError(str(error)) from error
-    try:
-        return await _run_to_end(wrapped, cwd, egress)
+        while True:
+            try:
+                wrapped = await sandbox.wrap(options.command, cwd=cwd, env=env, profile=profile, proxy_port=port)
+            except SandboxUnavailable as error:
+                raise StartError(str(error)) from error
+            code, began = await _run_to_end(wrapped, cwd, egress)
+            tries += 1
+            if began or tries == TRIES or code > ENDED_BY_SIGNAL:
+                return code
+            # What has failed said so itself: folders were made, moved or deleted while the sandbox was built.
+            _tell(STARTED_AGAIN)
     except FileNotFoundError:
         return _not_started(options.command[0], "no such program was found", EXIT_NOT_FOUND)
     except OSError as error:
         return _not_started(options.command[0], f"it cannot be executed: {error.strerror}", EXIT_NOT_EXECUTABLE)
     except SpawnError as error:
-        code = EXIT_NOT_FOUND if "(os error 2)" in str(error) else EXIT_NOT_EXECUTABLE
-        return _not_started(options.command[0], str(error), code)
-    finally:
-        if wrapped.bridge is not None:
-            wrapped.bridge.close()
-        if wrapped.cleanup is not None:
-            wrapped.cleanup()
+        not_found = "(os error 2)" in str(error)
+        return _not_started(options.command[0], str(error), EXIT_NOT_FOUND if not_found else EXIT_NOT_EXECUTABLE)
 
 
-async def _run_to_end(command: SandboxedCommand, cwd: str, egress: "Egress | None") -> int:
-    """The exit code. Closes what the command was given. Raises OSError, and SpawnError."""
-    # What is typed in the terminal has reached the command by itself; a request to end is passed on to it.
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP) as signals:
-        process = _start(command, cwd)
-        if egress is not None and command.bridge is not None:
-            egress.serve(command.bridge.dup())
-        async with anyio.create_task_group() as group:
-            group.start_soon(_pass_on, signals, process, command.supervised)
-            await anyio.to_thread.run_sync(process.wait)
-            group.cancel_scope.cancel()
-    code = process.returncode
-    return code if code >= 0 else 128 - code
+async def _run_to_end(command: SandboxedCommand, cwd: str, egress: "Egress | None") -> tuple[int, bool]:
+    """The exit code, and whether the command itself began. Closes what it was given. Raises OSError, and SpawnError."""
+    with ExitStack() as stack:
+        stack.callback(command.cleanup or (lambda: None))
+        if command.bridge is not None:
+            stack.enter_context(command.bridge)
+        begun = None if command.begun is None else os.dup(command.begun)
+        if begun is not None:
+            stack.callback(os.close, begun)
+        # What is typed in the terminal has reached the command by itself; a request to end is passed on to it.
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP) as signals:
+            process = _start(command, cwd)
+            if egress is not None and command.bridge is not None:
+                egress.serve(command.bridge.dup())
+            async with anyio.create_task_group() as group:
+                group.start_soon(_pass_on, signals, process, command.supervised)
+                await anyio.to_thread.run_sync(process.wait)
+                group.cancel_scope.cancel()
+        code = process.returncode
+        return code if code >= 0 else ENDED_BY_SIGNAL - code, begun is None or has_begun(begun)
 
 
 def _start(command: SandboxedCommand, cwd: str) -> "subprocess.Popen[bytes]":

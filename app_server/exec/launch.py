@@ -9,11 +9,9 @@ from app_server.exec.process import Process
 from app_server.exec.pty import Size
 from app_server.exec.reaper import Reaper
 from app_server.sandbox.permissions import PermissionProfile
-from app_server.sandbox.sandbox import Sandbox
+from app_server.sandbox.sandbox import ENDED_BY_SIGNAL, TRIES, Sandbox
 
 logger = logging.getLogger(__name__)
-
-TRIES = 10
 
 
 async def launch(
@@ -45,7 +43,7 @@ async def launch(
         tries += 1
         is_kept = False
         try:
-            is_kept = await process.begins() or tries == TRIES or process.limit_hit is not None
+            is_kept = await process.begins() or tries == TRIES or _was_ended(process)
         finally:
             if not is_kept:
                 if command.bridge is not None:
@@ -56,3 +54,8 @@ async def launch(
                 serve(command.bridge)
             return process
         logger.info("the sandbox of a command failed before the command began; trying again")
+
+
+def _was_ended(process: Process) -> bool:
+    """Whether somebody ended it, instead of it failing by itself."""
+    return process.limit_hit is not None or (process.exit_code or 0) > ENDED_BY_SIGNAL

@@ -19,7 +19,7 @@ from app_server.exec.limits import Watched
 from app_server.exec.pty import Size
 from app_server.exec.reaper import MARKER, Execution, Reaper
 from app_server.exec.spawn import SpawnError, check_program, spawn
-from app_server.sandbox.sandbox import SandboxedCommand
+from app_server.sandbox.sandbox import SandboxedCommand, has_begun
 
 Stream = Literal["stdout", "stderr"]
 
@@ -205,10 +205,7 @@ class Process:
                 self._loop.remove_reader(self._begun)
         if not self._exited.is_set():
             return True
-        try:
-            return os.eventfd_read(self._begun) > 0
-        except BlockingIOError:
-            return False
+        return has_begun(self._begun)
 
     def _on_begun(self) -> None:
         if self._beginning is not None and not self._beginning.done():

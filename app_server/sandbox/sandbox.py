@@ -23,6 +23,12 @@ NETWORK_DISABLED = "CODEX_SANDBOX_NETWORK_DISABLED"
 
 PRIVATE, SHARED = b"x", b"m"
 
+TRIES = 10
+"""How many sandboxes are built for a command at most, where others' folders break them before it begins."""
+
+ENDED_BY_SIGNAL = 128
+"""Exit codes above are of programs that a signal has ended: that many more than its number."""
+
 
 class SandboxUnavailable(Exception):
     """The policy cannot be enforced here, so the command does not run. The message says why and what helps."""
@@ -54,6 +60,14 @@ class SandboxedCommand(Struct, frozen=True):
     program: str | None = None
     bridge: socket.socket | None = None
     begun: int | None = None
+
+
+def has_begun(counter: int) -> bool:
+    """What `SandboxedCommand.begun` says when the command has ended. To be asked once."""
+    try:
+        return os.eventfd_read(counter) > 0
+    except BlockingIOError:
+        return False
 
 
 class Sandbox(Protocol):

@@ -11,8 +11,10 @@ from subprocess import CompletedProcess
 import anyio
 import pytest
 
+from app_server.confine import STARTED_AGAIN
+from app_server.sandbox.bubblewrap import Bubblewrap
 from app_server.sandbox.landlock import Landlock
-from app_server.sandbox.sandbox import SandboxUnavailable, choose_sandbox
+from app_server.sandbox.sandbox import TRIES, SandboxUnavailable, choose_sandbox
 from tests.support.daemon import PROGRAM, running_daemon, stdio_daemon
 from tests.support.home import environment, make_home
 
@@ -27,7 +29,10 @@ class Terminal:
 
     async def run(self, *words: str, stdin: bytes = b"") -> CompletedProcess[bytes]:
         """`turnloom WORDS`."""
-        return await anyio.run_process([*PROGRAM, *words], input=stdin, env=self.env, cwd=self.cwd, check=False)
+        done = await anyio.run_process([*PROGRAM, *words], input=stdin, env=self.env, cwd=self.cwd, check=False)
+        # Other tests' repositories come and go in /tmp, and what they disturbed was started again.
+        done.stderr = done.stderr.rpartition(f"turnloom: {STARTED_AGAIN}\n".encode())[2]
+        return done
 
 
 @pytest.fixture(params=["bubblewrap", "Landlock"])
@@ -115,6 +120,46 @@ async def test_the_end_of_a_command_and_why_there_was_none(
 ) -> None:
     done = await terminal.run("sandbox", *words)
     assert (done.returncode, done.stderr) == (code, text)
+
+
+DISTURBED = """
+import sys
+from pathlib import Path
+from app_server import cli, confine
+from app_server.sandbox.sandbox import choose_sandbox
+
+class Disturbed:
+    def __init__(self, sandbox):
+        self.sandbox, self.built = sandbox, 0
+
+    async def wrap(self, *args, **options):
+        command = await self.sandbox.wrap(*args, **options)
+        if self.built < int(sys.argv[1]):
+            Path(f"at{self.built}").rename(f"at{self.built + 1}")
+        self.built += 1
+        return command
+
+confine.choose_sandbox = lambda *args: Disturbed(choose_sandbox(*args))
+sys.exit(cli.main(["sandbox", "-P", ":workspace", "sh", "-c", "echo once >>ran; echo out; exit 5"]))
+"""
+
+
+@pytest.mark.parametrize("times", [0, 2, TRIES])
+async def test_a_command_whose_sandbox_others_broke_is_started_again(tmp_path: Path, times: int) -> None:
+    terminal = Terminal(tmp_path)
+    try:
+        await Bubblewrap().available()
+    except SandboxUnavailable as error:
+        pytest.skip(f"nothing is mounted for a command here: {error}")
+    (terminal.cwd / "at0" / ".git" / "hooks").mkdir(parents=True)
+    argv = [sys.executable, "-c", DISTURBED, str(times)]
+    done = await anyio.run_process(argv, env=terminal.env, cwd=terminal.cwd, check=False)
+    told = done.stderr.decode().splitlines()
+    if times == TRIES:
+        assert (done.returncode, done.stdout, (terminal.cwd / "ran").exists()) == (126, b"", False)
+    else:
+        assert (done.returncode, done.stdout, (terminal.cwd / "ran").read_text()) == (5, b"out\n", "once\n")
+    assert told.count(f"turnloom: {STARTED_AGAIN}") >= min(times, TRIES - 1)
 
 
 async def test_a_request_to_end_reaches_the_command(terminal: Terminal) -> None:

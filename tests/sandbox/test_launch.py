@@ -11,13 +11,13 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
-from app_server.exec.launch import TRIES, launch
+from app_server.exec.launch import launch
 from app_server.exec.process import Process
 from app_server.exec.pty import Size
 from app_server.network.policy import NetworkProxySettings
 from app_server.sandbox.bubblewrap import Bubblewrap
 from app_server.sandbox.permissions import FULL_ACCESS, PermissionProfile, read_only, workspace_write
-from app_server.sandbox.sandbox import Sandbox, SandboxedCommand, SandboxUnavailable
+from app_server.sandbox.sandbox import TRIES, Sandbox, SandboxedCommand, SandboxUnavailable
 from tests.sandbox.conftest import Jail, Ran, until
 
 
