@@ -78,10 +78,13 @@ ROOMS = (
     "app_server.tools.guarded_network",
     "app_server.tools.toolset",
 )
-"""What is loaded with the first request that needs it, or when there is time."""
+"""What is loaded with the first request that needs it, or when nobody waits for an answer."""
 
 IDLE_SECONDS = 2.0
-"""When after the start work is done that only saves time later."""
+"""When after the start work is done that only saves time later, also if somebody waits."""
+
+GLANCE_SECONDS = 0.02
+"""How often it is looked whether somebody waits."""
 
 STOP_SECONDS = 8.0
 """How long running turns may take to end when they are interrupted by the end of the daemon."""
@@ -157,7 +160,7 @@ class Daemon:
                     self.spawn(self.search.run)
                     self.spawn(self.extensions.run)
                     self.spawn(self.config_watch.run)
-                    self.spawn(_load_the_rest)
+                    self.spawn(self._load_the_rest)
                     self.spawn(self.threads.unload_idle)
                     self.spawn(self.library.index.run)
                     self.spawn(self._sessions.keep)
@@ -337,11 +340,26 @@ class Daemon:
     def _context(self, connection: Connection, request_id: RequestId) -> RequestContext:
         return RequestContext(self, connection, request_id)
 
+    async def _load_the_rest(self) -> None:
+        """Do in the background what the first request of each kind would otherwise wait for."""
+        late = anyio.current_time() + IDLE_SECONDS
+        for room in ROOMS:
+            await anyio.sleep(GLANCE_SECONDS)
+            # An event instead would cost each request something.
+            while self._in_flight() and anyio.current_time() < late:  # noqa: ASYNC110
+                await anyio.sleep(GLANCE_SECONDS)
+            await anyio.to_thread.run_sync(import_module, room, abandon_on_cancel=True)
+        await anyio.sleep_until(late)
+        await anyio.to_thread.run_sync(_build_validators, abandon_on_cancel=True)
+
+    def _in_flight(self) -> int:
+        return sum(connection.in_flight for connection in self.connections)
+
     def _add_gauges(self) -> None:
         gauges, threads = self.platform.gauges, self.threads
         gauges.add("app.connections.open", lambda: len(self.connections))
         gauges.add("app.outbound.queued_bytes", lambda: sum(c.outbound.queued_bytes for c in self.connections))
-        gauges.add("app.requests.in_flight", lambda: sum(c.in_flight for c in self.connections))
+        gauges.add("app.requests.in_flight", self._in_flight)
         gauges.add("app.server_requests.open", lambda: self.server_requests.open_count)
         gauges.add("core.commands.running", lambda: 0 if self._commands is None else self._commands.running_count)
         gauges.add("core.terminals.running", lambda: sum(len(self.terminals.running(t)) for t in threads.loaded_ids()))
@@ -463,19 +481,10 @@ async def _logging_errors(function: Callable[..., Awaitable[None]], args: tuple[
         logger.exception("unforeseen error in %s", getattr(function, "__qualname__", function))
 
 
-async def _load_the_rest() -> None:
-    """Do in the background what the first request of each kind would otherwise wait for."""
-
-    def load() -> None:
-        for room in ROOMS:
-            import_module(room)
-        for endpoint in load_handlers().values():
-            endpoint.descriptor.params.model_rebuild()
-            endpoint.descriptor.response.model_rebuild()
-
-    # Not beside what clients ask first.
-    await anyio.sleep(IDLE_SECONDS)
-    await anyio.to_thread.run_sync(load, abandon_on_cancel=True)
+def _build_validators() -> None:
+    for endpoint in load_handlers().values():
+        endpoint.descriptor.params.model_rebuild()
+        endpoint.descriptor.response.model_rebuild()
 
 
 def _has_rules(folders: Sequence[Path]) -> bool:

@@ -14,11 +14,23 @@ from tests.support.home import make_home
 
 RUN = """
 import sys
+from app_server import services
 from app_server.cli import main
+services.GLANCE_SECONDS = 3600.0
 code = main(["app-server"])
 print(sorted(name for name in sys.modules if name.startswith("app_server.")), file=sys.stderr)
 sys.exit(code)
 """
+
+LOADED = """
+imported = services.import_module
+
+def told(room):
+    imported(room)
+    print(room, file=sys.stderr, flush=True)
+
+services.import_module = told
+code = main"""
 
 FOR_TURNS = ("app_server.threads.thread", "app_server.threads.turn", "app_server.tools.", "app_server.approvals.")
 
@@ -52,3 +64,29 @@ def test_a_client_that_only_looks_does_not_wait_for_what_turns_need(tmp_path: Pa
 @pytest.mark.parametrize("room", ROOMS)
 def test_what_is_loaded_when_there_is_time_exists(room: str) -> None:
     assert importlib.util.find_spec(room) is not None
+
+
+def test_what_turns_need_is_loaded_when_nobody_waits(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "home", "http://127.0.0.1:1")
+    code = RUN.replace("code = main", LOADED).replace(
+        "services.GLANCE_SECONDS = 3600.0", "services.IDLE_SECONDS = 3600.0"
+    )
+    hello = {"id": 1, "method": "initialize", "params": {"clientInfo": {"name": "tester", "version": "1"}}}
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "CODEX_HOME": str(home)},
+    ) as daemon:
+        assert daemon.stdin is not None
+        assert daemon.stderr is not None
+        daemon.stdin.write(json.dumps(hello) + "\n")
+        daemon.stdin.flush()
+        missing = set(ROOMS)
+        while missing:
+            line = daemon.stderr.readline()
+            assert line, f"the daemon ended without {missing}"
+            missing.discard(line.strip())
+        daemon.stdin.close()
