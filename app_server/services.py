@@ -78,13 +78,16 @@ ROOMS = (
     "app_server.tools.guarded_network",
     "app_server.tools.toolset",
 )
-"""What is loaded with the first request that needs it, or when nobody waits for an answer."""
+"""What is loaded with the first request that needs it, or when it is quiet."""
+
+QUIET_SECONDS = 0.25
+"""So long nobody asks for anything, and nobody waits for an answer, before work is done that only saves time later."""
+
+LATEST_SECONDS = 5.0
+"""When after the start that work is done though it is not quiet."""
 
 IDLE_SECONDS = 2.0
-"""When after the start work is done that only saves time later, also if somebody waits."""
-
-GLANCE_SECONDS = 0.02
-"""How often it is looked whether somebody waits."""
+"""When after the start the validators of all requests are built, which take the most memory."""
 
 STOP_SECONDS = 8.0
 """How long running turns may take to end when they are interrupted by the end of the daemon."""
@@ -141,6 +144,7 @@ class Daemon:
         self._told_config: set[tuple[str, str]] = set()
         self.config_watch = ConfigWatch(self.configuration, self.watcher)
         self._live_network_rules = LiveRules()
+        self._asked = 0
         self._commands: CommandSessions | None = None
         self._network: NetworkAccess | None = None
 
@@ -338,19 +342,24 @@ class Daemon:
         return Surface(find_handler, self._context, refuse)
 
     def _context(self, connection: Connection, request_id: RequestId) -> RequestContext:
+        self._asked += 1
         return RequestContext(self, connection, request_id)
 
     async def _load_the_rest(self) -> None:
         """Do in the background what the first request of each kind would otherwise wait for."""
-        late = anyio.current_time() + IDLE_SECONDS
+        began = anyio.current_time()
+        await self._quiet(began + LATEST_SECONDS)
         for room in ROOMS:
-            await anyio.sleep(GLANCE_SECONDS)
-            # An event instead would cost each request something.
-            while self._in_flight() and anyio.current_time() < late:  # noqa: ASYNC110
-                await anyio.sleep(GLANCE_SECONDS)
             await anyio.to_thread.run_sync(import_module, room, abandon_on_cancel=True)
-        await anyio.sleep_until(late)
+        await anyio.sleep_until(began + IDLE_SECONDS)
+        await self._quiet(began + LATEST_SECONDS)
         await anyio.to_thread.run_sync(_build_validators, abandon_on_cancel=True)
+
+    async def _quiet(self, latest: float) -> None:
+        asked = -1
+        while (asked != self._asked or self._in_flight()) and anyio.current_time() < latest:
+            asked = self._asked
+            await anyio.sleep(QUIET_SECONDS)
 
     def _in_flight(self) -> int:
         return sum(connection.in_flight for connection in self.connections)

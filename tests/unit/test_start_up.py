@@ -16,7 +16,7 @@ RUN = """
 import sys
 from app_server import services
 from app_server.cli import main
-services.GLANCE_SECONDS = 3600.0
+services.QUIET_SECONDS = 3600.0
 code = main(["app-server"])
 print(sorted(name for name in sys.modules if name.startswith("app_server.")), file=sys.stderr)
 sys.exit(code)
@@ -66,11 +66,9 @@ def test_what_is_loaded_when_there_is_time_exists(room: str) -> None:
     assert importlib.util.find_spec(room) is not None
 
 
-def test_what_turns_need_is_loaded_when_nobody_waits(tmp_path: Path) -> None:
+def test_what_turns_need_is_loaded_when_it_is_quiet(tmp_path: Path) -> None:
     home = make_home(tmp_path / "home", "http://127.0.0.1:1")
-    code = RUN.replace("code = main", LOADED).replace(
-        "services.GLANCE_SECONDS = 3600.0", "services.IDLE_SECONDS = 3600.0"
-    )
+    code = RUN.replace("code = main", LOADED).replace("services.QUIET_SECONDS", "services.IDLE_SECONDS")
     hello = {"id": 1, "method": "initialize", "params": {"clientInfo": {"name": "tester", "version": "1"}}}
     with subprocess.Popen(
         [sys.executable, "-c", code],
