@@ -1,6 +1,5 @@
 """What a daemon loads before it is asked for it."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -59,11 +58,6 @@ def test_a_client_that_only_looks_does_not_wait_for_what_turns_need(tmp_path: Pa
     loaded = done.stderr.splitlines()[-1]
     assert "'app_server.services'" in loaded
     assert [room for room in FOR_TURNS if f"'{room}" in loaded] == []
-
-
-@pytest.mark.parametrize("room", ROOMS)
-def test_what_is_loaded_when_there_is_time_exists(room: str) -> None:
-    assert importlib.util.find_spec(room) is not None
 
 
 def test_what_turns_need_is_loaded_when_it_is_quiet(tmp_path: Path) -> None:
